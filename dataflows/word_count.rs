@@ -1,0 +1,34 @@
+//! How often each word occurs.
+
+use thalweg::prelude::*;
+
+/// `word-count`.
+pub struct WordCount;
+
+impl Dataflow for WordCount {
+    fn name(&self) -> &'static str {
+        "word-count"
+    }
+
+    fn about(&self) -> &'static str {
+        "words, split on white space, by how often they occur"
+    }
+
+    fn views(&self) -> &'static [View] {
+        &[View { name: "words", columns: &["word", "count"], about: "every word, by count" }]
+    }
+
+    fn default_source(&self) -> &'static str {
+        "file:data/words.txt"
+    }
+
+    fn prepare(&self, _options: &Options) -> Result<Build, OptionError> {
+        Ok(Build::new(|flow| {
+            let mut lines = flow.records(Text);
+            let words = lines.collect_each::<Bytes>("words", |line, each| {
+                line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).for_each(each);
+            });
+            flow.view_by("words", words.totals_named("words"), by_count);
+        }))
+    }
+}

@@ -1,0 +1,452 @@
+//! The doors: records to collections.
+//!
+//! [`Records`] is where the two worlds meet. On one side are records that borrow from their chunk and are gone when it
+//! is; on the other are collections. All doors that are opened on the same `Records` share one timely operator with
+//! an output for each, so a chunk is read and parsed once however many doors there are. Records are handed to the
+//! doors in blocks: one dynamic call a block rather than a record, and each door runs over its own table while it is
+//! in the cache.
+//!
+//! Each door adds up within its worker and epoch ([`Partials`]) and emits what it has when the *worker's own part* of
+//! the epoch ends, which its input says with [`Event::End`]. Waiting for the frontier instead would hold the sums of
+//! every epoch that is open anywhere, because a frontier passes only when all workers have.
+//!
+//! What a door hands on is a collection whose differences are the sums ([`Records::sums_by`]: a multiset of keys, for joins and
+//! iteration); running totals of those are the rows that most dataflows want ([`Records::count_by`] and its kin).
+//! Totals are the only state ([`crate::operators::Table`]), and their rows are updates of that same multiset, so state
+//! is handed over by feeding rows through the door's own exchange.
+//!
+//! Doors know records, keys and epochs; they know no log format and no clock.
+
+mod key;
+mod partials;
+mod total;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use differential_dataflow::collection::AsCollection;
+use differential_dataflow::VecCollection;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::InputCapability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::Stream;
+
+pub use key::{Bytes, Key};
+pub use partials::Partials;
+pub use total::{InputCounts, Overflow, Stats, Total};
+
+use crate::format::Format;
+use crate::operators::Totals;
+use crate::runtime::{Epoch, Progress};
+use crate::source::{Chunk, Place};
+
+/// What travels from a worker's sources to its doors.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Lines of the message's epoch.
+    Chunk(Rc<Chunk>),
+    /// This worker has no more lines of the message's epoch.
+    End,
+}
+
+/// The lines of a dataflow's sources, on their way to the formats.
+#[derive(Clone)]
+pub struct Lines<'scope> {
+    stream: Stream<'scope, Epoch, Vec<Event>>,
+    names: Rc<RefCell<Names>>,
+    progress: Arc<Progress>,
+}
+
+impl std::fmt::Debug for Lines<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// Names of the doors of one dataflow, and where each was opened.
+type Names = HashMap<String, &'static Location<'static>>;
+
+impl<'scope> Lines<'scope> {
+    /// Lines that arrive on `stream`, counted in `progress`.
+    pub fn new(stream: Stream<'scope, Epoch, Vec<Event>>, progress: Arc<Progress>) -> Self {
+        Lines { stream, names: Rc::default(), progress }
+    }
+
+    /// Reads each line with `format`.
+    pub fn records<F: Format>(&self, format: F) -> Records<'scope, F> {
+        let mut builder = OperatorBuilder::new("Records".to_owned(), self.stream.scope());
+        let input = builder.new_input(self.stream.clone(), Pipeline);
+        let (output, counts) = builder.new_output();
+        Records {
+            names: Rc::clone(&self.names),
+            counts: counts.as_collection(),
+            parts: Some(Parts {
+                builder,
+                input,
+                doors: Vec::new(),
+                reader: BlockReader::new(format, Arc::clone(&self.progress)),
+                counts: OutputBuilder::from(output),
+            }),
+        }
+    }
+}
+
+type Updates<K, A> = Vec<(K, Epoch, A)>;
+type UpdatesBuilder<K, A> = CapacityContainerBuilder<Updates<K, A>>;
+type EventInput = timely::dataflow::operators::generic::InputHandleCore<
+    Epoch,
+    Vec<Event>,
+    <Pipeline as timely::dataflow::channels::pact::ParallelizationContract<Epoch, Vec<Event>>>::Puller,
+>;
+
+/// A record with the line that it was read from.
+///
+/// It dereferences to the record, so a door's function can say `record.status` of it.
+pub struct Parsed<'a, F: Format> {
+    record: F::Record<'a>,
+    line: &'a [u8],
+}
+
+impl<'a, F: Format> Parsed<'a, F> {
+    /// The line, without its line end.
+    pub fn line(&self) -> &'a [u8] {
+        self.line
+    }
+}
+
+impl<'a, F: Format> std::ops::Deref for Parsed<'a, F> {
+    type Target = F::Record<'a>;
+    #[inline]
+    fn deref(&self) -> &F::Record<'a> {
+        &self.record
+    }
+}
+
+impl<F: Format> std::fmt::Debug for Parsed<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Parsed(\"{}\")", self.line.escape_ascii())
+    }
+}
+
+/// Records of format `F`, on which doors are opened.
+///
+/// The operator that reads them is built when this is dropped, with the doors it has by then.
+///
+/// A door's name labels its state, on the dashboard and in a checkpoint: two doors of one dataflow that are named alike
+/// panic as the second is opened, with both places.
+pub struct Records<'scope, F: Format> {
+    names: Rc<RefCell<Names>>,
+    counts: VecCollection<'scope, Epoch, (), InputCounts>,
+    parts: Option<Parts<'scope, F>>,
+}
+
+impl<F: Format> std::fmt::Debug for Records<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+struct Parts<'scope, F: Format> {
+    builder: OperatorBuilder<'scope, Epoch>,
+    input: EventInput,
+    doors: Vec<Box<dyn Door<F>>>,
+    reader: BlockReader<F>,
+    counts: OutputBuilder<Epoch, UpdatesBuilder<(), InputCounts>>,
+}
+
+impl<'scope, F: Format> Records<'scope, F> {
+    /// The door under all others: `logic` adds what each record says to the sums of whatever keys it likes.
+    ///
+    /// The result is a collection of keys whose differences are the sums of this epoch: a multiset where `A` is a
+    /// count. It is not exchanged and not consolidated across workers; what stands behind it does that.
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn sums_by<K: Key, A: Total>(
+        &mut self,
+        name: &str,
+        logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut Partials<K, A>) + 'static,
+    ) -> VecCollection<'scope, Epoch, K, A> {
+        let here = Location::caller();
+        if let Some(there) = self.names.borrow_mut().insert(name.to_owned(), here) {
+            panic!("two doors are named `{name}`: one opened at {there}, one at {here}");
+        }
+        let parts = self.parts.as_mut().expect("the parts are there until drop");
+        let (output, stream) = parts.builder.new_output::<Updates<K, A>>();
+        let output = OutputBuilder::from(output);
+        parts.doors.push(Box::new(Summing { logic, partials: Partials::new(), output }));
+        stream.as_collection()
+    }
+
+    /// How often each key occurs, as rows `(key, count)`; records without a key (`None`) are left out.
+    ///
+    /// Each epoch retracts the rows that changed and inserts them as they are now. State: one row a key, on the worker
+    /// that the key is routed to.
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn count_by<K: Key>(
+        &mut self,
+        name: &str,
+        key: impl for<'a> Fn(&Parsed<'a, F>) -> Option<K::Ref<'a>> + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, isize), isize> {
+        self.collect(name, key).totals_named(name)
+    }
+
+    /// What `value` says, added up for each key, as rows `(key, sum)`; keys whose sum is zero are left out.
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name; while running, if a sum does not fit in 64 bits.
+    #[track_caller]
+    pub fn sum_by<K: Key>(
+        &mut self,
+        name: &str,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i64)> + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, i128), isize> {
+        let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, i128>| {
+            if let Some((key, value)) = value(record) {
+                *sums.entry(key) += i128::from(value);
+            }
+        };
+        self.sums_by(name, logic).totals_named(name)
+    }
+
+    /// Count, sum, smallest and largest of what `value` says for each key, as rows `(key, stats)`.
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn stats_by<K: Key>(
+        &mut self,
+        name: &str,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i128)> + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, Stats), isize> {
+        let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, Stats>| {
+            if let Some((key, value)) = value(record) {
+                sums.entry(key).record(value);
+            }
+        };
+        self.sums_by(name, logic).totals_named(name)
+    }
+
+    /// One row that is always there, also before the first record: the sum over all records of what `logic` adds.
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn sum_all<A: Total>(
+        &mut self,
+        name: &str,
+        logic: impl for<'a> Fn(&Parsed<'a, F>, &mut A) + 'static,
+    ) -> VecCollection<'scope, Epoch, A, isize> {
+        let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<(), A>| logic(record, sums.entry(()));
+        self.sums_by(name, logic).totals_core(name, vec![()]).0.map(|((), sum)| sum)
+    }
+
+    /// The records themselves, or what `datum` makes of them, as a multiset.
+    ///
+    /// Equal data of one worker and epoch become one update. Stateless.
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn collect<D: Key>(
+        &mut self,
+        name: &str,
+        datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
+    ) -> VecCollection<'scope, Epoch, D, isize> {
+        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<D, isize>| {
+            if let Some(key) = datum(record) {
+                *sums.entry(key) += 1;
+            }
+        })
+    }
+
+    /// As [`Records::collect`], for records that are any number of data each: `each` is called with the record and a
+    /// function that takes them.
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn collect_each<D: Key>(
+        &mut self,
+        name: &str,
+        each: impl for<'a> Fn(&Parsed<'a, F>, &mut dyn FnMut(D::Ref<'_>)) + 'static,
+    ) -> VecCollection<'scope, Epoch, D, isize> {
+        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<D, isize>| {
+            each(record, &mut |key| *sums.entry(key) += 1);
+        })
+    }
+
+    /// What became of the lines, as one row that is always there.
+    pub fn input(&self) -> VecCollection<'scope, Epoch, InputCounts, isize> {
+        self.counts.clone().totals_core("input", vec![()]).0.map(|((), counts)| counts)
+    }
+
+    /// What became of the lines of each epoch, as the differences of `()`.
+    pub(crate) fn input_sums(&self) -> VecCollection<'scope, Epoch, (), InputCounts> {
+        self.counts.clone()
+    }
+}
+
+impl<F: Format> Drop for Records<'_, F> {
+    fn drop(&mut self) {
+        if let (Some(parts), false) = (self.parts.take(), std::thread::panicking()) {
+            parts.build();
+        }
+    }
+}
+
+impl<F: Format> Parts<'_, F> {
+    fn build(self) {
+        let Parts { builder, mut input, mut doors, mut reader, mut counts } = self;
+        builder.build(move |_initial_capabilities| {
+            move |_frontiers| {
+                input.for_each(|capability, events| {
+                    for event in events.drain(..) {
+                        match event {
+                            Event::Chunk(chunk) => {
+                                reader.read(&chunk, &mut doors);
+                                doors.iter_mut().for_each(|door| door.relieve(&capability));
+                            }
+                            Event::End => {
+                                doors.iter_mut().for_each(|door| door.close(&capability));
+                                let sums = std::mem::take(&mut reader.counts);
+                                counts.activate().session(&capability).give(((), *capability.time(), sums));
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// Parses chunks and hands the records to the doors in blocks.
+struct BlockReader<F> {
+    format: F,
+    counts: InputCounts,
+    progress: Arc<Progress>,
+    /// How many malformed and how many oversize lines may still be shown.
+    samples: [usize; 2],
+}
+
+impl<F: Format> BlockReader<F> {
+    /// Records handed on at once: enough to spread the cost of a dynamic call, few enough to stay in the first cache.
+    const BLOCK: usize = 128;
+    /// Malformed lines, and oversize lines, that each worker shows in the log.
+    const SAMPLES: usize = 5;
+    /// Bytes of a malformed line that are shown.
+    const SHOWN: usize = 200;
+
+    fn new(format: F, progress: Arc<Progress>) -> Self {
+        BlockReader { format, counts: InputCounts::default(), progress, samples: [Self::SAMPLES; 2] }
+    }
+
+    fn read(&mut self, chunk: &Chunk, doors: &mut [Box<dyn Door<F>>]) {
+        let mut block = Vec::with_capacity(Self::BLOCK);
+        let (mut lines, mut malformed) = (0, 0);
+        for (offset, line) in chunk.lines() {
+            lines += 1;
+            match self.format.parse(line) {
+                Some(record) => block.push(Parsed { record, line }),
+                None => {
+                    malformed += 1;
+                    if self.samples[0] > 0 {
+                        let place = Place { offset, ..chunk.place.clone() };
+                        Self::show(&mut self.samples[0], "malformed", &place, line);
+                    }
+                }
+            }
+            if block.len() == Self::BLOCK {
+                doors.iter_mut().for_each(|door| door.absorb(&block));
+                block.clear();
+            }
+        }
+        doors.iter_mut().for_each(|door| door.absorb(&block));
+
+        for oversize in &chunk.oversize {
+            if self.samples[1] > 0 {
+                Self::show(&mut self.samples[1], "oversize", &oversize.place, &oversize.sample);
+            }
+        }
+        let oversize = chunk.oversize.len() as i64;
+        self.counts.lines += lines + oversize;
+        self.counts.parsed += lines - malformed;
+        self.counts.malformed += malformed;
+        self.counts.oversize += oversize;
+        self.counts.bytes += chunk.consumed as i64;
+        self.progress.bytes.fetch_add(chunk.consumed, Relaxed);
+        self.progress.lines.fetch_add((lines + oversize) as u64, Relaxed);
+    }
+
+    /// Logs a sample line. Cold: it is called a handful of times in the life of a worker.
+    #[cold]
+    fn show(left: &mut usize, what: &str, place: &Place, line: &[u8]) {
+        *left -= 1;
+        let shown = line[..line.len().min(Self::SHOWN)].escape_ascii();
+        let cut = if line.len() > Self::SHOWN { "…" } else { "" };
+        let last = if *left == 0 { " (this worker shows no more of them)" } else { "" };
+        log::warn!("{what} line in {} at byte {}: \"{shown}{cut}\"{last}", place.partition, place.offset);
+    }
+}
+
+/// One door of a [`Records`].
+trait Door<F: Format> {
+    /// Takes records in.
+    fn absorb(&mut self, records: &[Parsed<'_, F>]);
+    /// Hands on what there is if it is much.
+    fn relieve(&mut self, capability: &InputCapability<Epoch>);
+    /// Hands on what there is: this worker has no more of the epoch.
+    fn close(&mut self, capability: &InputCapability<Epoch>);
+}
+
+struct Summing<K, A: Total, L>
+where
+    K: Key,
+{
+    logic: L,
+    partials: Partials<K, A>,
+    output: OutputBuilder<Epoch, UpdatesBuilder<K, A>>,
+}
+
+impl<F, K, A, L> Door<F> for Summing<K, A, L>
+where
+    F: Format,
+    K: Key,
+    A: Total,
+    L: for<'a> FnMut(&Parsed<'a, F>, &mut Partials<K, A>),
+{
+    fn absorb(&mut self, records: &[Parsed<'_, F>]) {
+        for record in records {
+            (self.logic)(record, &mut self.partials);
+        }
+    }
+
+    fn relieve(&mut self, capability: &InputCapability<Epoch>) {
+        if self.partials.is_full() {
+            Door::<F>::close(self, capability);
+        }
+    }
+
+    fn close(&mut self, capability: &InputCapability<Epoch>) {
+        let epoch = *capability.time();
+        let updates = self.partials.drain().map(|(key, sum)| (key, epoch, sum));
+        self.output.activate().session(capability).give_iterator(updates);
+    }
+}

@@ -1,0 +1,113 @@
+//! The arguments, and what the usage texts say.
+
+use clap::builder::styling::Styles;
+use clap::{Arg, ArgAction, Command};
+
+use crate::bench;
+use crate::dataflow::Dataflow;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 usage; 2 bad configuration; 3 input cannot be read; 4 output cannot be written; \
+5 cluster not joined; 6 peer lost; 7 stalled (watchdog); 70 bug (panic); 130 second signal.";
+
+const RUN_NOTES: &str = "\
+Timely's flags keep their letters, so -h is the host file, and help is --help.
+Everything that a flag says can stand in the file that --config names, under the flag's long name; a flag wins.
+SIGINT or SIGTERM finishes the open epochs and ends in order; a second one ends at once.";
+
+/// The whole command.
+pub(super) fn command(dataflows: &[&dyn Dataflow]) -> Command {
+    let command = Command::new("thalweg")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Keeps statistics over live logs up to date")
+        .after_help(format!("Help is --help: -h is timely's host file.\n{EXIT_CODES}"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .styles(Styles::plain())
+        .subcommand(run(dataflows))
+        .subcommand(
+            Command::new("list")
+                .about("Lists the dataflows, or one with its views and options")
+                .arg(Arg::new("dataflow").value_name("DATAFLOW").help("The dataflow to show")),
+        )
+        .subcommand(super::generate::command())
+        .subcommand(bench::command());
+    long_help_only(command)
+}
+
+fn run(dataflows: &[&dyn Dataflow]) -> Command {
+    let mut run = Command::new("run")
+        .about("Runs a dataflow")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand_value_name("DATAFLOW")
+        .subcommand_help_heading("Dataflows")
+        .after_help(format!("{RUN_NOTES}\n{EXIT_CODES}"));
+    for dataflow in dataflows {
+        let own = dataflow.options().iter().map(|opt| {
+            Arg::new(opt.name)
+                .long(opt.name)
+                .value_name(opt.value)
+                .help(format!("{} [default: {}]", opt.about, opt.default))
+                .help_heading("Options of this dataflow")
+        });
+        let defaults =
+            format!("Default source: {}\nDefault sink: {}", dataflow.default_source(), dataflow.default_sink());
+        run = run.subcommand(
+            Command::new(dataflow.name())
+                .about(dataflow.about())
+                .args(own)
+                .args(run_args())
+                .after_help(format!("{defaults}\n\n{RUN_NOTES}\n{EXIT_CODES}")),
+        );
+    }
+    run
+}
+
+/// The arguments of `run` that all dataflows have.
+pub(super) fn run_args() -> Vec<Arg> {
+    let many = |name: &'static str, value, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help).action(ArgAction::Append)
+    };
+    let cluster = |arg: Arg| arg.help_heading("Workers and processes");
+    let tuning = |name: &'static str, value, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help).help_heading("Epochs and bounds")
+    };
+    vec![
+        many("source", "URI", "Where to read: file:PATH (globs; plain, gzip, zstd) or stdin: (repeatable)"),
+        many("sink", "URI", "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=changes|update|complete&at=end (repeatable)"),
+        Arg::new("config").long("config").value_name("FILE").help("A TOML file with anything that flags say"),
+        Arg::new("log").long("log").value_name("LEVEL").help("error, warn, info, debug [default: warn]"),
+        Arg::new("summary").long("summary").value_name("FORM").help("The last line on stderr: text, json or none [default: text]"),
+        cluster(Arg::new("workers").short('w').long("workers").alias("threads").value_name("N").help("Worker threads of each process [default: 1]")),
+        cluster(Arg::new("processes").short('n').long("processes").value_name("N").help("Processes [default: 1]")),
+        cluster(Arg::new("process").short('p').long("process").value_name("I").help("Which of the processes this is, from 0 [default: 0]")),
+        cluster(Arg::new("hostfile").short('h').long("hostfile").value_name("FILE").help("One host:port a line for each process [default: localhost:2101 and on]")),
+        cluster(Arg::new("cluster-secret-file").long("cluster-secret-file").value_name("FILE").help("The secret that processes prove to each other (or THALWEG_CLUSTER_SECRET)")),
+        cluster(Arg::new("insecure-cluster").long("insecure-cluster").action(ArgAction::SetTrue).help("Do without a secret on addresses that others can reach")),
+        cluster(Arg::new("join-timeout").long("join-timeout").value_name("TIME").help("How long the processes may take to come together [default: 60s]")),
+        cluster(Arg::new("handshake-timeout").long("handshake-timeout").value_name("TIME").help("How long one connection may take to prove itself [default: 5s]")),
+        tuning("tick", "TIME", "How long an epoch of live input lasts [default: 1s]"),
+        tuning("epoch-bytes", "SIZE", "How much an epoch of bounded input holds [default: 256MiB]"),
+        tuning("chunk-bytes", "SIZE", "How much is read at once [default: 512KiB]"),
+        tuning("max-line", "SIZE", "Longer lines are skipped and counted [default: 1MiB]"),
+        tuning("max-open-epochs", "N", "Epochs between source and sinks [default: 3]"),
+        tuning("max-open-bytes", "SIZE", "Bytes of open epochs above which none is begun [default: 1GiB]"),
+        tuning("stall-timeout", "TIME", "How long nothing may move before the watchdog ends the process [default: 60s]"),
+    ]
+}
+
+/// Takes `-h` from help, in the command and all below it: it is timely's host file.
+fn long_help_only(command: Command) -> Command {
+    let help = Arg::new("help").long("help").action(ArgAction::Help).help("Prints help");
+    command.disable_help_flag(true).arg(help).mut_subcommands(long_help_only)
+}
+
+/// The long names of the arguments that `matches` can hold.
+pub(super) fn known_keys(matches: &clap::ArgMatches) -> Vec<String> {
+    // Clap does not list what it could have matched, so it is asked for each name that there is anywhere.
+    let _ = matches;
+    run_args().iter().filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
+}

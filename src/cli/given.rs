@@ -1,0 +1,178 @@
+//! What was given: flags over the configuration file, all as text by long name.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+/// A configuration file or a value in it, or on the command line, that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum GivenError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path} is not TOML: {reason}")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// The parser's reason, with line and column.
+        reason: String,
+    },
+    /// A key that means nothing.
+    #[error("{path}: unknown key `{key}`{}\n  hint: keys are the long names of flags; see `thalweg run {dataflow} --help`",
+        nearest.as_ref().map(|near| format!(": did you mean `{near}`?")).unwrap_or_default())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The known key that is most like it.
+        nearest: Option<String>,
+        /// The dataflow that is to be run.
+        dataflow: String,
+    },
+    /// A key whose value is of a kind that no flag takes.
+    #[error("{path}: `{key}` is {kind}; it takes text, a number, true or false{}", if *many { ", or a list of them" } else { "" })]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What it is.
+        kind: &'static str,
+        /// Whether a list would do.
+        many: bool,
+    },
+    /// A value that cannot be used.
+    #[error("`--{name} {value}`: {reason}")]
+    Value {
+        /// The flag or key.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Values by the long name of their flag.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    values: BTreeMap<String, Vec<String>>,
+}
+
+impl Given {
+    /// What `matches` of subcommand `dataflow` says, and for what it does not say, the file that `--config` names.
+    pub(crate) fn read(matches: &ArgMatches, dataflow: &str) -> Result<Self, GivenError> {
+        let mut given = Given::default();
+        if let Some(path) = matches.get_one::<String>("config") {
+            given.read_file(Path::new(path), matches, dataflow)?;
+        }
+        for id in matches.ids().filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)) {
+            let values = match matches.try_get_many::<String>(id.as_str()) {
+                Ok(values) => values.into_iter().flatten().cloned().collect(),
+                Err(_) => vec![matches.get_flag(id.as_str()).to_string()],
+            };
+            given.values.insert(id.to_string(), values);
+        }
+        Ok(given)
+    }
+
+    fn read_file(&mut self, path: &Path, matches: &ArgMatches, dataflow: &str) -> Result<(), GivenError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| GivenError::Read { path: path.into(), source })?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| GivenError::Toml { path: path.into(), reason: error.to_string() })?;
+        for (key, value) in table {
+            if key == "config" || key == "help" || matches.try_contains_id(&key).is_err() {
+                let known = super::args::known_keys(matches);
+                let likeness = |name: &String| (strsim::jaro_winkler(name, &key) * 1000.0) as u32;
+                let nearest = known.into_iter().max_by_key(likeness).filter(|name| likeness(name) > 700);
+                let dataflow = dataflow.to_owned();
+                return Err(GivenError::UnknownKey { path: path.into(), key, nearest, dataflow });
+            }
+            let many = matches!(key.as_str(), "source" | "sink");
+            let values = match value {
+                toml::Value::Array(values) if many => values,
+                value => vec![value],
+            };
+            let texts = values.into_iter().map(|value| match value {
+                toml::Value::String(text) => Ok(text),
+                toml::Value::Integer(number) => Ok(number.to_string()),
+                toml::Value::Float(number) => Ok(number.to_string()),
+                toml::Value::Boolean(flag) => Ok(flag.to_string()),
+                other => {
+                    let kind = match other {
+                        toml::Value::Array(_) => "a list",
+                        toml::Value::Table(_) => "a table",
+                        _ => "a date",
+                    };
+                    Err(GivenError::Kind { path: path.into(), key: key.clone(), kind, many })
+                }
+            });
+            let texts = texts.collect::<Result<_, _>>()?;
+            self.values.insert(key, texts);
+        }
+        Ok(())
+    }
+
+    /// All values of `name`.
+    pub(crate) fn all(&self, name: &str) -> &[String] {
+        self.values.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The value of `name`, as it was written.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.all(name).last().map(String::as_str)
+    }
+
+    /// The value of `name`, read by `parse`.
+    pub(crate) fn parse<T, E: Display>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, GivenError> {
+        let Some(value) = self.text(name) else { return Ok(None) };
+        let bad = |reason: E| GivenError::Value {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            reason: reason.to_string(),
+        };
+        parse(value).map(Some).map_err(bad)
+    }
+
+    /// The value of `name`, or `default`.
+    pub(crate) fn get<T: FromStr<Err: Display>>(&self, name: &str, default: T) -> Result<T, GivenError> {
+        Ok(self.parse(name, str::parse)?.unwrap_or(default))
+    }
+
+    /// The length of time `name`, or `default`; zero is refused.
+    pub(crate) fn duration(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
+        let read = |text: &str| {
+            let duration = humantime::parse_duration(text).map_err(|error| format!("{error} (such as 500ms, 30s, 1h)"))?;
+            if duration.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(duration) }
+        };
+        Ok(self.parse(name, read)?.unwrap_or(default))
+    }
+
+    /// The number of bytes `name`, or `default`; zero is refused.
+    pub(crate) fn bytes(&self, name: &str, default: u64) -> Result<u64, GivenError> {
+        let read = |text: &str| {
+            let size: bytesize::ByteSize = text.parse().map_err(|error: String| format!("{error} (such as 512KiB, 1GiB)"))?;
+            if size.as_u64() == 0 { Err("it must be more than nothing".to_owned()) } else { Ok(size.as_u64()) }
+        };
+        Ok(self.parse(name, read)?.unwrap_or(default))
+    }
+}

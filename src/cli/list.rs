@@ -1,0 +1,43 @@
+//! `thalweg list`.
+
+use std::fmt::Write;
+
+use anyhow::anyhow;
+use clap::ArgMatches;
+
+use super::{Failure, print};
+use crate::dataflow::Dataflow;
+use crate::runtime::Exit;
+
+pub(super) fn list(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
+    let Some(name) = matches.get_one::<String>("dataflow") else {
+        let mut text = String::new();
+        for dataflow in dataflows {
+            describe(*dataflow, &mut text);
+        }
+        text += "Run one with `thalweg run DATAFLOW`.\n";
+        print(&text);
+        return Ok(());
+    };
+    let Some(dataflow) = dataflows.iter().find(|dataflow| dataflow.name() == name) else {
+        let known: Vec<_> = dataflows.iter().map(|dataflow| dataflow.name()).collect();
+        return Err(Failure::new(Exit::Usage, anyhow!("no dataflow is named `{name}`; there are {}", known.join(", "))));
+    };
+    let mut text = String::new();
+    describe(*dataflow, &mut text);
+    let _ = writeln!(text, "  default source  {}", dataflow.default_source());
+    let _ = writeln!(text, "  default sink    {}", dataflow.default_sink());
+    print(&text);
+    Ok(())
+}
+
+fn describe(dataflow: &dyn Dataflow, text: &mut String) {
+    let _ = writeln!(text, "{}: {}", dataflow.name(), dataflow.about());
+    for view in dataflow.views() {
+        let _ = writeln!(text, "  view {} ({})\n      {}", view.name, view.columns.join(", "), view.about);
+    }
+    for opt in dataflow.options() {
+        let _ = writeln!(text, "  --{} {} [{}]\n      {}", opt.name, opt.value, opt.default, opt.about);
+    }
+    text.push('\n');
+}

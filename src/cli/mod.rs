@@ -1,0 +1,86 @@
+//! The command line: arguments in, exit code out.
+//!
+//! Arguments and configuration file are read into strings by name ([`given`]), and those into checked values once;
+//! then something is done. Only this module and the console sink write to the terminal.
+
+mod args;
+mod generate;
+mod given;
+mod list;
+mod progress;
+mod run;
+mod sources;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use crate::dataflow::Dataflow;
+use crate::runtime::{Exit, end_on_panic};
+
+/// The `thalweg` command with `dataflows`; returns when it is done.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     thalweg::cli::main(&[])
+/// }
+/// ```
+pub fn main(dataflows: &[&dyn Dataflow]) -> ExitCode {
+    end_on_panic();
+    main_from(dataflows, std::env::args_os())
+}
+
+fn main_from(dataflows: &[&dyn Dataflow], args: impl Iterator<Item = OsString>) -> ExitCode {
+    let matches = match args::command(dataflows).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if shown { Exit::Done } else { Exit::Usage }.into();
+        }
+    };
+    let result = match matches.subcommand() {
+        Some(("run", matches)) => run::run(dataflows, matches),
+        Some(("list", matches)) => list::list(dataflows, matches),
+        Some(("generate", matches)) => generate::generate(matches),
+        Some(("bench", matches)) => crate::bench::main(dataflows, matches),
+        _ => unreachable!("clap knows no other subcommand, and requires one"),
+    };
+    match result {
+        Ok(()) => Exit::Done.into(),
+        Err(Failure { exit, error }) => {
+            eprint(format_args!("thalweg: {error:#}\n"));
+            exit.into()
+        }
+    }
+}
+
+/// Why a subcommand did not do what it was asked, and the exit code that says so.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) error: anyhow::Error,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Failure { exit, error: error.into() }
+    }
+
+    pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
+        Failure::new(Exit::Configuration, error)
+    }
+}
+
+/// Writes to standard error, for people; whoever closed it does not want it.
+pub(crate) fn eprint(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_fmt(text);
+}
+
+/// Writes to standard output; a reader that has gone away has seen enough.
+pub(crate) fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,196 @@
+//! `thalweg run`.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::ArgMatches;
+
+use super::given::{Given, GivenError};
+use super::progress;
+use super::sources::Sources;
+use super::{Failure, eprint};
+use crate::dataflow::{Dataflow, Options};
+use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
+use crate::runtime::{self, ClusterSettings, Exit, Progress, Report, Settings, Usage};
+use crate::sink::SinkSpec;
+use crate::source::PlanOptions;
+
+/// The variable of the environment that may hold the cluster's secret.
+const SECRET_VARIABLE: &str = "THALWEG_CLUSTER_SECRET";
+
+pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
+    let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
+    let dataflow = dataflows.iter().find(|dataflow| dataflow.name() == name).expect("clap knows them all");
+    let given = Given::read(matches, name).map_err(Failure::configuration)?;
+    start_log(&given)?;
+    let summary = match given.text("summary").unwrap_or("text") {
+        form @ ("text" | "json" | "none") => form,
+        other => return Err(Failure::configuration(anyhow!("`--summary {other}` is not one of text, json, none"))),
+    };
+    let settings = settings(&given, *dataflow)?;
+    let own = dataflow.options().iter().filter_map(|opt| Some((opt.name.to_owned(), given.text(opt.name)?.to_owned())));
+    let options = Options::new(dataflow.options(), own);
+
+    runtime::end_in_order_on_signals().map_err(|error| Failure::new(Exit::Panic, error))?;
+    let progress = Arc::new(Progress::default());
+    let bar = (settings.is_bounded() && std::io::stderr().is_terminal()).then(|| progress::show(&progress));
+    let report = runtime::run(*dataflow, &options, &settings, progress);
+    if let Some(bar) = bar {
+        bar.clear();
+    }
+    let report = report.map_err(|error| Failure::new(error.exit(), error))?;
+    match summary {
+        "json" => eprint(format_args!("{}\n", summary_json(&report))),
+        "text" => eprint(format_args!("{}\n", summary_text(&report, &settings))),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn start_log(given: &Given) -> Result<(), Failure> {
+    let level = given.get("log", log::LevelFilter::Warn).map_err(Failure::configuration)?;
+    let mut logger = env_logger::Builder::new();
+    logger.filter_level(level).format_target(false).format_timestamp(None);
+    // A second run in one process keeps the first's logger.
+    let _ = logger.try_init();
+    Ok(())
+}
+
+fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure> {
+    let uris = given.all("source").iter().map(String::as_str);
+    let sources = if uris.len() == 0 { Sources::parse([dataflow.default_source()]) } else { Sources::parse(uris) };
+    let sources = sources.map_err(Failure::configuration)?;
+    let sinks = match given.all("sink") {
+        [] => vec![dataflow.default_sink().parse::<SinkSpec>()],
+        uris => uris.iter().map(|uri| uri.parse()).collect(),
+    };
+    let sinks = sinks.into_iter().collect::<Result<_, _>>().map_err(Failure::configuration)?;
+    let tuned = tuned(given, sources, sinks).map_err(Failure::configuration)?;
+    let cluster = cluster(given)?;
+    Ok(Settings { cluster, ..tuned })
+}
+
+fn tuned(given: &Given, sources: Sources, sinks: Vec<SinkSpec>) -> Result<Settings, GivenError> {
+    let default = Settings::default();
+    let max_line = given.bytes("max-line", default.plan.max_line as u64)?;
+    Ok(Settings {
+        files: sources.files,
+        stdin: sources.stdin,
+        sinks,
+        workers: positive(given, "workers", default.workers)?,
+        cluster: None,
+        plan: PlanOptions {
+            chunk_bytes: given.bytes("chunk-bytes", default.plan.chunk_bytes)?,
+            epoch_bytes: given.bytes("epoch-bytes", default.plan.epoch_bytes)?,
+            max_line: usize::try_from(max_line).unwrap_or(usize::MAX),
+        },
+        tick: given.duration("tick", default.tick)?,
+        max_open_epochs: positive(given, "max-open-epochs", default.max_open_epochs as usize)? as u64,
+        max_open_bytes: given.bytes("max-open-bytes", default.max_open_bytes)?,
+        stall_timeout: given.duration("stall-timeout", default.stall_timeout)?,
+    })
+}
+
+/// More workers, processes or epochs than this are a slip of the finger.
+const MANY: usize = 1024;
+
+fn positive(given: &Given, name: &str, default: usize) -> Result<usize, GivenError> {
+    let read = |text: &str| match text.parse::<usize>() {
+        Ok(number @ 1..=MANY) => Ok(number),
+        Ok(_) => Err(format!("it must be from 1 to {MANY}")),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok(given.parse(name, read)?.unwrap_or(default))
+}
+
+fn cluster(given: &Given) -> Result<Option<ClusterSettings>, Failure> {
+    let processes = positive(given, "processes", 1).map_err(Failure::configuration)?;
+    let process = given.get("process", 0usize).map_err(Failure::configuration)?;
+    if process >= processes {
+        return Err(Failure::configuration(anyhow!(
+            "`--process {process}`: processes are numbered from 0, and there are {processes}\n  hint: say how many there are with -n"
+        )));
+    }
+    if processes == 1 {
+        return Ok(None);
+    }
+    let addresses = match given.text("hostfile") {
+        Some(path) => parse_hostfile(path, processes).map_err(Failure::configuration)?,
+        None => localhost_addresses(processes),
+    };
+    let insecure = given.get("insecure-cluster", false).map_err(Failure::configuration)?;
+    let timeout = |name, seconds| given.duration(name, Duration::from_secs(seconds)).map_err(Failure::configuration);
+    Ok(Some(ClusterSettings {
+        process,
+        addresses,
+        secret_file: given.text("cluster-secret-file").map(Into::into),
+        secret: runtime::environment(SECRET_VARIABLE),
+        insecure,
+        join_timeout: timeout("join-timeout", 60)?,
+        handshake_timeout: timeout("handshake-timeout", 5)?,
+    }))
+}
+
+fn summary_text(report: &Report, settings: &Settings) -> String {
+    let seconds = report.elapsed.as_secs_f64();
+    let Some(counts) = report.counts else {
+        let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
+        return format!("process {process}: done in {seconds:.2} s; process 0 has the figures");
+    };
+    let mut text = format!("{} lines: {} parsed, {} malformed", grouped(counts.lines), grouped(counts.parsed), grouped(counts.malformed));
+    if counts.oversize > 0 {
+        let _ = write!(text, ", {} longer than --max-line", grouped(counts.oversize));
+    }
+    let rate = counts.lines as f64 / seconds.max(1e-9);
+    let bytes = bytesize::ByteSize::b(counts.bytes.max(0) as u64).display().si();
+    let _ = write!(text, "; {bytes} in {seconds:.2} s: {} lines/s", grouped(rate as i64));
+    text
+}
+
+fn summary_json(report: &Report) -> String {
+    let usage = Usage::now();
+    let counts = report.counts.unwrap_or_default();
+    let seconds = report.elapsed.as_secs_f64();
+    serde_json::json!({
+        "lines": counts.lines,
+        "parsed": counts.parsed,
+        "malformed": counts.malformed,
+        "oversize": counts.oversize,
+        "bytes": counts.bytes,
+        "epochs": report.epochs,
+        "seconds": seconds,
+        "lines_per_second": counts.lines as f64 / seconds.max(1e-9),
+        "cpu_seconds": usage.cpu.as_secs_f64(),
+        "peak_memory": usage.peak_memory,
+    })
+    .to_string()
+}
+
+/// A number with commas, as people read it.
+pub(crate) fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (-1234567, "-1,234,567")];
+        for (number, text) in cases {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

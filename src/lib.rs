@@ -1,0 +1,67 @@
+//! thalweg keeps statistics over live logs up to date.
+//!
+//! Lines arrive from files and standard input; windowed counts and cumulative per-key state come out as
+//! differential-dataflow collections that change incrementally, across worker threads (`-w`) and processes (`-n`).
+//!
+//! # The map
+//!
+//! In the order of the data:
+//!
+//! | module | what it does | what it must not know |
+//! |---|---|---|
+//! | [`source`] | where bytes come from, and at which offset | formats, dataflow |
+//! | [`mod@format`] | bytes to records that borrow from them | dataflow, clock, files |
+//! | [`aggregate`] | the doors: records to collections | log formats, clock |
+//! | [`operators`] | collections to collections | log formats, sources |
+//! | [`sink`] | collections to the world, by whole epochs | dataflow, clock |
+//! | [`dataflow`] | what a ready-made job is, and how it is built | |
+//! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | log formats, operators |
+//! | [`generate`] | seeded logs, for tests and benchmarks | dataflow, clock |
+//! | [`bench`](mod@bench) | the measuring commands | |
+//! | [`cli`] | arguments, subcommands | |
+//! | [`testing`] | for tests of dataflows | |
+//!
+//! (`dataflow`, `generate` and `testing` are not in the first design: a dataflow is more than its operators and less
+//! than the runtime, and the generators serve the command, the benchmarks and the tests alike.)
+//!
+//! # Invariants
+//!
+//! - Two worlds and one door. Records are local, borrowed, and gone with their epoch; collections are shared,
+//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and only they keep durable state.
+//! - Operators know collections, not log formats. Formats know bytes, not dataflow.
+//! - Only [`runtime`] reads the clock or the environment. Everything else is handed time.
+//! - Only [`cli`] and the console sink write to the terminal; and [`runtime::end`], which says why a process ends.
+//! - A sink sees an epoch once, whole, after it is closed.
+//! - Bad input is data: it is counted, sampled and shown, and never a `Result` that stops a worker.
+//! - Every queue, line, frame and connection count has a bound by default.
+//! - No `unsafe`.
+//! - Counts never wrap: overflow is an error that names the key.
+//!
+//! # A dataflow of your own
+//!
+//! See [`dataflow::Dataflow`], and the files in `dataflows/`, which use nothing but the public API:
+//! `fn main() -> ExitCode { thalweg::cli::main(&[&mine::Mine]) }` makes a command of them.
+
+pub mod aggregate;
+pub mod bench;
+pub mod cli;
+pub mod dataflow;
+pub mod format;
+pub mod generate;
+pub mod operators;
+pub mod runtime;
+pub mod sink;
+pub mod source;
+pub mod testing;
+
+/// What dataflows are written with.
+pub mod prelude {
+    pub use differential_dataflow::VecCollection;
+
+    pub use crate::aggregate::{Bytes, InputCounts, Key, Records, Stats, Total};
+    pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
+    pub use crate::format::{AccessLog, AccessRecord, Format, Pattern, Size, Text};
+    pub use crate::operators::{Threshold, TopK, Totals};
+    pub use crate::runtime::Epoch;
+    pub use crate::sink::{Cell, Real, Row, by_count};
+}

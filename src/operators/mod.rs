@@ -1,0 +1,18 @@
+//! Collections to collections.
+//!
+//! One trait a file, named after its method, implemented on differential's collections, whose own operators (`map`,
+//! `filter`, `join`, `iterate` …) work beside them. Operators know keys, values, times and differences; they know no
+//! log format and no source. Every operator here takes retractions, works at any number of workers, and shows each
+//! closed time once: what it emits at a time is the change of its result from the time before.
+
+mod closed;
+mod route;
+mod threshold;
+mod top_k;
+mod totals;
+
+pub use closed::per_closed_time;
+pub use route::route;
+pub use threshold::Threshold;
+pub use top_k::TopK;
+pub use totals::{Table, Totals};

@@ -1,0 +1,207 @@
+//! Running totals: a multiset of keys becomes one row for each key.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, Hash};
+use std::rc::Rc;
+
+use differential_dataflow::lattice::Lattice;
+use differential_dataflow::{ExchangeData, VecCollection};
+use foldhash::quality::RandomState;
+use hashbrown::hash_table::{Entry, HashTable};
+use timely::dataflow::channels::pact::Exchange;
+use timely::order::TotalOrder;
+use timely::progress::Timestamp;
+
+use super::{per_closed_time, route};
+use crate::aggregate::Total;
+
+/// Extension trait for the `totals` method.
+pub trait Totals<'scope, T, K, A>: Sized
+where
+    T: Timestamp + Lattice + TotalOrder,
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    /// Adds up the differences of each key: one row `(key, total)` for each key whose total is not zero.
+    ///
+    /// At each time, a row that changed is retracted as it was and inserted as it is, once, however many updates the
+    /// key had. A key whose total reaches zero is gone, from the output and from memory. Retractions are negative
+    /// differences, and totals may be negative.
+    ///
+    /// Each key is kept by one worker, which pays one table look-up an update and two emitted rows a changed key;
+    /// differential's `count_total` gives the same rows from an arrangement, which others can share but which costs
+    /// several times as much to maintain (`tests/operators.rs` holds the two equal, `bench updates` compares them).
+    ///
+    /// # Panics
+    ///
+    /// When a total does not fit its type; the message names the operator and the key.
+    ///
+    /// ```
+    /// use differential_dataflow::input::Input;
+    /// use thalweg::operators::Totals;
+    ///
+    /// timely::execute_directly(|worker| {
+    ///     worker.dataflow::<u64, _, _>(|scope| {
+    ///         let words = scope.new_collection_from_raw([(1u64, 0, 2isize), (2, 0, 1), (1, 5, 3), (2, 5, -1)]).1;
+    ///         let rows = scope.new_collection_from_raw([((1, 2), 0, 1), ((2, 1), 0, 1),
+    ///             ((1, 2), 5, -1), ((1, 5), 5, 1), ((2, 1), 5, -1)]).1;
+    ///         words.totals().assert_eq(rows);
+    ///     });
+    /// });
+    /// ```
+    fn totals(self) -> VecCollection<'scope, T, (K, A), isize> {
+        self.totals_named("Totals")
+    }
+
+    /// As [`Totals::totals`], with a name.
+    fn totals_named(self, name: &str) -> VecCollection<'scope, T, (K, A), isize> {
+        self.totals_core(name, Vec::new()).0
+    }
+
+    /// As [`Totals::totals`], with a name, with rows for the keys `always` even while their total is zero, and with a
+    /// handle on the state of this worker.
+    fn totals_core(
+        self,
+        name: &str,
+        always: Vec<K>,
+    ) -> (VecCollection<'scope, T, (K, A), isize>, Rc<RefCell<Table<K, A>>>);
+}
+
+impl<'scope, T, K, A> Totals<'scope, T, K, A> for VecCollection<'scope, T, K, A>
+where
+    T: Timestamp + Lattice + TotalOrder,
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    fn totals_core(
+        self,
+        name: &str,
+        always: Vec<K>,
+    ) -> (VecCollection<'scope, T, (K, A), isize>, Rc<RefCell<Table<K, A>>>) {
+        let table = Rc::new(RefCell::new(Table::default()));
+        let (worker, peers) = (self.scope().index() as u64, self.scope().peers() as u64);
+        let mine = |key: &&K| route(*key) % peers == worker;
+        let initial = always.iter().filter(mine).map(|key| ((key.clone(), A::default()), 1)).collect();
+
+        let state = Rc::clone(&table);
+        let label = name.to_owned();
+        let pact = Exchange::new(|(key, _, _): &(K, T, A)| route(key));
+        let rows = per_closed_time(self, pact, name, initial, move |time, updates, output| {
+            let mut table = state.borrow_mut();
+            for (key, diff) in updates.drain(..) {
+                table.add(key, &diff, &label);
+            }
+            table.settle(|key, before, now| {
+                let standing = always.contains(key);
+                let row = |total: &A, diff| {
+                    (standing || !total.is_zero()).then(|| ((key.clone(), total.clone()), time.clone(), diff))
+                };
+                if before != now {
+                    output.extend(row(before, -1));
+                    output.extend(row(now, 1));
+                }
+            });
+        });
+        (rows, table)
+    }
+}
+
+/// The totals that one worker keeps, as of the last closed time.
+///
+/// Its rows are also updates: put into the multiset that the totals are taken of, at the first time and at any number
+/// of workers, they bring every worker to the state that this one was part of. This is how state is handed over.
+#[derive(Debug)]
+pub struct Table<K, A> {
+    /// Positions in `slots`, by hash of the key.
+    index: HashTable<u32>,
+    slots: Vec<Slot<K, A>>,
+    /// Positions in `slots` that hold no key now.
+    free: Vec<u32>,
+    /// Positions in `slots` whose total has changed since the last `settle`.
+    touched: Vec<u32>,
+    state: RandomState,
+}
+
+#[derive(Debug)]
+struct Slot<K, A> {
+    hash: u64,
+    key: K,
+    total: A,
+    /// The total as it was at the last `settle`, if it has been touched since.
+    before: Option<A>,
+}
+
+impl<K, A> Default for Table<K, A> {
+    fn default() -> Self {
+        Table {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            touched: Vec::new(),
+            state: RandomState::default(),
+        }
+    }
+}
+
+impl<K: Hash + Eq + std::fmt::Debug, A: Total> Table<K, A> {
+    /// How many keys have a total.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether no key has a total.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Each key with its total, in no particular order.
+    pub fn rows(&self) -> impl Iterator<Item = (&K, &A)> {
+        self.index.iter().map(|&at| &self.slots[at as usize]).map(|slot| (&slot.key, &slot.total))
+    }
+
+    fn add(&mut self, key: K, diff: &A, operator: &str) {
+        let Table { index, slots, free, touched, state } = self;
+        let hash = state.hash_one(&key);
+        let same = |&at: &u32| slots[at as usize].hash == hash && slots[at as usize].key == key;
+        let at = match index.entry(hash, same, |&at| slots[at as usize].hash) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let slot = Slot { hash, key, total: A::default(), before: None };
+                let at = free.pop().unwrap_or(slots.len() as u32);
+                entry.insert(at);
+                match slots.get_mut(at as usize) {
+                    Some(place) => *place = slot,
+                    None => {
+                        assert!(slots.len() < u32::MAX as usize, "more than 2^32 keys in `{operator}`");
+                        slots.push(slot);
+                    }
+                }
+                at
+            }
+        };
+        let slot = &mut slots[at as usize];
+        if slot.before.is_none() {
+            slot.before = Some(slot.total.clone());
+            touched.push(at);
+        }
+        if slot.total.try_add(diff).is_err() {
+            panic!("in `{operator}`, the total {:?} of key {:?} overflows on adding {diff:?}", slot.total, slot.key);
+        }
+    }
+
+    /// Shows each touched key with its total before and now, and forgets those whose total is zero.
+    fn settle(&mut self, mut show: impl FnMut(&K, &A, &A)) {
+        for at in self.touched.drain(..) {
+            let slot = &mut self.slots[at as usize];
+            let before = slot.before.take().expect("a touched slot remembers its total");
+            show(&slot.key, &before, &slot.total);
+            if slot.total.is_zero() {
+                let hash = slot.hash;
+                if let Ok(entry) = self.index.find_entry(hash, |&other| other == at) {
+                    entry.remove();
+                }
+                self.free.push(at);
+            }
+        }
+    }
+}

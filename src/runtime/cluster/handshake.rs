@@ -1,0 +1,168 @@
+//! What two processes say to each other before they exchange data, as a straight-line conversation for each side.
+//!
+//! Knows nothing of listening, retrying and seats. The bytes are laid out in the [module docs](super).
+
+use std::io;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::wire::{Fault, Kind, Role, VERSION, Wire, random};
+use super::{ClusterConfig, Fingerprint, MAX_OFFER, Mismatch, Secret};
+
+const RUN_LENGTH: usize = 16;
+
+/// What a process says of itself. Both sides say it, both compare: the difference is the reason of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) process: usize,
+    pub(super) processes: usize,
+    pub(super) workers: usize,
+    pub(super) fingerprint: Fingerprint,
+    /// Drawn once by each call of `join`: tells a process that tries again from another one with its index.
+    pub(super) run: [u8; RUN_LENGTH],
+}
+
+impl Claim {
+    const LENGTH: usize = 3 * size_of::<u64>() + size_of::<Fingerprint>() + RUN_LENGTH;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::LENGTH);
+        for number in [self.process, self.processes, self.workers] {
+            bytes.extend_from_slice(&(number as u64).to_be_bytes());
+        }
+        bytes.extend_from_slice(&self.fingerprint.0);
+        bytes.extend_from_slice(&self.run);
+        bytes
+    }
+
+    /// `None` when the length is wrong, or a number is more than this machine can count.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let claim = Self {
+            process: number(&mut rest)?,
+            processes: number(&mut rest)?,
+            workers: number(&mut rest)?,
+            fingerprint: Fingerprint(take(&mut rest)?),
+            run: take(&mut rest)?,
+        };
+        rest.is_empty().then_some(claim)
+    }
+
+    fn receive(wire: &mut Wire) -> Result<Self, Fault> {
+        let bytes = wire.receive(Kind::Claim, Self::LENGTH)?;
+        Self::decode(&bytes).ok_or(Fault::Unexpected {
+            awaiting: Kind::Claim,
+            limit: Self::LENGTH,
+            kind: Kind::Claim as u8,
+            bytes: bytes.len(),
+        })
+    }
+
+    /// Whether both are of one run. Numbers first: they also enter most fingerprints, and say more than it does.
+    fn agree(&self, theirs: &Self) -> Result<(), Mismatch> {
+        if self.processes != theirs.processes {
+            return Err(Mismatch::Processes { ours: self.processes, theirs: theirs.processes });
+        }
+        if self.workers != theirs.workers {
+            return Err(Mismatch::Workers { ours: self.workers, theirs: theirs.workers });
+        }
+        if self.fingerprint != theirs.fingerprint {
+            return Err(Mismatch::Fingerprint { ours: self.fingerprint, theirs: theirs.fingerprint });
+        }
+        Ok(())
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+fn number(bytes: &mut &[u8]) -> Option<usize> {
+    usize::try_from(u64::from_be_bytes(take(bytes)?)).ok()
+}
+
+/// What this process brings to each of its handshakes.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) claim: Claim,
+    pub(super) secret: Option<Secret>,
+    /// What is handed to those who connect to us: nothing, but from process 0.
+    offer: Vec<u8>,
+    pub(super) handshake_timeout: Duration,
+}
+
+impl Local {
+    pub(super) fn new(config: &ClusterConfig, offer: &[u8]) -> io::Result<Self> {
+        Ok(Self {
+            claim: Claim {
+                process: config.process,
+                processes: config.addresses.len(),
+                workers: config.workers,
+                fingerprint: config.fingerprint,
+                run: random()?,
+            },
+            secret: config.secret.clone(),
+            offer: if config.process == 0 { offer.to_vec() } else { Vec::new() },
+            handshake_timeout: config.handshake_timeout,
+        })
+    }
+
+    pub(super) fn wire(&self, stream: TcpStream, role: Role) -> io::Result<Wire> {
+        Wire::new(stream, role, self.secret.as_ref(), self.handshake_timeout)
+    }
+}
+
+/// The connector's side: introduces us to process `peer`. Returns its offer; we are seated when this returns.
+pub(super) fn connect(wire: &mut Wire, local: &Local, peer: usize) -> Result<Vec<u8>, Fault> {
+    wire.send_hello()?;
+    check_version(wire.receive_hello()?)?;
+    wire.send(Kind::Proof, &[])?;
+    wire.receive(Kind::Proof, 0)?;
+    wire.send(Kind::Claim, &local.claim.encode())?;
+    let theirs = Claim::receive(wire)?;
+    local.claim.agree(&theirs)?;
+    if theirs.process != peer {
+        return Err(Mismatch::Misplaced { expected: peer, theirs: theirs.process }.into());
+    }
+    let offer = wire.receive(Kind::Offer, if peer == 0 { MAX_OFFER } else { 0 })?;
+    wire.send(Kind::Confirm, &[])?;
+    wire.receive(Kind::Welcome, 0)?;
+    Ok(offer)
+}
+
+/// The acceptor's side, up to the connector's `Confirm`: what is left is [`welcome`], once its seat is free.
+///
+/// Calls `proved` as soon as the other side is known to know the secret. Until then it has been told our nonce and
+/// nothing else, and could make us keep no more than a few dozen bytes.
+pub(super) fn accept(wire: &mut Wire, local: &Local, proved: impl FnOnce()) -> Result<Claim, Fault> {
+    let version = wire.receive_hello()?;
+    // Answered before it is judged: a connector of another version shall be able to say so to its user.
+    wire.send_hello()?;
+    check_version(version)?;
+    wire.receive(Kind::Proof, 0)?;
+    proved();
+    wire.send(Kind::Proof, &[])?;
+    let theirs = Claim::receive(wire)?;
+    wire.send(Kind::Claim, &local.claim.encode())?;
+    let ours = &local.claim;
+    ours.agree(&theirs)?;
+    if theirs.process <= ours.process || theirs.process >= ours.processes {
+        let (ours, processes, theirs) = (ours.process, ours.processes, theirs.process);
+        return Err(Mismatch::Uncalled { ours, processes, theirs }.into());
+    }
+    wire.send(Kind::Offer, &local.offer)?;
+    wire.receive(Kind::Confirm, 0)?;
+    Ok(theirs)
+}
+
+/// The acceptor's last word: the connector has its seat.
+pub(super) fn welcome(mut wire: Wire) -> Result<TcpStream, Fault> {
+    wire.send(Kind::Welcome, &[])?;
+    Ok(wire.into_socket()?)
+}
+
+fn check_version(theirs: u32) -> Result<(), Fault> {
+    if theirs == VERSION { Ok(()) } else { Err(Fault::Version { theirs }) }
+}

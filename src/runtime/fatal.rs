@@ -1,0 +1,109 @@
+//! How a process ends early: with a reason, and at once.
+//!
+//! A worker that stops alone leaves the others waiting for its part of the frontier for ever: timely has no way to tell
+//! them. So whatever a worker cannot go on with ends the whole process, and the other processes of a cluster see the
+//! connection close and end too. A panic is the same: it is printed, and then it is the end of the process, in
+//! whichever thread it happened.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Exit codes of the command.
+///
+/// | code | meaning |
+/// |---|---|
+/// | 0 | done, or ended in order by SIGINT or SIGTERM |
+/// | 1 | the command line cannot be understood |
+/// | 2 | the configuration is bad: a file, a value, a host file, a secret |
+/// | 3 | an input cannot be read |
+/// | 4 | an output cannot be written |
+/// | 5 | the processes of the cluster did not come together |
+/// | 6 | another process of the cluster was lost |
+/// | 7 | nothing moved for `--stall-timeout` while there was work: the watchdog ended the process |
+/// | 70 | a bug: a thread panicked |
+/// | 130 | a second SIGINT or SIGTERM, while ending in order |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The command line cannot be understood.
+    Usage = 1,
+    /// The configuration is bad.
+    Configuration = 2,
+    /// An input cannot be read.
+    Input = 3,
+    /// An output cannot be written.
+    Output = 4,
+    /// The cluster did not come together.
+    Join = 5,
+    /// Another process was lost.
+    PeerLost = 6,
+    /// Nothing moved for too long.
+    Stalled = 7,
+    /// A thread panicked.
+    Panic = 70,
+    /// Ended at once, by a second signal.
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}
+
+/// Set by the first thread that ends the process, so that one reason is given and not also its consequences.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Ends the process with `exit` after printing `reason`; only the first caller's reason is printed.
+pub fn end(exit: Exit, reason: impl Display) -> ! {
+    if ENDING.swap(true, Ordering::SeqCst) {
+        // Another thread is about to end the process.
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+    let _ = writeln!(std::io::stderr().lock(), "thalweg: {reason}");
+    std::process::exit(exit as i32)
+}
+
+/// Addresses of the processes of this cluster, by index, for naming a peer that was lost.
+static PEERS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Tells the panic hook who the peers are.
+pub(super) fn name_peers(addresses: &[String]) {
+    let _ = PEERS.set(addresses.to_vec());
+}
+
+/// Makes a panic in any thread the end of the process.
+pub fn end_on_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed").to_owned();
+        match lost_peer(&thread, info) {
+            Some((peer, cause)) => {
+                let address = PEERS.get().and_then(|peers| peers.get(peer)).map_or("?", String::as_str);
+                end(Exit::PeerLost, format_args!("lost process {peer} at {address}: {cause}"))
+            }
+            None => {
+                let backtrace = std::backtrace::Backtrace::capture();
+                let bug = format!("thread `{thread}` panicked: {info}\n{backtrace}");
+                end(Exit::Panic, bug.trim_end().trim_end_matches("disabled backtrace").trim_end())
+            }
+        }
+    }));
+}
+
+/// Whether this panic is how timely's network threads say that a connection is gone: they are named after the process
+/// at its other end, and their message begins with words that timely promises to keep.
+fn lost_peer(thread: &str, info: &PanicHookInfo<'_>) -> Option<(usize, String)> {
+    let peer = thread.strip_prefix("timely:recv-").or(thread.strip_prefix("timely:send-"))?.parse().ok()?;
+    let message = info.payload_as_str()?;
+    let cause = message.strip_prefix("timely communication error: ")?;
+    Some((peer, cause.to_owned()))
+}

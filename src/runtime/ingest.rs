@@ -1,0 +1,176 @@
+//! One worker's input: from its readers into the dataflow, epoch by epoch, within its credits.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::InputHandle;
+
+use super::stop::Stop;
+use super::{Epoch, Settings, clock};
+use crate::aggregate::Event;
+use crate::source::{Pool, Reader, SourceError, Step};
+
+pub(super) type Input = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
+
+/// What a turn of [`Ingest`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There may be more to do at once.
+    Busy,
+    /// Nothing to do until the dataflow moves, a source wakes the worker, or so much time has passed.
+    Wait(Duration),
+    /// The input has ended and is closed.
+    Finished,
+}
+
+/// A reader, and what it has said of the open epoch.
+#[derive(Debug)]
+struct Source {
+    reader: Box<dyn Reader>,
+    /// Whether its epochs end by the clock rather than by plan.
+    live: bool,
+    /// Whether it has given all of the open epoch.
+    ended: bool,
+}
+
+pub(super) struct Ingest {
+    sources: Vec<Source>,
+    /// `None` once the input is closed.
+    input: Option<Input>,
+    pool: Pool,
+    /// Number of the open epoch.
+    epoch: u64,
+    /// Bytes of the open epoch so far.
+    bytes: u64,
+    /// Whether anything was said of the open epoch: a chunk, or that it has ended.
+    begun: bool,
+    since: Instant,
+    /// Bytes of the epochs that this worker has ended and that are not closed everywhere, oldest first.
+    open: VecDeque<u64>,
+    tick: Duration,
+    epoch_bytes: u64,
+    max_open_epochs: u64,
+    max_open_bytes: u64,
+}
+
+/// The longest wait: something else may have been asked for in the meantime.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+impl Ingest {
+    pub(super) fn new(
+        planned: Vec<Box<dyn Reader>>,
+        live: Vec<Box<dyn Reader>>,
+        input: Input,
+        settings: &Settings,
+    ) -> Self {
+        let source = |live| move |reader| Source { reader, live, ended: false };
+        Ingest {
+            sources: planned.into_iter().map(source(false)).chain(live.into_iter().map(source(true))).collect(),
+            input: Some(input),
+            pool: Pool::default(),
+            epoch: 0,
+            bytes: 0,
+            begun: false,
+            since: clock::now(),
+            open: VecDeque::new(),
+            tick: settings.tick,
+            epoch_bytes: settings.plan.epoch_bytes,
+            max_open_epochs: settings.max_open_epochs.max(1),
+            max_open_bytes: settings.max_open_bytes,
+        }
+    }
+
+    /// The first epoch that this worker has something of and that is not closed, with `closed` epochs closed.
+    pub(super) fn waiting_for(&self, closed: u64) -> Option<u64> {
+        (!self.open.is_empty() || self.begun).then_some(closed)
+    }
+
+    /// Reads at most a chunk, and ends the epoch if it is time; `closed` is how many epochs are closed everywhere.
+    pub(super) fn turn(&mut self, closed: u64, stop: &mut Stop) -> Result<Turn, SourceError> {
+        if self.input.is_none() {
+            return Ok(Turn::Finished);
+        }
+        while self.open.len() as u64 > self.epoch.saturating_sub(closed) {
+            self.open.pop_front();
+        }
+        if stop.hold(self.epoch, self.max_open_epochs) {
+            return Ok(Turn::Wait(Duration::from_millis(1)));
+        }
+        let stopping = stop.last();
+        if stopping.is_some_and(|last| self.epoch > last) || self.sources.is_empty() {
+            return Ok(self.close());
+        }
+        if !self.begun && !self.has_credit() {
+            return Ok(Turn::Wait(LONGEST_WAIT));
+        }
+
+        let mut idle = true;
+        for at in (0..self.sources.len()).rev() {
+            let source = &mut self.sources[at];
+            if source.ended || source.live && stopping.is_some() {
+                continue;
+            }
+            match source.reader.poll(&self.pool)? {
+                Step::Chunk(chunk) => {
+                    (idle, self.begun) = (false, true);
+                    self.bytes += chunk.consumed;
+                    self.send(Event::Chunk(Rc::new(chunk)));
+                }
+                Step::EndEpoch => (idle, source.ended, self.begun) = (false, true, true),
+                Step::Idle => {}
+                Step::Done => {
+                    idle = false;
+                    self.sources.swap_remove(at);
+                }
+            }
+        }
+
+        let planned_ended = self.sources.iter().filter(|source| !source.live).all(|source| source.ended);
+        let planned = self.sources.iter().any(|source| !source.live);
+        let age = clock::now() - self.since;
+        let over = planned_ended
+            && (planned || stopping.is_some() || age >= self.tick || self.bytes >= self.epoch_bytes);
+        if over {
+            self.end_epoch();
+            return Ok(Turn::Busy);
+        }
+        if self.sources.is_empty() || !idle {
+            return Ok(Turn::Busy);
+        }
+        Ok(Turn::Wait(self.tick.saturating_sub(age).min(LONGEST_WAIT)))
+    }
+
+    /// Whether another epoch may be begun.
+    fn has_credit(&self) -> bool {
+        let epochs = (self.open.len() as u64) < self.max_open_epochs;
+        let bytes = self.open.is_empty() || self.open.iter().sum::<u64>() < self.max_open_bytes;
+        epochs && bytes
+    }
+
+    fn send(&mut self, event: Event) {
+        let input = self.input.as_mut().expect("the input is open");
+        input.send(event);
+        input.flush();
+    }
+
+    fn end_epoch(&mut self) {
+        self.send(Event::End);
+        self.open.push_back(std::mem::take(&mut self.bytes));
+        self.epoch += 1;
+        self.begun = false;
+        self.since = clock::now();
+        self.sources.iter_mut().for_each(|source| source.ended = false);
+        let input = self.input.as_mut().expect("the input is open");
+        input.advance_to(Epoch::new(self.epoch));
+    }
+
+    fn close(&mut self) -> Turn {
+        if self.begun {
+            self.end_epoch();
+        }
+        self.input = None;
+        Turn::Busy
+    }
+}

@@ -1,0 +1,241 @@
+//! Configuration in, running workers out: epochs, credits, the worker loop, the cluster, and how it all ends.
+//!
+//! Only this module reads the clock and the environment. It knows readers, chunks and epochs, a function that builds a
+//! dataflow, and sinks; it knows no log format and no operator.
+//!
+//! - `ingest`: one worker's input, epoch by epoch, within its credits.
+//! - `worker`: the loop that feeds, steps and commits.
+//! - `stop`: ending in order, after the same epoch everywhere.
+//! - [`cluster`]: how processes meet.
+//! - `watchdog`, `fatal`: ending when nothing moves, or when one thread cannot go on.
+
+pub mod cluster;
+
+mod clock;
+mod epoch;
+mod fatal;
+mod ingest;
+mod settings;
+mod stop;
+mod usage;
+mod watchdog;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use timely::WorkerConfig;
+use timely::communication::Hooks;
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
+use timely::execute::execute_from;
+
+pub use clock::now;
+pub use epoch::{Delay, Epoch};
+pub use fatal::{Exit, end, end_on_panic};
+pub use settings::{ClusterSettings, Settings};
+pub use stop::end_in_order_on_signals;
+pub use usage::Usage;
+
+use self::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
+use self::watchdog::Vitals;
+use self::worker::{Job, Outcome};
+use crate::aggregate::InputCounts;
+use crate::dataflow::{Dataflow, OptionError, Options};
+use crate::source::{Plan, SourceError};
+
+/// How far the workers of this process have come, for whoever wants to show it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes of the sources that have been read.
+    pub bytes: AtomicU64,
+    /// Lines that have been read.
+    pub lines: AtomicU64,
+    /// Bytes that this process will have read in the end, or 0 where that is not known.
+    pub total: AtomicU64,
+}
+
+/// How a run went.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// What became of the input of all processes; only process 0 knows.
+    pub counts: Option<InputCounts>,
+    /// How many epochs there were; 0 on other processes than the first.
+    pub epochs: u64,
+    /// From the first read to the last commit.
+    pub elapsed: Duration,
+}
+
+/// Why a run did not begin.
+///
+/// What goes wrong later ends the process: see [`Exit`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// An option of the dataflow has a bad value.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The input cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The processes did not come together.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Process 0 offered something that is not a plan of the input.
+    #[error("process 0 sent no plan of the input that this process can read: {0}")]
+    Plan(serde_json::Error),
+    /// The system refused something that the runtime needs.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was to be done.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Timely could not start its workers.
+    #[error("cannot start the workers: {0}")]
+    Timely(String),
+}
+
+impl RunError {
+    /// The exit code of the command that meets this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            RunError::Option(_) => Exit::Configuration,
+            RunError::Source(_) => Exit::Input,
+            RunError::Cluster(
+                ClusterError::NoSuchProcess { .. }
+                | ClusterError::BadAddress(_)
+                | ClusterError::Insecure { .. }
+                | ClusterError::Hostfile { .. }
+                | ClusterError::HostfileShort { .. }
+                | ClusterError::HostfileLine { .. }
+                | ClusterError::SecretFile { .. }
+                | ClusterError::SecretLength { .. },
+            ) => Exit::Configuration,
+            RunError::Cluster(_) | RunError::Plan(_) => Exit::Join,
+            RunError::System { .. } | RunError::Timely(_) => Exit::Panic,
+        }
+    }
+}
+
+/// Runs `dataflow` with `options` as `settings` say, until its input has ended or a signal asks for the end.
+///
+/// Ends the process, with the code that [`Exit`] documents, when something goes wrong after the start.
+///
+/// # Errors
+///
+/// When the run cannot begin.
+pub fn run(
+    dataflow: &dyn Dataflow,
+    options: &Options,
+    settings: &Settings,
+    progress: Arc<Progress>,
+) -> Result<Report, RunError> {
+    let build = dataflow.prepare(options)?;
+    let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
+    let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+    let workers = settings.workers;
+
+    // Process 0 examines the files, and all others go by its plan: a file that grows meanwhile has one length for all.
+    let plan = if process == 0 {
+        Plan::new(&settings.files, settings.plan.clone())?
+    } else {
+        Plan::new(&[], settings.plan.clone())?
+    };
+    let (builders, guard, plan): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>, Plan) =
+        match &settings.cluster {
+            None => {
+                let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
+                (builders.into_iter().map(AllocatorBuilder::Process).collect(), Box::new(()), plan)
+            }
+            Some(cluster) => {
+                let offer = serde_json::to_vec(&plan).map_err(RunError::Plan)?;
+                fatal::name_peers(&cluster.addresses);
+                let joined = cluster::join(&join_config(cluster, settings, dataflow, options)?, &offer)?;
+                let plan = serde_json::from_slice(&joined.offer).map_err(RunError::Plan)?;
+                let hooks = Hooks::default();
+                let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
+                let (builders, guard) =
+                    initialize_networking_from_sockets(local, joined.sockets, process, workers, hooks)
+                        .map_err(|source| RunError::System { what: "set up the connections", source })?;
+                (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard), plan)
+            }
+        };
+    let share = plan.total_bytes() / processes as u64;
+    progress.total.store(if settings.is_bounded() { share } else { 0 }, std::sync::atomic::Ordering::Relaxed);
+
+    let vitals: Vec<Arc<Vitals>> = (0..workers).map(|_| Arc::default()).collect();
+    let first = process * workers;
+    watchdog::watch(vitals.clone(), first, settings.stall_timeout)
+        .map_err(|source| RunError::System { what: "start the watchdog", source })?;
+
+    let begun = now();
+    let job = Job {
+        name: dataflow.name(),
+        build,
+        views: dataflow.views(),
+        settings: settings.clone(),
+        plan,
+        progress,
+        vitals,
+        first,
+    };
+    let config = WorkerConfig::default();
+    let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))
+        .map_err(RunError::Timely)?;
+    let outcomes = guards.join().into_iter().collect::<Result<Vec<Outcome>, _>>().map_err(RunError::Timely)?;
+
+    let counts = (process == 0).then(|| outcomes[0].counts);
+    Ok(Report { counts, epochs: outcomes[0].epochs, elapsed: now() - begun })
+}
+
+fn join_config(
+    cluster: &ClusterSettings,
+    settings: &Settings,
+    dataflow: &dyn Dataflow,
+    options: &Options,
+) -> Result<ClusterConfig, RunError> {
+    let fingerprint = fingerprint(settings, dataflow, options)
+        .map_err(|source| RunError::System { what: "read this program's own file", source })?;
+    let addresses = cluster.addresses.clone();
+    let mut config = ClusterConfig::new(cluster.process, addresses, settings.workers, fingerprint);
+    config.secret = match (&cluster.secret_file, &cluster.secret) {
+        (Some(path), _) => Some(Secret::from_file(path)?),
+        (None, Some(secret)) => Some(Secret::new(secret.as_bytes())?),
+        (None, None) => None,
+    };
+    config.insecure = cluster.insecure;
+    config.join_timeout = cluster.join_timeout;
+    config.handshake_timeout = cluster.handshake_timeout;
+    Ok(config)
+}
+
+/// Of everything that must be equal for processes to understand each other: the program itself, byte for byte, since
+/// what timely exchanges has no description of its own, and what it was told to run.
+fn fingerprint(settings: &Settings, dataflow: &dyn Dataflow, options: &Options) -> std::io::Result<Fingerprint> {
+    let program = std::fs::read(std::env::current_exe()?)?;
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(&Sha256::digest(program));
+    part(dataflow.name().as_bytes());
+    options.iter().for_each(|(name, value)| {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    });
+    // What decides which operators are built.
+    settings.sinks.iter().for_each(|sink| part(sink.uri.as_bytes()));
+    part(&[u8::from(settings.stdin)]);
+    Ok(Fingerprint(hash.finalize().into()))
+}
+
+/// A variable of the environment, if it is set and is text.
+#[expect(clippy::disallowed_methods, reason = "this is the function that the ban sends everybody to")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

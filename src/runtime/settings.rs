@@ -1,0 +1,76 @@
+//! What a run is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::sink::SinkSpec;
+use crate::source::PlanOptions;
+
+/// How to run a dataflow, checked as far as that is possible without touching anything.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Files and globs to read, with the source URIs' scheme taken off.
+    pub files: Vec<String>,
+    /// Whether to read standard input, too.
+    pub stdin: bool,
+    /// Where views go.
+    pub sinks: Vec<SinkSpec>,
+    /// Worker threads of each process.
+    pub workers: usize,
+    /// The processes of the cluster, if there is more than one.
+    pub cluster: Option<ClusterSettings>,
+    /// How files are cut into chunks and epochs.
+    pub plan: PlanOptions,
+    /// How long an epoch of live input lasts.
+    pub tick: Duration,
+    /// Epochs that a worker may have open before the first of them must be closed everywhere.
+    pub max_open_epochs: u64,
+    /// Bytes that a worker may have read of open epochs before it must wait to begin another.
+    pub max_open_bytes: u64,
+    /// How long an epoch may stay open without anything moving.
+    pub stall_timeout: Duration,
+}
+
+/// How processes find and trust each other.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// The index of this process.
+    pub process: usize,
+    /// Where each process listens.
+    pub addresses: Vec<String>,
+    /// The file that holds the shared secret.
+    pub secret_file: Option<PathBuf>,
+    /// The shared secret itself, from the environment.
+    pub secret: Option<String>,
+    /// Whether to do without a secret on addresses that others can reach.
+    pub insecure: bool,
+    /// How long the processes may take to come together.
+    pub join_timeout: Duration,
+    /// How long one connection may take to show that it is one of them.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Settings {
+    /// One worker, no source and no sink, and the defaults of the command.
+    fn default() -> Self {
+        Settings {
+            files: Vec::new(),
+            stdin: false,
+            sinks: Vec::new(),
+            workers: 1,
+            cluster: None,
+            plan: PlanOptions::default(),
+            tick: Duration::from_secs(1),
+            max_open_epochs: 3,
+            max_open_bytes: 1 << 30,
+            stall_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether the input has an end that is known before it is read.
+    pub fn is_bounded(&self) -> bool {
+        !self.stdin
+    }
+}

@@ -1,0 +1,90 @@
+//! The loop of one worker.
+
+use std::sync::Arc;
+
+use timely::dataflow::operators::Input;
+use timely::worker::Worker;
+
+use super::ingest::{Ingest, Turn};
+use super::stop::Stop;
+use super::watchdog::Vitals;
+use super::{Epoch, Exit, Progress, Settings, fatal};
+use crate::aggregate::{Event, InputCounts, Lines};
+use crate::dataflow::{Build, Flow, View};
+use crate::sink::{Outputs, SinkSpec};
+use crate::source::{Plan, Reader, Stdin};
+
+/// What every worker of a process is given.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub name: &'static str,
+    pub build: Build,
+    pub views: &'static [View],
+    pub settings: Settings,
+    pub plan: Plan,
+    pub progress: Arc<Progress>,
+    /// By the index of the worker within the process.
+    pub vitals: Vec<Arc<Vitals>>,
+    /// The first worker of this process.
+    pub first: usize,
+}
+
+/// What a worker has to say in the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outcome {
+    /// Of all workers, on worker 0; nothing elsewhere.
+    pub counts: InputCounts,
+    /// How many epochs there were, on worker 0.
+    pub epochs: u64,
+}
+
+/// Runs `job` on `worker` until the input has ended and every sink has been shown everything.
+pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
+    let (index, peers) = (worker.index(), worker.peers());
+    let bounded = job.settings.is_bounded();
+    let vitals = &job.vitals[index - job.first];
+    vitals.observe(worker);
+
+    let mut stop = Stop::install(worker);
+    let gather = SinkSpec::gather(&job.settings.sinks, bounded);
+    let (input, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
+        let (input, stream) = scope.new_input::<Vec<Event>>();
+        let lines = Lines::new(stream, Arc::clone(&job.progress));
+        let mut flow = Flow::new(scope, lines, job.views, gather);
+        job.build.run(&mut flow);
+        (input, flow.finish())
+    });
+    let probe = installed.probe;
+
+    // Views arrive on worker 0, so the sinks are there; a sink that cannot be opened is found out before the first line.
+    let sinks = job.settings.sinks.iter().filter(|_| index == 0).map(|sink| sink.open(bounded));
+    let sinks = sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Output, error));
+    let mut outputs = Outputs::new(installed.outputs, sinks);
+
+    let mut live: Vec<Box<dyn Reader>> = Vec::new();
+    if job.settings.stdin && index == 0 {
+        let stdin = Stdin::new(job.settings.plan.max_line, std::thread::current());
+        live.push(Box::new(stdin.unwrap_or_else(|error| fatal::end(Exit::Input, error))));
+    }
+    let mut ingest = Ingest::new(job.plan.readers(index, peers), live, input, &job.settings);
+
+    while !probe.done() {
+        let closed = probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
+        vitals.beat(ingest.waiting_for(closed));
+        let turn = ingest.turn(closed, &mut stop).unwrap_or_else(|error| fatal::end(Exit::Input, error));
+        match turn {
+            Turn::Busy => worker.step(),
+            Turn::Wait(longest) => worker.step_or_park(Some(longest)),
+            Turn::Finished => worker.step_or_park(None),
+        };
+        if index == 0 {
+            let frontier = probe.with_frontier(|frontier| frontier.first().copied());
+            let epochs = installed.summary.get().epochs;
+            outputs.commit(frontier, epochs).unwrap_or_else(|error| fatal::end(Exit::Output, error));
+        }
+    }
+    vitals.beat(None);
+    stop.close();
+    let summary = installed.summary.get();
+    Outcome { counts: summary.counts, epochs: summary.epochs }
+}

@@ -1,0 +1,167 @@
+//! `console:`: aligned tables for people.
+
+use std::io::{self, BufWriter, Write};
+
+use unicode_width::UnicodeWidthStr;
+
+use super::jsonl::changed;
+use super::{At, Closed, Mode, Sink, SinkError, Value, ViewOutput, escape_terminal};
+
+/// Writes views as tables: text to the left, numbers to the right, nothing that a terminal would obey.
+#[derive(Debug)]
+pub struct Console<W: Write> {
+    out: BufWriter<W>,
+    /// Whether headings may be set in bold.
+    styled: bool,
+    mode: Mode,
+    at: At,
+    /// Rows of each view that are shown.
+    rows: usize,
+}
+
+/// Widest cell that is shown whole, in columns of a terminal.
+const WIDEST: usize = 100;
+
+impl<W: Write> Console<W> {
+    /// Writes to `out`, at most `rows` rows of each view; `styled` when it is a terminal.
+    pub fn new(out: W, styled: bool, mode: Mode, at: At, rows: usize) -> Self {
+        Console { out: BufWriter::new(out), styled, mode, at, rows }
+    }
+
+    fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
+        let shown: Vec<_> = closed.views.iter().filter(|view| closed.last || changed(view.as_ref())).collect();
+        if !closed.last && !shown.is_empty() {
+            writeln!(self.out, "── epoch {} ──", closed.epoch)?;
+        }
+        for view in shown {
+            let table = self.table(view.as_ref(), closed.last);
+            self.write_table(view.view().name, &table)?;
+        }
+        self.out.flush()
+    }
+
+    /// Picks the rows to show, the first of them as text.
+    fn table(&self, view: &dyn ViewOutput, last: bool) -> Table {
+        let mut columns: Vec<_> = view.view().columns.iter().map(|name| Column::new(name)).collect();
+        let mut total = 0;
+        if self.mode == Mode::Changes && !last {
+            columns.insert(0, Column::new("diff"));
+            view.changes(&mut |diff, values| {
+                total += 1;
+                if total <= self.rows {
+                    columns[0].push(format!("{diff:+}"), true);
+                    columns[1..].iter_mut().zip(values).for_each(|(column, value)| column.push_value(*value));
+                }
+            });
+        } else {
+            let mut show = |values: &[Value<'_>]| {
+                total += 1;
+                if total <= self.rows {
+                    columns.iter_mut().zip(values).for_each(|(column, value)| column.push_value(*value));
+                }
+            };
+            match self.mode {
+                Mode::Update if !last => {
+                    view.changes(&mut |diff, values| (0..diff).for_each(|_| show(values)));
+                }
+                _ => view.rows(&mut show),
+            }
+        }
+        Table { columns, total }
+    }
+
+    fn write_table(&mut self, name: &str, table: &Table) -> io::Result<()> {
+        let (bold, plain) = if self.styled { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let count = match table.total {
+            1 => "1 row".to_owned(),
+            many => format!("{many} rows"),
+        };
+        writeln!(self.out, "{bold}{name}{plain} ({count})")?;
+        let heads = table.columns.iter().map(|column| (column, column.name.as_str()));
+        write_line(&mut self.out, heads)?;
+        let shown = table.total.min(self.rows);
+        for row in 0..shown {
+            let cells = table.columns.iter().map(|column| (column, column.cells[row].as_str()));
+            write_line(&mut self.out, cells)?;
+        }
+        if table.total > shown {
+            writeln!(self.out, "  … {} more", table.total - shown)?;
+        }
+        writeln!(self.out)
+    }
+}
+
+impl<W: Write + std::fmt::Debug> Sink for Console<W> {
+    fn at(&self) -> At {
+        self.at
+    }
+
+    fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
+        self.write_all(closed).map_err(|source| SinkError::Write { sink: "console:".to_owned(), source })
+    }
+}
+
+struct Table {
+    columns: Vec<Column>,
+    /// Rows that there are, of which the first are in the columns.
+    total: usize,
+}
+
+struct Column {
+    name: String,
+    cells: Vec<String>,
+    width: usize,
+    numbers: bool,
+}
+
+impl Column {
+    fn new(name: &str) -> Self {
+        Column { name: name.to_owned(), cells: Vec::new(), width: name.width(), numbers: false }
+    }
+
+    fn push_value(&mut self, value: Value<'_>) {
+        match value {
+            Value::Null => self.push("-".to_owned(), self.numbers),
+            Value::Int(number) => self.push(number.to_string(), true),
+            Value::Float(number) => self.push(format!("{number:.3}"), true),
+            Value::Bytes(bytes) => self.push(cut(escape_terminal(bytes)), false),
+        }
+    }
+
+    fn push(&mut self, text: String, number: bool) {
+        self.numbers |= number;
+        self.width = self.width.max(text.width());
+        self.cells.push(text);
+    }
+}
+
+/// `text`, or as much of it as is [`WIDEST`] wide.
+fn cut(text: String) -> String {
+    if text.width() <= WIDEST {
+        return text;
+    }
+    let mut short = String::new();
+    for char in text.chars() {
+        short.push(char);
+        if short.width() >= WIDEST - 1 {
+            break;
+        }
+    }
+    short + "…"
+}
+
+fn write_line<'a>(out: &mut impl Write, cells: impl Iterator<Item = (&'a Column, &'a str)>) -> io::Result<()> {
+    let mut line = String::new();
+    for (column, text) in cells {
+        let pad = " ".repeat(column.width - text.width());
+        line.push_str("  ");
+        if column.numbers {
+            line += &pad;
+            line += text;
+        } else {
+            line += text;
+            line += &pad;
+        }
+    }
+    writeln!(out, "{}", line.trim_end())
+}

@@ -1,0 +1,109 @@
+//! `jsonl:PATH`: one JSON object a line.
+//!
+//! | mode | a line |
+//! |---|---|
+//! | `complete` | `{"view": V, "epoch": E, "row": {COLUMN: VALUE, …}}`, one for each row of each view that changed in the epoch |
+//! | `update` | the same, for each row that is new or has changed |
+//! | `changes` | `{"view": V, "epoch": E, "diff": ±N, "row": {…}}`, one for each row that came (`+`) or went (`-`) |
+//!
+//! Lines stand in the order of the views and, within each, of the view. Keys that are not UTF-8 show each bad byte as
+//! `\xNN`. What is written of an epoch is handed to the operating system before the next epoch begins.
+
+use std::io::{self, BufWriter, Write};
+
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
+use crate::dataflow::View;
+
+use super::{At, Closed, Mode, Sink, SinkError, Value, ViewOutput, escape_json};
+
+/// Writes views as JSON lines.
+#[derive(Debug)]
+pub struct Jsonl<W: Write> {
+    uri: String,
+    out: BufWriter<W>,
+    mode: Mode,
+    at: At,
+}
+
+impl<W: Write> Jsonl<W> {
+    /// Writes to `out`; `uri` is what errors call it.
+    pub fn new(uri: &str, out: W, mode: Mode, at: At) -> Self {
+        Jsonl { uri: uri.to_owned(), out: BufWriter::with_capacity(1 << 16, out), mode, at }
+    }
+
+    fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
+        for view in closed.views {
+            let View { name, columns, .. } = view.view();
+            let mut result = Ok(());
+            let mut line = |diff: Option<isize>, values: &[Value<'_>]| {
+                if result.is_ok() {
+                    let record = Record { view: name, epoch: closed.epoch, diff, row: Columns(columns, values) };
+                    result = serde_json::to_writer(&mut self.out, &record)
+                        .map_err(io::Error::from)
+                        .and_then(|()| self.out.write_all(b"\n"));
+                }
+            };
+            // The last state is a change from nothing: every row is new.
+            match self.mode {
+                Mode::Changes if closed.last => each_row(view.as_ref(), |values| line(Some(1), values)),
+                Mode::Changes => view.changes(&mut |diff, values| line(Some(diff), values)),
+                Mode::Update if !closed.last => view.changes(&mut |diff, values| {
+                    (0..diff).for_each(|_| line(None, values));
+                }),
+                Mode::Complete if !closed.last && !changed(view.as_ref()) => {}
+                Mode::Complete | Mode::Update => each_row(view.as_ref(), |values| line(None, values)),
+            }
+            result?;
+        }
+        self.out.flush()
+    }
+}
+
+fn each_row(view: &dyn ViewOutput, mut show: impl FnMut(&[Value<'_>])) {
+    view.rows(&mut show);
+}
+
+/// Whether the last epoch changed anything in `view`.
+pub(super) fn changed(view: &dyn ViewOutput) -> bool {
+    let mut changed = false;
+    view.changes(&mut |_, _| changed = true);
+    changed
+}
+
+impl<W: Write + std::fmt::Debug> Sink for Jsonl<W> {
+    fn at(&self) -> At {
+        self.at
+    }
+
+    fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
+        self.write_all(closed).map_err(|source| SinkError::Write { sink: self.uri.clone(), source })
+    }
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    view: &'static str,
+    epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<isize>,
+    row: Columns<'a>,
+}
+
+struct Columns<'a>(&'static [&'static str], &'a [Value<'a>]);
+
+impl Serialize for Columns<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.0.iter().zip(self.1) {
+            match value {
+                Value::Null => map.serialize_entry(name, &())?,
+                Value::Int(value) => map.serialize_entry(name, value)?,
+                Value::Float(value) => map.serialize_entry(name, value)?,
+                Value::Bytes(bytes) => map.serialize_entry(name, &escape_json(bytes))?,
+            }
+        }
+        map.end()
+    }
+}

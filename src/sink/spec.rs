@@ -1,0 +1,181 @@
+//! Sink URIs: `console:`, `jsonl:PATH?mode=…&at=end`.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::{Console, Gather, Jsonl, Sink, SinkError};
+
+/// What a sink writes of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Every change, with its difference: −old, +new.
+    Changes,
+    /// The rows that are new or have changed, as they are now; a row that goes away is not shown.
+    Update,
+    /// The whole of each view that has changed.
+    Complete,
+}
+
+/// When a sink writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// As each epoch is closed.
+    EveryEpoch,
+    /// Once, when the input has ended.
+    End,
+}
+
+/// A sink as it was asked for.
+///
+/// ```
+/// use thalweg::sink::{At, Mode, SinkSpec};
+/// let spec: SinkSpec = "jsonl:out.jsonl?mode=changes&at=end".parse().unwrap();
+/// assert_eq!((spec.mode, spec.at), (Mode::Changes, Some(At::End)));
+/// let error = "jsonl:x?mode=chnages".parse::<SinkSpec>().unwrap_err();
+/// assert!(error.to_string().contains("changes, update, complete"), "{error}");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkSpec {
+    /// As it was written.
+    pub uri: String,
+    /// What it writes.
+    pub mode: Mode,
+    /// When it writes, if that was said: otherwise `console:` waits for the end of bounded input, and the rest do not.
+    pub at: Option<At>,
+    target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Console { rows: usize },
+    JsonlFile(PathBuf),
+    JsonlStdout,
+}
+
+/// A sink URI that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sink `{uri}`: {reason}")]
+#[non_exhaustive]
+pub struct SinkSpecError {
+    /// As it was written.
+    pub uri: String,
+    /// What is wrong with it, and what could stand there.
+    pub reason: String,
+}
+
+impl SinkSpec {
+    /// Rows of each view that the console shows when not told.
+    pub const CONSOLE_ROWS: usize = 20;
+
+    /// When this sink writes, given whether the input has an end.
+    pub fn at(&self, bounded: bool) -> At {
+        self.at.unwrap_or(match self.target {
+            Target::Console { .. } if bounded => At::End,
+            _ => At::EveryEpoch,
+        })
+    }
+
+    /// What the dataflow must send to serve `sinks`.
+    pub fn gather(sinks: &[SinkSpec], bounded: bool) -> Gather {
+        if sinks.iter().all(|sink| sink.at(bounded) == At::End) {
+            Gather::AtEnd
+        } else {
+            let keep = |sink: &SinkSpec| sink.mode == Mode::Complete || sink.at(bounded) == At::End;
+            Gather::Changes { keep: sinks.iter().any(keep) }
+        }
+    }
+
+    /// Opens the sink.
+    ///
+    /// # Errors
+    ///
+    /// When its file cannot be created.
+    pub fn open(&self, bounded: bool) -> Result<Box<dyn Sink>, SinkError> {
+        let at = self.at(bounded);
+        Ok(match &self.target {
+            Target::Console { rows } => {
+                Box::new(Console::new(io::stdout(), io::stdout().is_terminal(), self.mode, at, *rows))
+            }
+            Target::JsonlStdout => Box::new(Jsonl::new(&self.uri, io::stdout(), self.mode, at)),
+            Target::JsonlFile(path) => {
+                let create = |source| SinkError::Create { path: path.clone(), source };
+                let file = std::fs::File::create(path).map_err(create)?;
+                Box::new(Jsonl::new(&self.uri, file, self.mode, at))
+            }
+        })
+    }
+}
+
+impl FromStr for SinkSpec {
+    type Err = SinkSpecError;
+
+    fn from_str(uri: &str) -> Result<Self, SinkSpecError> {
+        let error = |reason: String| SinkSpecError { uri: uri.to_owned(), reason };
+        let (scheme, rest) = uri
+            .split_once(':')
+            .ok_or_else(|| error("a sink is a URI: `console:`, `jsonl:PATH` or `jsonl:-`".to_owned()))?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut target = match (scheme, path) {
+            ("console", "") => Target::Console { rows: Self::CONSOLE_ROWS },
+            ("console", _) => return Err(error("`console:` takes no path".to_owned())),
+            ("jsonl", "") => return Err(error("say where: `jsonl:PATH`, or `jsonl:-` for standard output".to_owned())),
+            ("jsonl", "-") => Target::JsonlStdout,
+            ("jsonl", path) => Target::JsonlFile(path.into()),
+            _ => return Err(error(format!("no sink has the scheme `{scheme}:`; there are `console:` and `jsonl:`"))),
+        };
+        let (mut mode, mut at) = (Mode::Complete, None);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match (key, value, &mut target) {
+                ("mode", "changes", _) => mode = Mode::Changes,
+                ("mode", "update", _) => mode = Mode::Update,
+                ("mode", "complete", _) => mode = Mode::Complete,
+                ("mode", _, _) => return Err(error(format!("mode `{value}` is not one of changes, update, complete"))),
+                ("at", "end", _) => at = Some(At::End),
+                ("at", "epoch", _) => at = Some(At::EveryEpoch),
+                ("at", _, _) => return Err(error(format!("at `{value}` is not one of epoch, end"))),
+                ("rows", _, Target::Console { rows }) => {
+                    *rows = value.parse().map_err(|reason| error(format!("rows `{value}`: {reason}")))?;
+                }
+                _ => {
+                    let rows = if scheme == "console" { ", rows" } else { "" };
+                    return Err(error(format!("`{key}` is not one of its parameters: mode, at{rows}")));
+                }
+            }
+        }
+        Ok(SinkSpec { uri: uri.to_owned(), mode, at, target })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_that_are_not_sinks_say_what_could_stand_there() {
+        for (uri, hint) in [
+            ("console", "URI"),
+            ("consle:", "there are `console:` and `jsonl:`"),
+            ("console:/dev/tty", "no path"),
+            ("jsonl:", "jsonl:-"),
+            ("jsonl:x?mode=all", "changes, update, complete"),
+            ("jsonl:x?at=noon", "epoch, end"),
+            ("jsonl:x?rows=3", "mode, at"),
+            ("console:?rows=x", "rows `x`"),
+        ] {
+            let error = uri.parse::<SinkSpec>().expect_err(uri).to_string();
+            assert!(error.contains(hint) && error.contains(uri), "{uri}: {error}");
+        }
+    }
+
+    #[test]
+    fn consoles_wait_for_the_end_of_what_has_one() {
+        let console: SinkSpec = "console:".parse().expect("valid");
+        let jsonl: SinkSpec = "jsonl:-?mode=changes".parse().expect("valid");
+        assert_eq!((console.at(true), console.at(false)), (At::End, At::EveryEpoch));
+        assert_eq!(SinkSpec::gather(std::slice::from_ref(&console), true), Gather::AtEnd);
+        assert_eq!(SinkSpec::gather(std::slice::from_ref(&jsonl), true), Gather::Changes { keep: false });
+        assert_eq!(SinkSpec::gather(&[console, jsonl], true), Gather::Changes { keep: true });
+    }
+}

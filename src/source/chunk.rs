@@ -1,0 +1,173 @@
+//! Chunks: whole lines on their way from a source to the formats.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A place in a source: which partition, and how many bytes into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The partition's name as a person would write it, such as `file:data/access.log`.
+    pub partition: Arc<str>,
+    /// Bytes from the partition's beginning; for compressed files, of the decompressed bytes.
+    pub offset: u64,
+}
+
+/// The first bytes of a line that was too long, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oversize {
+    /// Where the line begins.
+    pub place: Place,
+    /// At most [`Oversize::SAMPLE`] bytes of its beginning.
+    pub sample: Vec<u8>,
+}
+
+impl Oversize {
+    /// How much of a line that is too long is kept, in bytes.
+    pub const SAMPLE: usize = 120;
+}
+
+/// A run of whole lines, contiguous in their partition.
+///
+/// A chunk holds the lines that *start* in its range of the source, so that every line is in one chunk. Lines end
+/// at LF; one CR before it is dropped; bytes after the last LF are a line if there are any.
+///
+/// ```
+/// use thalweg::source::Chunk;
+/// let chunk = Chunk::from_bytes("test:", 100, b"one\r\n\ntwo");
+/// let lines: Vec<_> = chunk.lines().collect();
+/// assert_eq!(lines, [(100, &b"one"[..]), (105, &b""[..]), (106, &b"two"[..])]);
+/// ```
+#[derive(Debug)]
+pub struct Chunk {
+    /// Where the first line begins.
+    pub place: Place,
+    /// Bytes of the source that this chunk stands for, with its oversize lines; what progress bars count.
+    pub consumed: u64,
+    /// Lines of this range that were too long and are not among its bytes.
+    pub oversize: Vec<Oversize>,
+    buffer: Buffer,
+    start: usize,
+    end: usize,
+}
+
+impl Chunk {
+    /// A chunk of the lines in `buffer[start .. end]`, the first of which begins at `place`.
+    pub fn new(place: Place, buffer: Buffer, start: usize, end: usize) -> Self {
+        assert!(start <= end && end <= buffer.bytes.len(), "chunk {start}..{end} of {}", buffer.bytes.len());
+        Chunk { place, consumed: (end - start) as u64, oversize: Vec::new(), buffer, start, end }
+    }
+
+    /// A chunk of `bytes`, for tests and for sources that have no buffers to recycle.
+    pub fn from_bytes(partition: &str, offset: u64, bytes: &[u8]) -> Self {
+        let place = Place { partition: partition.into(), offset };
+        let buffer = Buffer { bytes: bytes.to_vec(), pool: None };
+        Chunk::new(place, buffer, 0, bytes.len())
+    }
+
+    /// The bytes of all lines, with their line ends.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer.bytes[self.start..self.end]
+    }
+
+    /// Each line with the offset at which it begins, without its LF or CR LF.
+    pub fn lines(&self) -> Lines<'_> {
+        Lines { rest: self.bytes(), offset: self.place.offset }
+    }
+}
+
+/// The lines of a [`Chunk`].
+#[derive(Clone, Debug)]
+pub struct Lines<'a> {
+    rest: &'a [u8],
+    offset: u64,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = (u64, &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let offset = self.offset;
+        let (line, taken) = match memchr::memchr(b'\n', self.rest) {
+            Some(at) => (&self.rest[..at], at + 1),
+            None => (self.rest, self.rest.len()),
+        };
+        self.rest = &self.rest[taken..];
+        self.offset += taken as u64;
+        Some((offset, line.strip_suffix(b"\r").unwrap_or(line)))
+    }
+}
+
+/// Bytes that go back to their [`Pool`] when dropped.
+pub struct Buffer {
+    /// The bytes; a source fills them, and may let them grow.
+    pub bytes: Vec<u8>,
+    pool: Option<Pool>,
+}
+
+impl Buffer {
+    /// The first `len` bytes, to be written to: they hold whatever the last use of the buffer left in them.
+    ///
+    /// ```
+    /// let mut buffer = thalweg::source::Pool::default().take();
+    /// buffer.room(3).copy_from_slice(b"one");
+    /// assert_eq!(buffer.bytes, b"one");
+    /// ```
+    pub fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.bytes.len() < len {
+            self.bytes.resize(len, 0);
+        }
+        &mut self.bytes[..len]
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the bytes: there may be a million, and they may be anyone's log lines.
+        f.debug_struct("Buffer").field("len", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.put(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// Recycled buffers of one worker, so that reading allocates nothing once it is under way.
+///
+/// Fresh large allocations come from the kernel page by page and cost as much as reading into them.
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    free: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+impl Pool {
+    /// Buffers kept at most; more are freed.
+    const KEPT: usize = 8;
+    /// A buffer that grew beyond this many bytes (a very long line) is freed rather than kept.
+    const LARGEST: usize = 4 << 20;
+
+    /// A buffer, recycled if there is one: its length and bytes are those of its last use.
+    pub fn take(&self) -> Buffer {
+        let bytes = self.free.borrow_mut().pop().unwrap_or_default();
+        Buffer { bytes, pool: Some(self.clone()) }
+    }
+
+    fn put(&self, mut bytes: Vec<u8>) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < Self::KEPT && bytes.capacity() <= Self::LARGEST {
+            // Length is kept: zeroing on every reuse would cost as much as the copy from the page cache.
+            if bytes.len() > Self::LARGEST {
+                bytes.truncate(Self::LARGEST);
+            }
+            free.push(bytes);
+        }
+    }
+}

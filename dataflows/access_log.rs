@@ -11,6 +11,12 @@ const MIN_REQUESTS: Opt = Opt {
     default: "10",
     about: "frequent clients are those with strictly more requests than this",
 };
+const PATTERN: Opt = Opt {
+    name: "pattern",
+    value: "REGEX",
+    default: "",
+    about: "another form of line: a regex with groups named client, status, size, endpoint (any of them)",
+};
 const TOP: Opt = Opt { name: "top", value: "N", default: "10", about: "how many endpoints to rank" };
 
 impl Dataflow for AccessLogStatistics {
@@ -49,7 +55,7 @@ impl Dataflow for AccessLogStatistics {
     }
 
     fn options(&self) -> &'static [Opt] {
-        &[MIN_REQUESTS, TOP]
+        &[MIN_REQUESTS, TOP, PATTERN]
     }
 
     fn default_source(&self) -> &'static str {
@@ -59,32 +65,105 @@ impl Dataflow for AccessLogStatistics {
     fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
         let min_requests: u32 = options.get(MIN_REQUESTS.name)?;
         let top: u32 = options.get(TOP.name)?;
-        Ok(Build::new(move |flow| {
-            let mut records = flow.records(AccessLog);
+        let views = Views { min_requests: min_requests as isize, top: top as usize };
+        match options.text(PATTERN.name) {
+            "" => Ok(Build::new(move |flow| views.build(flow, AccessLog))),
+            regex => {
+                let pattern = own_pattern(regex).map_err(|why| OptionError::new(PATTERN.name, regex, why))?;
+                Ok(Build::new(move |flow| views.build(flow, pattern.clone())))
+            }
+        }
+    }
+}
 
-            let input = records.input();
-            flow.view("input", input.map(|n| (n.lines, n.parsed, n.malformed, n.oversize)));
+/// A user's pattern, all of whose groups mean something here.
+fn own_pattern(regex: &str) -> Result<Pattern, String> {
+    let pattern = Pattern::new(regex).map_err(|error| error.to_string())?;
+    match pattern.fields().iter().find(|field| !FIELDS.contains(&field.as_str())) {
+        Some(other) => Err(format!("group `{other}` is not one of {}", FIELDS.join(", "))),
+        None => Ok(pattern),
+    }
+}
 
-            let statuses = records.count_by::<u16>("status_counts", |record| Some(record.status));
-            flow.view("status_counts", statuses);
+const FIELDS: [&str; 4] = ["client", "status", "size", "endpoint"];
 
-            let sizes = records.sum_all("content_size", |record, (stats, missing): &mut (Stats, i64)| {
-                match record.size.bytes() {
-                    Some(bytes) => stats.record(bytes),
-                    None => *missing += 1,
-                }
-            });
-            let sizes = sizes.map(|(sizes, missing)| {
-                let mean = sizes.mean().map(Real::from);
-                (sizes.count, sizes.sum, sizes.min, sizes.max, mean, missing)
-            });
-            flow.view("content_size", sizes);
+/// What the views need of a record, whatever format it has.
+trait Request<'a> {
+    fn client(&self) -> Option<&'a [u8]>;
+    fn status(&self) -> Option<u16>;
+    fn size(&self) -> Option<u64>;
+    fn endpoint(&self) -> Option<&'a [u8]>;
+}
 
-            let clients = records.count_by::<Bytes>("clients", |record| Some(record.client));
-            flow.view_by("frequent_clients", clients.more_than(min_requests as isize), by_count);
+impl<'a> Request<'a> for AccessRecord<'a> {
+    fn client(&self) -> Option<&'a [u8]> {
+        Some(self.client)
+    }
+    fn status(&self) -> Option<u16> {
+        Some(self.status)
+    }
+    fn size(&self) -> Option<u64> {
+        self.size.bytes()
+    }
+    fn endpoint(&self) -> Option<&'a [u8]> {
+        AccessRecord::endpoint(self)
+    }
+}
 
-            let endpoints = records.count_by::<Bytes>("endpoints", |record| record.endpoint());
-            flow.view("top_endpoints", endpoints.top_k(top as usize));
-        }))
+impl<'a> Request<'a> for PatternRecord<'a> {
+    fn client(&self) -> Option<&'a [u8]> {
+        self.get("client")
+    }
+    fn status(&self) -> Option<u16> {
+        number(self.get("status")?)
+    }
+    fn size(&self) -> Option<u64> {
+        number(self.get("size")?)
+    }
+    fn endpoint(&self) -> Option<&'a [u8]> {
+        self.get("endpoint")
+    }
+}
+
+fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[derive(Clone, Copy)]
+struct Views {
+    min_requests: isize,
+    top: usize,
+}
+
+impl Views {
+    fn build<F: Format>(self, flow: &mut Flow<'_>, format: F)
+    where
+        for<'a> F::Record<'a>: Request<'a>,
+    {
+        let mut records = flow.records(format);
+
+        let input = records.input();
+        flow.view("input", input.map(|n| (n.lines, n.parsed, n.malformed, n.oversize)));
+
+        let statuses = records.count_by::<u16>("status_counts", |record| record.status());
+        flow.view("status_counts", statuses);
+
+        let sizes = records.sum_all("content_size", |record, (stats, missing): &mut (Stats, i64)| {
+            match record.size() {
+                Some(bytes) => stats.record(bytes),
+                None => *missing += 1,
+            }
+        });
+        let sizes = sizes.map(|(sizes, missing)| {
+            let mean = sizes.mean().map(Real::from);
+            (sizes.count, sizes.sum, sizes.min, sizes.max, mean, missing)
+        });
+        flow.view("content_size", sizes);
+
+        let clients = records.count_by::<Bytes>("clients", |record| record.client());
+        flow.view_by("frequent_clients", clients.more_than(self.min_requests), by_count);
+
+        let endpoints = records.count_by::<Bytes>("endpoints", |record| record.endpoint());
+        flow.view("top_endpoints", endpoints.top_k(self.top));
     }
 }

@@ -60,7 +60,7 @@ pub mod prelude {
 
     pub use crate::aggregate::{Bytes, InputCounts, Key, Records, Stats, Total};
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
-    pub use crate::format::{AccessLog, AccessRecord, Format, Pattern, Size, Text};
+    pub use crate::format::{AccessLog, AccessRecord, Format, Pattern, PatternRecord, Size, Text};
     pub use crate::operators::{Threshold, TopK, Totals};
     pub use crate::runtime::Epoch;
     pub use crate::sink::{Cell, Real, Row, by_count};

@@ -104,10 +104,3 @@ fn long_help_only(command: Command) -> Command {
     let help = Arg::new("help").long("help").action(ArgAction::Help).help("Prints help");
     command.disable_help_flag(true).arg(help).mut_subcommands(long_help_only)
 }
-
-/// The long names of the arguments that `matches` can hold.
-pub(super) fn known_keys(matches: &clap::ArgMatches) -> Vec<String> {
-    // Clap does not list what it could have matched, so it is asked for each name that there is anywhere.
-    let _ = matches;
-    run_args().iter().filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
-}

@@ -33,7 +33,6 @@ pub(super) fn command() -> Command {
             arg("malformed", "SHARE", "").help(with("Share of malformed lines, from 0 to 1", default.malformed.to_string())),
             arg("start", "TIME", "").help("Event time of the first line, as 2015-05-17T10:05:00Z"),
             arg("output", "FILE", "Where to write [default: standard output]"),
-            arg("config", "FILE", "").hide(true),
         ]));
     }
     command
@@ -41,7 +40,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn generate(matches: &ArgMatches) -> Result<(), Failure> {
     let (kind, matches) = matches.subcommand().expect("clap requires a kind");
-    let given = Given::read(matches, kind).map_err(Failure::configuration)?;
+    let given = Given::from_flags(matches);
     let kind: Kind = kind.parse().map_err(Failure::configuration)?;
     let options = options(kind, &given).map_err(Failure::configuration)?;
     options.validate().map_err(Failure::configuration)?;

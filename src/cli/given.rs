@@ -73,12 +73,22 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// What `matches` of subcommand `dataflow` says, and for what it does not say, the file that `--config` names.
-    pub(crate) fn read(matches: &ArgMatches, dataflow: &str) -> Result<Self, GivenError> {
-        let mut given = Given::default();
-        if let Some(path) = matches.get_one::<String>("config") {
-            given.read_file(Path::new(path), matches, dataflow)?;
+    /// What `matches` says, and for what it does not say, the file that `--config` names, which may hold the keys
+    /// `known` and is for `dataflow`.
+    pub(crate) fn read(matches: &ArgMatches, dataflow: &str, known: &[&str]) -> Result<Self, GivenError> {
+        let mut given = Given::from_flags(matches);
+        if let Some(path) = given.text("config").map(PathBuf::from) {
+            let mut file = Given::default();
+            file.read_file(&path, dataflow, known)?;
+            file.values.extend(std::mem::take(&mut given.values));
+            given = file;
         }
+        Ok(given)
+    }
+
+    /// What `matches` says.
+    pub(crate) fn from_flags(matches: &ArgMatches) -> Self {
+        let mut given = Given::default();
         for id in matches.ids().filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)) {
             let values = match matches.try_get_many::<String>(id.as_str()) {
                 Ok(values) => values.into_iter().flatten().cloned().collect(),
@@ -86,21 +96,20 @@ impl Given {
             };
             given.values.insert(id.to_string(), values);
         }
-        Ok(given)
+        given
     }
 
-    fn read_file(&mut self, path: &Path, matches: &ArgMatches, dataflow: &str) -> Result<(), GivenError> {
+    fn read_file(&mut self, path: &Path, dataflow: &str, known: &[&str]) -> Result<(), GivenError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| GivenError::Read { path: path.into(), source })?;
         let table: toml::Table = text
             .parse()
             .map_err(|error: toml::de::Error| GivenError::Toml { path: path.into(), reason: error.to_string() })?;
         for (key, value) in table {
-            if key == "config" || key == "help" || matches.try_contains_id(&key).is_err() {
-                let known = super::args::known_keys(matches);
-                let likeness = |name: &String| (strsim::jaro_winkler(name, &key) * 1000.0) as u32;
-                let nearest = known.into_iter().max_by_key(likeness).filter(|name| likeness(name) > 700);
-                let dataflow = dataflow.to_owned();
+            if !known.contains(&key.as_str()) {
+                let likeness = |name: &&str| (strsim::jaro_winkler(name, &key) * 1000.0) as u32;
+                let nearest = known.iter().copied().max_by_key(likeness).filter(|name| likeness(name) > 700);
+                let (nearest, dataflow) = (nearest.map(str::to_owned), dataflow.to_owned());
                 return Err(GivenError::UnknownKey { path: path.into(), key, nearest, dataflow });
             }
             let many = matches!(key.as_str(), "source" | "sink");

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
+pub(crate) use self::run::grouped;
 use crate::dataflow::Dataflow;
 use crate::runtime::{Exit, end_on_panic};
 

@@ -24,7 +24,10 @@ const SECRET_VARIABLE: &str = "THALWEG_CLUSTER_SECRET";
 pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
     let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
     let dataflow = dataflows.iter().find(|dataflow| dataflow.name() == name).expect("clap knows them all");
-    let given = Given::read(matches, name).map_err(Failure::configuration)?;
+    let common = super::args::run_args();
+    let common = common.iter().filter_map(|arg| arg.get_long()).filter(|name| *name != "config");
+    let known: Vec<_> = common.chain(dataflow.options().iter().map(|opt| opt.name)).collect();
+    let given = Given::read(matches, name, &known).map_err(Failure::configuration)?;
     start_log(&given)?;
     let summary = match given.text("summary").unwrap_or("text") {
         form @ ("text" | "json" | "none") => form,

@@ -239,3 +239,8 @@ fn fingerprint(settings: &Settings, dataflow: &dyn Dataflow, options: &Options) 
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// Where files that nobody keeps go.
+pub fn temporary_directory() -> std::path::PathBuf {
+    std::env::temp_dir()
+}

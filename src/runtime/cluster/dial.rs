@@ -16,9 +16,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(25);
 /// ... up to this.
 const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
-/// So many closed connections in a row, where a proof should have come, mean another secret. One may be bad luck: a
-/// peer that is flooded with strays drops connections that have proved nothing yet.
-const REFUSALS: u32 = 3;
+/// So many closed connections in a row, where a proof should have come, mean another secret. A few may be bad luck: a
+/// peer that is flooded with strays drops connections that have proved nothing yet. With the waits between them, these
+/// take less than half a second.
+const REFUSALS: u32 = 5;
 
 /// Connects to `peer` in a thread of its own, which ends when it has succeeded, or cannot succeed, or when nobody
 /// listens to its events any more.

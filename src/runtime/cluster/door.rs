@@ -15,12 +15,22 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use super::handshake::{self, Local};
 use super::wire::{Fault, Role};
 use super::{ClusterError, Event, Peer, address};
 
 /// How many connections may be open that have proved nothing.
 const STRANGERS: usize = 64;
+
+/// How many connections the system may hold until they are let in. The 128 of std overflow in a port scan, and a peer
+/// whose packet is dropped then waits a second before it sends it again.
+const BACKLOG: i32 = 1024;
+
+/// How many to let in at a time: few, so that in a flood the strangers that have gone by themselves are forgotten before
+/// any are pushed out.
+const BATCH: usize = 8;
 
 /// How long to leave the port alone when the system cannot accept a connection, for want of descriptors or memory.
 const RELIEF: Duration = Duration::from_millis(100);
@@ -49,32 +59,36 @@ impl Door {
     ) -> Result<Self, ClusterError> {
         let addresses = address::resolve(ours, loopback_only)?;
         let listener = TcpListener::bind(&addresses[..])
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .and_then(|listener| {
+                SockRef::from(&listener).listen(BACKLOG)?;
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            })
             .map_err(|source| ClusterError::Bind { peer: ours.clone(), source })?;
         Ok(Self { listener, local, events, strangers: VecDeque::new(), visits: 0 })
     }
 
-    /// Starts a handshake with whoever waits at the port.
-    pub(super) fn admit(&mut self) {
-        // Bounded, so that a flood leaves time for those who are already in.
-        for _ in 0..STRANGERS {
+    /// Starts a handshake with those who wait at the port; returns whether more may be waiting.
+    pub(super) fn admit(&mut self) -> bool {
+        for _ in 0..BATCH {
             match self.listener.accept() {
                 Ok((stream, remote)) => {
                     if let Err(error) = self.greet(stream, remote) {
                         log::warn!("cluster: dropped a connection from {remote}: {error}");
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                     log::warn!("cluster: a connection was closed before it was accepted");
                 }
                 Err(error) => {
                     log::warn!("cluster: cannot accept connections at the moment: {error}");
                     thread::sleep(RELIEF);
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// `visit` is over, or is no stranger any more.

@@ -166,3 +166,74 @@ pub(super) fn welcome(mut wire: Wire) -> Result<TcpStream, Fault> {
 fn check_version(theirs: u32) -> Result<(), Fault> {
     if theirs == VERSION { Ok(()) } else { Err(Fault::Version { theirs }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener};
+    use std::thread;
+
+    fn local(process: usize) -> Local {
+        let addresses = super::super::localhost_addresses(2);
+        let config = ClusterConfig::new(process, addresses, 2, Fingerprint([7; 32]));
+        Local::new(&config, b"offer").unwrap()
+    }
+
+    #[test]
+    fn a_claim_survives_its_encoding_and_nothing_else_decodes() {
+        let claim = local(1).claim;
+        let bytes = claim.encode();
+        assert_eq!((bytes.len(), Claim::decode(&bytes)), (Claim::LENGTH, Some(claim)));
+        for length in 0..bytes.len() {
+            assert_eq!(Claim::decode(&bytes[..length]), None);
+        }
+        assert_eq!(Claim::decode(&[&bytes[..], &[0]].concat()), None);
+    }
+
+    /// The outcome of the acceptor's side when bit 0 of byte `place` of what the connector says is flipped on its way.
+    fn flipped(place: usize) -> Result<Claim, Fault> {
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let between = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (target, address) = (door.local_addr().unwrap(), between.local_addr().unwrap());
+        let connector = thread::spawn(move || {
+            let local = local(1);
+            let mut wire = local.wire(TcpStream::connect(address).unwrap(), Role::Connector).unwrap();
+            connect(&mut wire, &local, 0)
+        });
+        let (near, far) = (between.accept().unwrap().0, TcpStream::connect(target).unwrap());
+        far.set_nodelay(true).unwrap();
+        let (from, to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut &to, &mut &from);
+            let _ = from.shutdown(Shutdown::Both);
+        });
+        thread::spawn(move || {
+            let mut byte = [0];
+            let mut index = 0;
+            while (&near).read_exact(&mut byte).is_ok() {
+                byte[0] ^= u8::from(index == place);
+                index += 1;
+                if (&far).write_all(&byte).is_err() {
+                    break;
+                }
+            }
+            let _ = far.shutdown(Shutdown::Both);
+        });
+        let local = local(0);
+        let mut wire = local.wire(door.accept().unwrap().0, Role::Acceptor).unwrap();
+        let outcome = accept(&mut wire, &local, || ());
+        drop(wire);
+        assert!(connector.join().unwrap().is_err(), "nobody said welcome");
+        outcome
+    }
+
+    #[test]
+    fn no_byte_of_the_connector_can_be_changed() {
+        let said = 44 + 37 + (37 + Claim::LENGTH) + 37;
+        assert!(flipped(said).is_ok());
+        for place in 0..said {
+            assert!(flipped(place).is_err(), "byte {place}");
+        }
+    }
+}

@@ -222,8 +222,7 @@ pub fn join(config: &ClusterConfig, offer: &[u8]) -> Result<Joined, ClusterError
     let (events, inbox) = mpsc::channel();
 
     let (lower, higher) = peers.split_at(config.process);
-    // The last process has nobody to wait for, and leaves its port alone.
-    let mut door = match higher {
+    let door = match higher {
         [ours, _, ..] => Some(Door::open(ours, Arc::clone(&local), loopback_only, events.clone())?),
         _ => None,
     };
@@ -231,54 +230,71 @@ pub fn join(config: &ClusterConfig, offer: &[u8]) -> Result<Joined, ClusterError
         dial::spawn(peer.clone(), Arc::clone(&local), loopback_only, events.clone())?;
     }
 
-    let mut offer = if config.process == 0 { offer.to_vec() } else { Vec::new() };
-    let mut roster = Roster::new(config.process, peers);
+    let offer = if config.process == 0 { offer.to_vec() } else { Vec::new() };
+    let mut meeting = Meeting { door, roster: Roster::new(config.process, peers), offer };
     let mut next_sweep = deadline_in(SWEEP);
     let mut next_report = deadline_in(REPORT);
     loop {
-        if roster.is_full() || now() >= next_sweep {
-            roster.sweep()?;
+        if meeting.roster.is_full() || now() >= next_sweep {
+            meeting.roster.sweep()?;
             next_sweep = deadline_in(SWEEP);
         }
-        if roster.is_full() {
-            return Ok(Joined { sockets: roster.into_sockets(), offer });
+        if meeting.roster.is_full() {
+            return Ok(Joined { sockets: meeting.roster.into_sockets(), offer: meeting.offer });
         }
         if now() >= deadline {
-            let (process, after, missing) = (config.process, config.join_timeout, roster.missing());
+            let (process, after, missing) = (config.process, config.join_timeout, meeting.roster.missing());
             return Err(ClusterError::Timeout { process, after, missing });
         }
         if now() >= next_report {
-            roster.missing().iter().for_each(|missing| log::info!("cluster: waiting for {missing}"));
+            meeting.roster.missing().iter().for_each(|missing| log::info!("cluster: waiting for {missing}"));
             next_report = deadline_in(REPORT);
         }
-        if let Some(door) = &mut door {
-            door.admit();
-        }
+        let more = meeting.door.as_mut().is_some_and(Door::admit);
         // Never disconnected: `events` lives as long as this function.
-        let Ok(event) = inbox.recv_timeout(TICK) else { continue };
+        let mut next = inbox.recv_timeout(if more { Duration::ZERO } else { TICK }).ok();
+        while let Some(event) = next {
+            meeting.take(event)?;
+            next = inbox.try_recv().ok();
+        }
+    }
+}
+
+/// What the thread in [`join`] decides on.
+#[derive(Debug)]
+struct Meeting {
+    /// `None` in the last process, to which nobody connects.
+    door: Option<Door>,
+    roster: Roster,
+    offer: Vec<u8>,
+}
+
+impl Meeting {
+    fn take(&mut self, event: Event) -> Result<(), ClusterError> {
         match event {
-            Event::Connected { process, socket, offer: offered } => {
+            Event::Connected { process, socket, offer } => {
                 if process == 0 {
-                    offer = offered;
+                    self.offer = offer;
                 }
-                roster.connected(process, socket);
+                self.roster.connected(process, socket);
             }
-            Event::Retrying { process, reason } => roster.note(process, reason),
+            Event::Retrying { process, reason } => self.roster.note(process, reason),
             Event::Failed(error) => return Err(error),
-            Event::Proved(visit) | Event::Refused(visit) => {
-                if let Some(door) = &mut door {
-                    door.forget(visit);
-                }
-            }
+            Event::Proved(visit) | Event::Refused(visit) => self.forget(visit),
             Event::Confirmed { visit, remote, wire, claim } => {
-                if let Some(door) = &mut door {
-                    door.forget(visit);
-                }
+                self.forget(visit);
                 match handshake::welcome(wire) {
-                    Ok(socket) => roster.accepted(&claim, socket, remote),
-                    Err(fault) => roster.note(claim.process, fault.to_string()),
+                    Ok(socket) => self.roster.accepted(&claim, socket, remote),
+                    Err(fault) => self.roster.note(claim.process, fault.to_string()),
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, visit: Visit) {
+        if let Some(door) = &mut self.door {
+            door.forget(visit);
         }
     }
 }

@@ -1,0 +1,171 @@
+//! The plain loops: what one would write by hand for the one job, on one thread.
+//!
+//! Each reads a file through one buffer and has the same parser as the dataflow, hash tables with the same hash, and nothing else.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::{Arg, ArgMatches, Command};
+use hashbrown::HashMap;
+
+use crate::aggregate::{Bytes, InputCounts, Stats};
+use crate::cli::{Failure, print};
+use crate::format::{AccessLog, Format};
+use crate::runtime::{Exit, Usage, now};
+
+type Table = HashMap<Bytes, i64, foldhash::fast::RandomState>;
+
+/// How much is read at once: the best of what was tried, as for the dataflow's chunks.
+const BUFFER: usize = 512 << 10;
+
+/// The names of dataflows for which there is a loop.
+pub(super) const NAMES: [&str; 3] = ["access-log", "error-lines", "word-count"];
+
+pub(super) fn command() -> Command {
+    Command::new("baseline")
+        .about("Runs the plain loop for one dataflow, for `throughput` to compare with")
+        .arg(Arg::new("name").value_name("DATAFLOW").required(true).value_parser(NAMES))
+        .arg(Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf)))
+}
+
+pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
+    let name = matches.get_one::<String>("name").expect("clap requires it");
+    let file = matches.get_one::<PathBuf>("file").expect("clap requires it");
+    let begun = now();
+    let (counts, answer) = run(name, file).map_err(|error| Failure::new(Exit::Input, error))?;
+    let seconds = (now() - begun).as_secs_f64();
+    let usage = Usage::now();
+    let summary = serde_json::json!({
+        "lines": counts.lines,
+        "parsed": counts.parsed,
+        "bytes": counts.bytes,
+        "seconds": seconds,
+        "cpu_seconds": usage.cpu.as_secs_f64(),
+        "peak_memory": usage.peak_memory,
+        "answer": answer,
+    });
+    print(&format!("{summary}\n"));
+    Ok(())
+}
+
+/// Runs the loop `name` over `file`; returns what became of the lines, and something of its answer.
+fn run(name: &str, file: &Path) -> anyhow::Result<(InputCounts, serde_json::Value)> {
+    let read = |line: &mut dyn FnMut(&[u8], &mut InputCounts)| {
+        each_line(file, line).with_context(|| format!("cannot read {}", file.display()))
+    };
+    match name {
+        "access-log" => access_log(file).with_context(|| format!("cannot read {}", file.display())),
+        "error-lines" => {
+            let finder = memchr::memmem::Finder::new("error");
+            let mut found: Table = HashMap::default();
+            let counts = read(&mut |line, counts| {
+                counts.parsed += 1;
+                if finder.find(line).is_some() {
+                    count(&mut found, line);
+                }
+            })?;
+            Ok((counts, found.values().sum::<i64>().into()))
+        }
+        "word-count" => {
+            let mut words: Table = HashMap::default();
+            let counts = read(&mut |line, counts| {
+                counts.parsed += 1;
+                for word in line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+                    count(&mut words, word);
+                }
+            })?;
+            let mut words: Vec<_> = words.into_iter().collect();
+            words.sort_unstable_by(crate::sink::by_count);
+            Ok((counts, words.len().into()))
+        }
+        other => Err(anyhow!("no plain loop is written for `{other}`")),
+    }
+}
+
+fn access_log(file: &Path) -> io::Result<(InputCounts, serde_json::Value)> {
+    let mut parser = AccessLog;
+    let mut statuses = vec![0i64; 1000];
+    let (mut sizes, mut missing) = (Stats::default(), 0i64);
+    let mut clients: Table = HashMap::default();
+    let mut endpoints: Table = HashMap::default();
+    let counts = each_line(file, &mut |line: &[u8], counts: &mut InputCounts| {
+        let Some(record) = parser.parse(line) else {
+            counts.malformed += 1;
+            return;
+        };
+        counts.parsed += 1;
+        statuses[usize::from(record.status)] += 1;
+        match record.size.bytes() {
+            Some(bytes) => sizes.record(bytes),
+            None => missing += 1,
+        }
+        count(&mut clients, record.client);
+        if let Some(endpoint) = record.endpoint() {
+            count(&mut endpoints, endpoint);
+        }
+    })?;
+    let mut frequent: Vec<_> = clients.into_iter().filter(|(_, count)| *count > 10).collect();
+    frequent.sort_unstable_by(crate::sink::by_count);
+    let mut top: Vec<_> = endpoints.into_iter().collect();
+    if top.len() > 10 {
+        top.select_nth_unstable_by(9, crate::sink::by_count);
+        top.truncate(10);
+    }
+    top.sort_unstable_by(crate::sink::by_count);
+    let answer = serde_json::json!({
+        "statuses": statuses.iter().filter(|count| **count > 0).count(),
+        "sizes": sizes.sum,
+        "missing": missing,
+        "frequent": frequent.len(),
+        "top": top.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
+    });
+    Ok((counts, answer))
+}
+
+#[inline]
+fn count(table: &mut Table, key: &[u8]) {
+    match table.get_mut(key) {
+        Some(count) => *count += 1,
+        None => {
+            table.insert(Bytes::from(key), 1);
+        }
+    }
+}
+
+/// Hands each line of `file` to `each`, with the counts so far.
+fn each_line<L>(file: &Path, each: &mut L) -> io::Result<InputCounts>
+where
+    L: FnMut(&[u8], &mut InputCounts) + ?Sized,
+{
+    let mut file = File::open(file)?;
+    let mut counts = InputCounts::default();
+    let mut buffer = vec![0; BUFFER];
+    let mut kept = 0;
+    loop {
+        let read = file.read(&mut buffer[kept..])?;
+        counts.bytes += read as i64;
+        let filled = kept + read;
+        let mut line = |line: &[u8]| {
+            counts.lines += 1;
+            each(line.strip_suffix(b"\r").unwrap_or(line), &mut counts);
+        };
+        let mut start = 0;
+        while let Some(length) = memchr::memchr(b'\n', &buffer[start..filled]) {
+            line(&buffer[start..start + length]);
+            start += length + 1;
+        }
+        if read == 0 {
+            if start < filled {
+                line(&buffer[start..filled]);
+            }
+            return Ok(counts);
+        }
+        buffer.copy_within(start..filled, 0);
+        kept = filled - start;
+        if kept == buffer.len() {
+            buffer.resize(2 * kept, 0);
+        }
+    }
+}

@@ -31,6 +31,11 @@ impl Dataflow for ErrorLines {
         "file:data/access.log"
     }
 
+    fn default_sink(&self) -> &'static str {
+        // Lines that were shown are not shown again when more arrive.
+        "console:?mode=update"
+    }
+
     fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
         let text = options.text(CONTAINS.name);
         if text.is_empty() {

@@ -54,6 +54,11 @@ pub mod sink;
 pub mod source;
 pub mod testing;
 
+// The README's program is compiled as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// What dataflows are written with.
 pub mod prelude {
     pub use differential_dataflow::VecCollection;

@@ -57,6 +57,9 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
+/// How long a process stays that has lost a peer.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// Set by the first thread that ends the process, so that one reason is given and not also its consequences.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
@@ -69,6 +72,11 @@ pub fn end(exit: Exit, reason: impl Display) -> ! {
         }
     }
     let _ = writeln!(std::io::stderr().lock(), "thalweg: {reason}");
+    if exit == Exit::PeerLost {
+        // All peers of the lost process find out in the same moment; if the quickest left at once, the slower ones
+        // would name it, and not the one that was lost.
+        std::thread::sleep(LINGER);
+    }
     std::process::exit(exit as i32)
 }
 

@@ -21,8 +21,6 @@ pub(super) enum Turn {
     Busy,
     /// Nothing to do until the dataflow moves, a source wakes the worker, or so much time has passed.
     Wait(Duration),
-    /// The input has ended and is closed.
-    Finished,
 }
 
 /// A reader, and what it has said of the open epoch.
@@ -55,8 +53,8 @@ pub(super) struct Ingest {
     max_open_bytes: u64,
 }
 
-/// The longest wait: something else may have been asked for in the meantime.
-const LONGEST_WAIT: Duration = Duration::from_millis(50);
+/// The longest wait: something else may have been asked for in the meantime, and the watchdog wants signs of life.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 impl Ingest {
     pub(super) fn new(
@@ -82,18 +80,20 @@ impl Ingest {
         }
     }
 
-    /// The first epoch that this worker has something of and that is not closed, with `closed` epochs closed.
+    /// The first epoch that this worker has something of and that is not closed, with `closed` epochs closed; as of the
+    /// last turn.
     pub(super) fn waiting_for(&self, closed: u64) -> Option<u64> {
         (!self.open.is_empty() || self.begun).then_some(closed)
     }
 
     /// Reads at most a chunk, and ends the epoch if it is time; `closed` is how many epochs are closed everywhere.
     pub(super) fn turn(&mut self, closed: u64, stop: &mut Stop) -> Result<Turn, SourceError> {
-        if self.input.is_none() {
-            return Ok(Turn::Finished);
-        }
         while self.open.len() as u64 > self.epoch.saturating_sub(closed) {
             self.open.pop_front();
+        }
+        if self.input.is_none() {
+            stop.pass_on();
+            return Ok(Turn::Wait(LONGEST_WAIT));
         }
         if stop.hold(self.epoch, self.max_open_epochs) {
             return Ok(Turn::Wait(Duration::from_millis(1)));

@@ -169,9 +169,12 @@ pub fn run(
 
     let vitals: Vec<Arc<Vitals>> = (0..workers).map(|_| Arc::default()).collect();
     let first = process * workers;
-    watchdog::watch(vitals.clone(), first, settings.stall_timeout)
+    // An epoch of live input is rightly open for a tick before it can close.
+    let limit = settings.stall_timeout + if settings.is_bounded() { Duration::ZERO } else { settings.tick };
+    watchdog::watch(vitals.clone(), first, limit, Arc::clone(&progress))
         .map_err(|source| RunError::System { what: "start the watchdog", source })?;
 
+    stop::running();
     let begun = now();
     let job = Job {
         name: dataflow.name(),
@@ -231,6 +234,8 @@ fn fingerprint(settings: &Settings, dataflow: &dyn Dataflow, options: &Options) 
     // What decides which operators are built.
     settings.sinks.iter().for_each(|sink| part(sink.uri.as_bytes()));
     part(&[u8::from(settings.stdin)]);
+    // How far workers may be ahead of each other, which they rely on when they agree on where to stop.
+    part(&settings.max_open_epochs.to_be_bytes());
     Ok(Fingerprint(hash.finalize().into()))
 }
 

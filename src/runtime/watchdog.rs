@@ -1,13 +1,16 @@
 //! The watchdog: a process in which nothing moves ends, and says where it is stuck.
 //!
 //! Timely waits for ever for a capability that nobody drops. Each worker therefore writes down, outside itself, whether
-//! it has epochs that are not closed, when the least of them last moved, and which places in the dataflow hold it back
+//! it has epochs that are not closed, the least of them, what it is doing, and which places in the dataflow hold it back
 //! (timely's reachability log: outstanding capabilities and messages by operator). One thread for the whole process
-//! looks at that.
+//! looks at that. Reading is moving: an epoch may be as long as one likes.
+//!
+//! It sees this process only. A worker that has closed its part of an epoch, and waits for longer than the limit for
+//! another process that is still reading its own part, takes that for a stall.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,16 +18,46 @@ use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::progress::reachability::logging::{TrackerEvent, TrackerEventBuilder};
 use timely::worker::Worker;
 
-use super::{Epoch, Exit, clock, fatal};
+use super::{Epoch, Exit, Progress, fatal};
+
+/// What a worker waits for when every view is complete.
+pub(super) const WHOLE_RUN: u64 = u64::MAX - 1;
+/// A worker waits for nothing.
+const NOTHING: u64 = u64::MAX;
+
+/// What a worker is at: what it has not come back from when it gives no sign of life.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(super) enum Doing {
+    /// Reading its sources.
+    Read,
+    /// Running operators, or waiting for a reason to.
+    Step,
+    /// Writing to sinks.
+    Write,
+}
 
 /// What a worker tells of itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Vitals {
-    /// Steps that the worker has begun.
+    /// Grows for as long as the worker is not kept by anything.
     beats: AtomicU64,
-    /// One more than the number of the first epoch that is open here but not closed everywhere; 0 if there is none.
+    /// A [`Doing`].
+    doing: AtomicU8,
+    /// The first epoch that is open here but not closed everywhere, or [`NOTHING`].
     waiting_for: AtomicU64,
     places: Mutex<Places>,
+}
+
+impl Default for Vitals {
+    fn default() -> Self {
+        Vitals {
+            beats: AtomicU64::new(0),
+            doing: AtomicU8::new(Doing::Step as u8),
+            waiting_for: AtomicU64::new(NOTHING),
+            places: Mutex::default(),
+        }
+    }
 }
 
 /// Where outstanding capabilities and messages are.
@@ -73,17 +106,22 @@ impl Vitals {
         });
     }
 
-    /// The worker begins another step, with `waiting_for` the first epoch that it has open and that is not closed.
-    pub(super) fn beat(&self, waiting_for: Option<u64>) {
+    /// The worker goes on, with what it does next.
+    pub(super) fn beat(&self, doing: Doing) {
+        self.doing.store(doing as u8, Relaxed);
         self.beats.fetch_add(1, Relaxed);
-        self.waiting_for.store(waiting_for.map_or(0, |epoch| epoch + 1), Relaxed);
+    }
+
+    /// What the worker waits for: the first epoch that it has open and that is not closed.
+    pub(super) fn wait_for(&self, epoch: Option<u64>) {
+        self.waiting_for.store(epoch.unwrap_or(NOTHING), Relaxed);
     }
 
     /// What holds back the least outstanding time, in words.
     fn stuck(&self) -> String {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(least) = places.outstanding.keys().map(|(.., time)| *time).min() else {
-            return "no operator holds anything".to_owned();
+            return "\n  no operator of this dataflow holds anything".to_owned();
         };
         let mut text = String::new();
         for (scope, operator, message, time) in places.outstanding.keys() {
@@ -100,39 +138,73 @@ impl Vitals {
     }
 }
 
-/// Ends the process when a worker has waited for the same epoch for `limit`.
-pub(super) fn watch(workers: Vec<Arc<Vitals>>, first_worker: usize, limit: Duration) -> std::io::Result<()> {
+/// What the watchdog remembers of a worker.
+#[derive(Debug, Default)]
+struct Seen {
+    beats: u64,
+    waiting_for: u64,
+    /// For how long the worker has given no sign of life.
+    silent: Duration,
+    /// For how long it has waited for the same epoch, while nothing was read either.
+    waiting: Duration,
+}
+
+impl Seen {
+    /// Looks at the worker again, `passed` after the last time.
+    fn look(&mut self, vitals: &Vitals, passed: Duration, moved: bool) {
+        let (beats, waiting_for) = (vitals.beats.load(Relaxed), vitals.waiting_for.load(Relaxed));
+        self.silent = if self.beats == beats { self.silent + passed } else { Duration::ZERO };
+        let same = self.waiting_for == waiting_for && waiting_for != NOTHING;
+        self.waiting = if same && !moved { self.waiting + passed } else { Duration::ZERO };
+        (self.beats, self.waiting_for) = (beats, waiting_for);
+    }
+}
+
+/// Ends the process when a worker has waited for the same epoch for `limit`, and nothing was read meanwhile.
+///
+/// Time is counted in looks rather than by the clock: while the process is suspended (Ctrl-Z, a debugger), and while
+/// the machine is too busy to run it, no time passes. Nor does it while a sink is being written, by however slow a
+/// reader: that is back-pressure.
+pub(super) fn watch(
+    workers: Vec<Arc<Vitals>>,
+    first_worker: usize,
+    limit: Duration,
+    progress: Arc<Progress>,
+) -> std::io::Result<()> {
     let look = (limit / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
     std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
-        let mut seen: Vec<_> = workers.iter().map(|_| (0, 0, clock::now(), clock::now())).collect();
+        let mut seen: Vec<Seen> = workers.iter().map(|_| Seen::default()).collect();
+        let mut read = 0;
         loop {
             std::thread::sleep(look);
-            let now = clock::now();
-            for (index, (vitals, seen)) in workers.iter().zip(&mut seen).enumerate() {
-                let (beats, waiting) = (vitals.beats.load(Relaxed), vitals.waiting_for.load(Relaxed));
-                let (beats_seen, waiting_seen, beat_since, waiting_since) = seen;
-                if *beats_seen != beats {
-                    (*beats_seen, *beat_since) = (beats, now);
-                }
-                if *waiting_seen != waiting || waiting == 0 {
-                    (*waiting_seen, *waiting_since) = (waiting, now);
-                }
-                let worker = first_worker + index;
-                if waiting > 0 && now - *waiting_since >= limit {
-                    let epoch = waiting - 1;
-                    let reason = if now - *beat_since >= limit {
-                        format!(
-                            "worker {worker} has not come back from an operator for {limit:?}, with epoch {epoch} open{}",
-                            vitals.stuck()
-                        )
-                    } else {
-                        format!("nothing has moved for {limit:?}: epoch {epoch} does not close{}", vitals.stuck())
-                    };
-                    let hint = "hint: an operator that keeps a capability, or a peer that hangs, stops all; \
-                                --stall-timeout sets how long to wait";
-                    fatal::end(Exit::Stalled, format_args!("{reason}\n  {hint}"));
-                }
+            let read_before = std::mem::replace(&mut read, progress.bytes.load(Relaxed));
+            let writing = workers.iter().zip(&seen).any(|(vitals, seen)| {
+                vitals.doing.load(Relaxed) == Doing::Write as u8 && vitals.beats.load(Relaxed) == seen.beats
+            });
+            for (vitals, seen) in workers.iter().zip(&mut seen) {
+                seen.look(vitals, look, writing || read != read_before);
             }
+            // One that still steps knows best what it waits for: what a worker writes down arrives between steps.
+            let waiting = seen.iter().enumerate().filter(|(_, seen)| seen.waiting >= limit);
+            let Some((stalled, _)) = waiting.min_by_key(|(_, seen)| seen.silent) else { continue };
+            let what = match seen[stalled].waiting_for {
+                WHOLE_RUN => "the input has ended and every view is complete, but the dataflow does not end".to_owned(),
+                epoch => format!("epoch {epoch} does not close"),
+            };
+            let stuck = workers[stalled].stuck();
+            // The worker that waits is rarely the one that hangs; that one may have begun to a moment after the wait did.
+            let reason = match seen.iter().position(|seen| seen.silent >= limit / 2) {
+                Some(hung) => {
+                    let reading = workers[hung].doing.load(Relaxed) == Doing::Read as u8;
+                    let place = if reading { "reading its input" } else { "an operator" };
+                    let worker = first_worker + hung;
+                    format!("worker {worker} has not come back from {place} for {:?}: {what}{stuck}", seen[hung].silent)
+                }
+                None => format!("nothing has moved for {limit:?}: {what}{stuck}"),
+            };
+            let hint = "hint: an operator that keeps a capability, or a peer that hangs, stops all; \
+                        --stall-timeout sets how long to wait";
+            fatal::end(Exit::Stalled, format_args!("{reason}\n  {hint}"));
         }
     })?;
     Ok(())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-use super::ingest::{Ingest, Turn};
+use super::ingest::{Ingest, LONGEST_WAIT, Turn};
 use super::stop::Stop;
-use super::watchdog::Vitals;
+use super::watchdog::{Doing, Vitals, WHOLE_RUN};
 use super::{Epoch, Exit, Progress, Settings, fatal};
 use crate::aggregate::{Event, InputCounts, Lines};
 use crate::dataflow::{Build, Flow, View};
@@ -70,21 +70,31 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
 
     while !probe.done() {
         let closed = probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
-        vitals.beat(ingest.waiting_for(closed));
+        vitals.beat(Doing::Read);
         let turn = ingest.turn(closed, &mut stop).unwrap_or_else(|error| fatal::end(Exit::Input, error));
+        // Before the step: an operator may never come back from the very first line.
+        vitals.wait_for(ingest.waiting_for(closed));
+        vitals.beat(Doing::Step);
         match turn {
             Turn::Busy => worker.step(),
             Turn::Wait(longest) => worker.step_or_park(Some(longest)),
-            Turn::Finished => worker.step_or_park(None),
         };
         if index == 0 {
+            vitals.beat(Doing::Write);
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());
             let epochs = installed.summary.get().epochs;
             outputs.commit(frontier, epochs).unwrap_or_else(|error| fatal::end(Exit::Output, error));
         }
     }
-    vitals.beat(None);
     stop.close();
+    // Every view is complete, and what is left is for all workers to say so. A peer that hangs now, or an operator that
+    // leads to no view and keeps a capability, would keep this process for ever.
+    vitals.wait_for(Some(WHOLE_RUN));
+    while worker.has_dataflows() {
+        vitals.beat(Doing::Step);
+        worker.step_or_park(Some(LONGEST_WAIT));
+    }
+    vitals.wait_for(None);
     let summary = installed.summary.get();
     Outcome { counts: summary.counts, epochs: summary.epochs }
 }

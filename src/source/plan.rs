@@ -20,8 +20,9 @@
 use std::collections::HashSet;
 use std::fs::{File, FileType};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -322,17 +323,24 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     let rules = glob::MatchOptions {
         case_sensitive: true,
         require_literal_separator: true,
-        require_literal_leading_dot: true,
+        // The crate panics if this is set and a name is not UTF-8; `is_meant` sees to hidden files.
+        require_literal_leading_dot: false,
     };
     let matches = glob::glob_with(pattern, rules)
         .map_err(|error| SourceError::BadGlob { pattern: pattern.to_owned(), reason: error.to_string() })?;
     let mut paths = Vec::new();
     for path in matches {
-        let path =
-            path.map_err(|error| SourceError::Open { path: error.path().to_owned(), source: error.into() })?;
+        let path = match path {
+            Ok(path) => path,
+            // A hidden directory that nobody asked for.
+            Err(error) if !is_meant(literal, error.path()) => continue,
+            Err(error) => {
+                return Err(SourceError::Open { path: error.path().to_owned(), source: error.into() });
+            }
+        };
         if path.is_dir() {
             log::debug!("{} matches `{pattern}`, but is a directory", path.display());
-        } else {
+        } else if is_meant(literal, &path) {
             paths.push(path);
         }
     }
@@ -342,4 +350,16 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Whether every part of `path` with a leading dot is matched by a part of `pattern` that has one, too.
+fn is_meant(pattern: &Path, path: &Path) -> bool {
+    let hidden = |part: &Component<'_>| part.as_os_str().as_bytes().starts_with(b".");
+    let matches = |meant: Component<'_>, part: Component<'_>| {
+        let glob = meant.as_os_str().to_str().and_then(|meant| glob::Pattern::new(meant).ok());
+        meant == part || glob.is_some_and(|glob| glob.matches_path(part.as_ref()))
+    };
+    path.components()
+        .filter(hidden)
+        .all(|part| pattern.components().filter(hidden).any(|meant| matches(meant, part)))
 }

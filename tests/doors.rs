@@ -1,0 +1,15 @@
+//! The doors and the views' outputs against naive recomputation, at 1, 2 and 4 workers.
+
+#[path = "doors/handing_over.rs"]
+mod handing_over;
+#[path = "doors/lines.rs"]
+mod lines;
+#[path = "doors/names.rs"]
+mod names;
+mod oracle;
+#[path = "doors/outputs.rs"]
+mod outputs;
+#[path = "doors/partials.rs"]
+mod partials;
+#[path = "doors/sums.rs"]
+mod sums;

@@ -1,0 +1,13 @@
+//! Hostile input and hostile surroundings, through the real binary.
+//!
+//! - `bytes`: whatever may be in a line, and lines of any length; bad input is data, and memory is bounded.
+//! - `refusals`: what cannot be done is refused with the documented exit code, and a text that says what to do.
+//! - `live`: a run that is watched, signalled, blocked and cut off while it goes on.
+
+#[path = "hostile/bytes.rs"]
+mod bytes;
+#[path = "hostile/live.rs"]
+mod live;
+#[path = "hostile/refusals.rs"]
+mod refusals;
+mod support;

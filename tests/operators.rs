@@ -1,0 +1,11 @@
+//! The operators against oracles: recomputed from scratch at every closed time, at 1, 2 and 4 workers.
+
+#[path = "operators/closed.rs"]
+mod closed;
+mod oracle;
+#[path = "operators/top_k.rs"]
+mod top_k;
+#[path = "operators/top_k_cost.rs"]
+mod top_k_cost;
+#[path = "operators/totals.rs"]
+mod totals;

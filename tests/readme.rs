@@ -1,0 +1,59 @@
+//! The README is true: its commands run, its picture is what comes out, and its program compiles (a doc test).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).expect("the README is there")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The contents of the fenced blocks of `language`.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// Runs `command` in the project's root, with the tested binary as `thalweg`, and as what cargo would run.
+fn shell(command: &str) -> Output {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_thalweg"));
+    let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let command = command.replace("cargo run --release -- ", "thalweg ");
+    Command::new("sh").args(["-c", &command]).current_dir(root()).env("PATH", path).output().unwrap()
+}
+
+#[test]
+fn commands_run() {
+    let text = readme();
+    let blocks = blocks(&text, "sh");
+    let commands: Vec<_> = blocks.iter().flat_map(|block| block.lines()).filter(|line| *line != "tests/run").collect();
+    assert!(commands.len() >= 8, "the README shows only {commands:?}");
+    for command in commands {
+        let output = shell(command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`{command}` ended with {}: {said}", output.status);
+        assert!(!output.stdout.is_empty(), "`{command}` says nothing");
+    }
+}
+
+#[test]
+fn the_picture_is_what_comes_out() {
+    let text = readme();
+    let picture = blocks(&text, "text")[0];
+    let output = shell("thalweg run access-log");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let mut rest = shown.lines();
+    for line in picture.lines().filter(|line| *line != "…") {
+        assert!(rest.any(|shown| shown == line), "the README shows `{line}`, but what comes out is\n{shown}");
+    }
+}
+
+#[test]
+fn the_test_command_is_what_continuous_integration_runs() {
+    let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert!(blocks(&readme(), "sh").iter().any(|block| block.trim() == "tests/run"));
+    assert!(ci.lines().any(|line| line == "tests/run"), "{ci}");
+}

@@ -148,12 +148,13 @@ impl Views {
         let statuses = records.count_by::<u16>("status_counts", |record| record.status());
         flow.view("status_counts", statuses);
 
-        let sizes = records.sum_all("content_size", |record, (stats, missing): &mut (Stats, i64)| {
-            match record.size() {
-                Some(bytes) => stats.record(bytes),
-                None => *missing += 1,
-            }
-        });
+        let sizes =
+            records.sum_all("content_size", |record, (stats, missing): &mut (Stats, i64)| {
+                match record.size() {
+                    Some(bytes) => stats.record(bytes),
+                    None => *missing += 1,
+                }
+            });
         let sizes = sizes.map(|(sizes, missing)| {
             let mean = sizes.mean().map(Real::from);
             (sizes.count, sizes.sum, sizes.min, sizes.max, mean, missing)

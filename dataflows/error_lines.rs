@@ -5,7 +5,8 @@ use thalweg::prelude::*;
 /// `error-lines`.
 pub struct ErrorLines;
 
-const CONTAINS: Opt = Opt { name: "contains", value: "TEXT", default: "error", about: "the text to look for" };
+const CONTAINS: Opt =
+    Opt { name: "contains", value: "TEXT", default: "error", about: "the text to look for" };
 
 impl Dataflow for ErrorLines {
     fn name(&self) -> &'static str {

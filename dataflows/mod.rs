@@ -7,4 +7,5 @@ mod word_count;
 use thalweg::dataflow::Dataflow;
 
 /// All of them, in the order of `thalweg list`.
-pub const ALL: &[&dyn Dataflow] = &[&access_log::AccessLogStatistics, &error_lines::ErrorLines, &word_count::WordCount];
+pub const ALL: &[&dyn Dataflow] =
+    &[&access_log::AccessLogStatistics, &error_lines::ErrorLines, &word_count::WordCount];

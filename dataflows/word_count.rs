@@ -26,9 +26,14 @@ impl Dataflow for WordCount {
         Ok(Build::new(|flow| {
             let mut lines = flow.records(Text);
             let words = lines.collect_each::<Bytes>("words", |line, each| {
-                line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).for_each(each);
+                line.split(is_white_space).filter(|word| !word.is_empty()).for_each(each);
             });
             flow.view_by("words", words.totals_named("words"), by_count);
         }))
     }
+}
+
+/// As `\s` says of bytes, with the vertical tab that `is_ascii_whitespace` leaves out.
+fn is_white_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
 }

@@ -50,7 +50,12 @@ pub fn run(dataflow: &dyn Dataflow, options: &[(&str, &str)], input: &[u8]) -> A
 /// # Panics
 ///
 /// If an option has a bad value, or the dataflow does not give what it declares.
-pub fn run_epochs(dataflow: &dyn Dataflow, options: &[(&str, &str)], workers: usize, epochs: &[&[u8]]) -> Answer {
+pub fn run_epochs(
+    dataflow: &dyn Dataflow,
+    options: &[(&str, &str)],
+    workers: usize,
+    epochs: &[&[u8]],
+) -> Answer {
     let given = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let options = Options::new(dataflow.options(), given);
     let build = dataflow.prepare(&options).unwrap_or_else(|error| panic!("{error}"));

@@ -1,5 +1,7 @@
 //! The doors and the views' outputs against naive recomputation, at 1, 2 and 4 workers.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 #[path = "doors/handing_over.rs"]
 mod handing_over;
 #[path = "doors/lines.rs"]

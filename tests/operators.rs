@@ -1,5 +1,7 @@
 //! The operators against oracles: recomputed from scratch at every closed time, at 1, 2 and 4 workers.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 #[path = "operators/closed.rs"]
 mod closed;
 mod oracle;

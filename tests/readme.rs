@@ -29,7 +29,8 @@ fn shell(command: &str) -> Output {
 fn commands_run() {
     let text = readme();
     let blocks = blocks(&text, "sh");
-    let commands: Vec<_> = blocks.iter().flat_map(|block| block.lines()).filter(|line| *line != "tests/run").collect();
+    let commands: Vec<_> =
+        blocks.iter().flat_map(|block| block.lines()).filter(|line| *line != "tests/run").collect();
     assert!(commands.len() >= 8, "the README shows only {commands:?}");
     for command in commands {
         let output = shell(command);

@@ -151,7 +151,8 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     }
     match (a.first_chunk(), a.last_chunk(), b.first_chunk(), b.last_chunk()) {
         (Some(a0), Some(a1), Some(b0), Some(b1)) if a.len() <= 16 => {
-            u64::from_ne_bytes(*a0) == u64::from_ne_bytes(*b0) && u64::from_ne_bytes(*a1) == u64::from_ne_bytes(*b1)
+            u64::from_ne_bytes(*a0) == u64::from_ne_bytes(*b0)
+                && u64::from_ne_bytes(*a1) == u64::from_ne_bytes(*b1)
         }
         _ => a == b,
     }
@@ -194,7 +195,8 @@ mod tests {
 
     #[test]
     fn bytes_survive_serde() {
-        for key in [Bytes::from(""), Bytes::from("short"), Bytes::from("longer than sixteen bytes \u{1f600}")] {
+        for key in [Bytes::from(""), Bytes::from("short"), Bytes::from("longer than sixteen bytes \u{1f600}")]
+        {
             let json = serde_json::to_string(&key).expect("bytes are an array in JSON");
             assert_eq!(serde_json::from_str::<Bytes>(&json).expect("what was written"), key);
         }

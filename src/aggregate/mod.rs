@@ -28,14 +28,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use differential_dataflow::collection::AsCollection;
 use differential_dataflow::VecCollection;
+use differential_dataflow::collection::AsCollection;
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::InputCapability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::Stream;
 
 pub use key::{Bytes, Key};
 pub use partials::Partials;

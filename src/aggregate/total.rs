@@ -1,7 +1,7 @@
 //! What doors add up.
 
-use differential_dataflow::difference::{IsZero, Semigroup};
 use differential_dataflow::ExchangeData;
+use differential_dataflow::difference::{IsZero, Semigroup};
 use serde::{Deserialize, Serialize};
 
 /// A sum outgrew its type.
@@ -176,8 +176,9 @@ mod tests {
         let values = [5i128, -3, u64::MAX as i128, 0];
         for cut in 0..=values.len() {
             let mut left: Stats = values[..cut].iter().copied().collect();
-            left.plus_equals(&values[cut..].iter().copied().collect());
-            assert_eq!(left, values.iter().copied().collect());
+            let right: Stats = values[cut..].iter().copied().collect();
+            left.plus_equals(&right);
+            assert_eq!(left, values.iter().copied().collect::<Stats>());
         }
     }
 }

@@ -72,7 +72,7 @@ fn run(name: &str, file: &Path) -> anyhow::Result<(InputCounts, serde_json::Valu
             let mut words: Table = HashMap::default();
             let counts = read(&mut |line, counts| {
                 counts.parsed += 1;
-                for word in line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+                for word in line.split(is_white_space).filter(|word| !word.is_empty()) {
                     count(&mut words, word);
                 }
             })?;
@@ -122,6 +122,10 @@ fn access_log(file: &Path) -> io::Result<(InputCounts, serde_json::Value)> {
         "top": top.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
     });
     Ok((counts, answer))
+}
+
+fn is_white_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
 #[inline]

@@ -25,11 +25,30 @@ pub(super) fn command() -> Command {
     Command::new("throughput")
         .about("Lines a second over a file, at several numbers of workers and processes")
         .arg(arg("dataflow", "NAME", "access-log", "The dataflow to run"))
-        .arg(Arg::new("file").long("file").value_name("FILE").help("The file to read [default: a generated one]"))
-        .arg(arg("lines", "N", "2000000", "Lines to generate when no file is given").value_parser(clap::value_parser!(u64).range(1..)))
-        .arg(arg("workers", "LIST", "1,2", "Numbers of workers").value_delimiter(',').value_parser(clap::value_parser!(u16).range(1..=256)))
-        .arg(arg("processes", "LIST", "2", "Numbers of processes, of one worker each").value_delimiter(',').value_parser(clap::value_parser!(u16).range(1..=64)))
-        .arg(arg("rounds", "N", "3", "Rounds over which the median is taken").value_parser(clap::value_parser!(u16).range(1..=1000)))
+        .arg(
+            Arg::new("file")
+                .long("file")
+                .value_name("FILE")
+                .help("The file to read [default: a generated one]"),
+        )
+        .arg(
+            arg("lines", "N", "2000000", "Lines to generate when no file is given")
+                .value_parser(clap::value_parser!(u64).range(1..)),
+        )
+        .arg(
+            arg("workers", "LIST", "1,2", "Numbers of workers")
+                .value_delimiter(',')
+                .value_parser(clap::value_parser!(u16).range(1..=256)),
+        )
+        .arg(
+            arg("processes", "LIST", "2", "Numbers of processes, of one worker each")
+                .value_delimiter(',')
+                .value_parser(clap::value_parser!(u16).range(1..=64)),
+        )
+        .arg(
+            arg("rounds", "N", "3", "Rounds over which the median is taken")
+                .value_parser(clap::value_parser!(u16).range(1..=1000)),
+        )
 }
 
 /// What a run printed of itself.
@@ -66,7 +85,8 @@ fn measure(name: &str, matches: &ArgMatches) -> anyhow::Result<()> {
         Some(file) => Input { path: file.into(), ours: false },
         None => Input::generate(name, *matches.get_one("lines").expect("it has a default"))?,
     };
-    let mut shapes: Vec<Shape> = baseline::NAMES.contains(&name).then_some(Shape::Baseline).into_iter().collect();
+    let mut shapes: Vec<Shape> =
+        baseline::NAMES.contains(&name).then_some(Shape::Baseline).into_iter().collect();
     shapes.extend(matches.get_many("workers").into_iter().flatten().map(|n| Shape::Workers(*n)));
     shapes.extend(matches.get_many("processes").into_iter().flatten().map(|n| Shape::Processes(*n)));
     let rounds: u16 = *matches.get_one("rounds").expect("it has a default");
@@ -86,7 +106,8 @@ fn measure(name: &str, matches: &ArgMatches) -> anyhow::Result<()> {
     if let Some(wrong) = wrong {
         bail!("the runs disagree: {} lines, {} parsed, but also {wrong:?}", first.lines, first.parsed);
     }
-    let rows: Vec<_> = shapes.iter().zip(&measured).map(|(shape, runs)| row(name, *shape, runs, &measured[0])).collect();
+    let rows: Vec<_> =
+        shapes.iter().zip(&measured).map(|(shape, runs)| row(name, *shape, runs, &measured[0])).collect();
     print(&format!(
         "{} lines, {:.2} GB; medians of {rounds} rounds\n",
         grouped(first.lines),
@@ -131,14 +152,27 @@ impl Shape {
         let source = format!("file:{}", file.display());
         let dataflow = |args: &[&str]| {
             let mut process = Process::new(&program);
-            process.args(["run", name, "--source", &source, "--sink", "jsonl:/dev/null?at=end", "--summary", "json"]);
+            process.args([
+                "run",
+                name,
+                "--source",
+                &source,
+                "--sink",
+                "jsonl:/dev/null?at=end",
+                "--summary",
+                "json",
+            ]);
             process.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             process.spawn().context("cannot start a run")
         };
         match self {
             Shape::Baseline => {
                 let mut process = Process::new(&program);
-                process.args(["bench", "baseline", name]).arg(file).stdin(Stdio::null()).stderr(Stdio::inherit());
+                process
+                    .args(["bench", "baseline", name])
+                    .arg(file)
+                    .stdin(Stdio::null())
+                    .stderr(Stdio::inherit());
                 let output = process.output().context("cannot start the baseline")?;
                 parse(&output.stdout)
             }
@@ -216,11 +250,15 @@ struct Hostfile(PathBuf);
 
 impl Hostfile {
     fn new(processes: u16) -> anyhow::Result<Self> {
-        let listeners = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-        let addresses: Vec<_> =
-            listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<std::io::Result<_>>()?;
+        let listeners =
+            (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+        let addresses: Vec<_> = listeners
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.to_string()))
+            .collect::<std::io::Result<_>>()?;
         let path = temporary_directory().join(format!("thalweg-bench-{}.hosts", std::process::id()));
-        std::fs::write(&path, addresses.join("\n")).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, addresses.join("\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Hostfile(path))
     }
 }

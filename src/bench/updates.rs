@@ -33,9 +33,20 @@ pub(super) fn command() -> Command {
     };
     Command::new("updates")
         .about("The time from a batch of updates to closed output, with many keys loaded")
-        .arg(arg("keys", "N", "1000000", "Keys that are loaded first").value_parser(clap::value_parser!(u64).range(1..=100_000_000)))
-        .arg(arg("workers", "N", "1", "Worker threads").short('w').value_parser(clap::value_parser!(u16).range(1..=256)))
-        .arg(arg("batches", "LIST", "1,10,100,1000,100000", "Updates in a batch").value_delimiter(',').value_parser(clap::value_parser!(u32).range(1..=10_000_000)))
+        .arg(
+            arg("keys", "N", "1000000", "Keys that are loaded first")
+                .value_parser(clap::value_parser!(u64).range(1..=100_000_000)),
+        )
+        .arg(
+            arg("workers", "N", "1", "Worker threads")
+                .short('w')
+                .value_parser(clap::value_parser!(u16).range(1..=256)),
+        )
+        .arg(
+            arg("batches", "LIST", "1,10,100,1000,100000", "Updates in a batch")
+                .value_delimiter(',')
+                .value_parser(clap::value_parser!(u32).range(1..=10_000_000)),
+        )
 }
 
 /// What is measured: a dataflow over lines that are keys.
@@ -81,9 +92,12 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
     print(&format!("{} keys loaded, {workers} worker(s); times in µs\n", grouped(keys as i64)));
     let mut rows = Vec::new();
     for subject in subjects() {
-        let measured = measure(&subject, keys, usize::from(workers), &plan).map_err(|error| Failure::new(Exit::Panic, error))?;
+        let measured = measure(&subject, keys, usize::from(workers), &plan)
+            .map_err(|error| Failure::new(Exit::Panic, error))?;
         for ((size, _), Timed { mut dataflow, mut baseline }) in plan.iter().zip(measured) {
-            let ratio = median(baseline.iter().zip(&dataflow).map(|(base, flow)| base.as_secs_f64() / flow.as_secs_f64()));
+            let ratio = median(
+                baseline.iter().zip(&dataflow).map(|(base, flow)| base.as_secs_f64() / flow.as_secs_f64()),
+            );
             rows.push(row(subject.name, *size, &mut dataflow, format!("{ratio:.3}")));
             rows.push(row("  baseline", *size, &mut baseline, "1".to_owned()));
         }
@@ -103,7 +117,15 @@ fn row(name: &str, size: u32, times: &mut [Duration], ratio: String) -> Vec<Stri
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     let rate = f64::from(size) * times.len() as f64 / times.iter().sum::<Duration>().as_secs_f64();
     let rate = grouped(rate as i64);
-    vec![name.to_owned(), grouped(i64::from(size)), micros(at(0.5)), micros(at(0.99)), micros(at(1.0)), rate, ratio]
+    vec![
+        name.to_owned(),
+        grouped(i64::from(size)),
+        micros(at(0.5)),
+        micros(at(0.99)),
+        micros(at(1.0)),
+        rate,
+        ratio,
+    ]
 }
 
 /// The times of all batches of one size.
@@ -174,7 +196,12 @@ impl Bench {
             (input, flow.finish())
         });
         let sink: Box<dyn Sink> = Box::new(Counting::default());
-        Bench { input, probe: installed.probe, outputs: Outputs::new(installed.outputs, vec![sink]), epoch: 0 }
+        Bench {
+            input,
+            probe: installed.probe,
+            outputs: Outputs::new(installed.outputs, vec![sink]),
+            epoch: 0,
+        }
     }
 
     fn run(&mut self, worker: &mut Worker, keys: &[u64]) -> Duration {

@@ -53,8 +53,11 @@ fn run(dataflows: &[&dyn Dataflow]) -> Command {
                 .help(format!("{} [default: {}]", opt.about, opt.default))
                 .help_heading("Options of this dataflow")
         });
-        let defaults =
-            format!("Default source: {}\nDefault sink: {}", dataflow.default_source(), dataflow.default_sink());
+        let defaults = format!(
+            "Default source: {}\nDefault sink: {}",
+            dataflow.default_source(),
+            dataflow.default_sink()
+        );
         run = run.subcommand(
             Command::new(dataflow.name())
                 .about(dataflow.about())
@@ -77,25 +80,77 @@ pub(super) fn run_args() -> Vec<Arg> {
     };
     vec![
         many("source", "URI", "Where to read: file:PATH (globs; plain, gzip, zstd) or stdin: (repeatable)"),
-        many("sink", "URI", "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=changes|update|complete&at=end (repeatable)"),
+        many(
+            "sink",
+            "URI",
+            "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=changes|update|complete&at=end (repeatable)",
+        ),
         Arg::new("config").long("config").value_name("FILE").help("A TOML file with anything that flags say"),
         Arg::new("log").long("log").value_name("LEVEL").help("error, warn, info, debug [default: warn]"),
-        Arg::new("summary").long("summary").value_name("FORM").help("The last line on stderr: text, json or none [default: text]"),
-        cluster(Arg::new("workers").short('w').long("workers").alias("threads").value_name("N").help("Worker threads of each process [default: 1]")),
-        cluster(Arg::new("processes").short('n').long("processes").value_name("N").help("Processes [default: 1]")),
-        cluster(Arg::new("process").short('p').long("process").value_name("I").help("Which of the processes this is, from 0 [default: 0]")),
-        cluster(Arg::new("hostfile").short('h').long("hostfile").value_name("FILE").help("One host:port a line for each process [default: localhost:2101 and on]")),
-        cluster(Arg::new("cluster-secret-file").long("cluster-secret-file").value_name("FILE").help("The secret that processes prove to each other (or THALWEG_CLUSTER_SECRET)")),
-        cluster(Arg::new("insecure-cluster").long("insecure-cluster").action(ArgAction::SetTrue).help("Do without a secret on addresses that others can reach")),
-        cluster(Arg::new("join-timeout").long("join-timeout").value_name("TIME").help("How long the processes may take to come together [default: 60s]")),
-        cluster(Arg::new("handshake-timeout").long("handshake-timeout").value_name("TIME").help("How long one connection may take to prove itself [default: 5s]")),
+        Arg::new("summary")
+            .long("summary")
+            .value_name("FORM")
+            .help("The last line on stderr: text, json or none [default: text]"),
+        cluster(
+            Arg::new("workers")
+                .short('w')
+                .long("workers")
+                .alias("threads")
+                .value_name("N")
+                .help("Worker threads of each process [default: 1]"),
+        ),
+        cluster(
+            Arg::new("processes").short('n').long("processes").value_name("N").help("Processes [default: 1]"),
+        ),
+        cluster(
+            Arg::new("process")
+                .short('p')
+                .long("process")
+                .value_name("I")
+                .help("Which of the processes this is, from 0 [default: 0]"),
+        ),
+        cluster(
+            Arg::new("hostfile")
+                .short('h')
+                .long("hostfile")
+                .value_name("FILE")
+                .help("One host:port a line for each process [default: localhost:2101 and on]"),
+        ),
+        cluster(
+            Arg::new("cluster-secret-file")
+                .long("cluster-secret-file")
+                .value_name("FILE")
+                .help("The secret that processes prove to each other (or THALWEG_CLUSTER_SECRET)"),
+        ),
+        cluster(
+            Arg::new("insecure-cluster")
+                .long("insecure-cluster")
+                .action(ArgAction::SetTrue)
+                .help("Do without a secret on addresses that others can reach"),
+        ),
+        cluster(
+            Arg::new("join-timeout")
+                .long("join-timeout")
+                .value_name("TIME")
+                .help("How long the processes may take to come together [default: 60s]"),
+        ),
+        cluster(
+            Arg::new("handshake-timeout")
+                .long("handshake-timeout")
+                .value_name("TIME")
+                .help("How long one connection may take to prove itself [default: 5s]"),
+        ),
         tuning("tick", "TIME", "How long an epoch of live input lasts [default: 1s]"),
         tuning("epoch-bytes", "SIZE", "How much an epoch of bounded input holds [default: 256MiB]"),
         tuning("chunk-bytes", "SIZE", "How much is read at once [default: 512KiB]"),
         tuning("max-line", "SIZE", "Longer lines are skipped and counted [default: 1MiB]"),
         tuning("max-open-epochs", "N", "Epochs between source and sinks [default: 3]"),
         tuning("max-open-bytes", "SIZE", "Bytes of open epochs above which none is begun [default: 1GiB]"),
-        tuning("stall-timeout", "TIME", "How long nothing may move before the watchdog ends the process [default: 60s]"),
+        tuning(
+            "stall-timeout",
+            "TIME",
+            "How long nothing may move before the watchdog ends the process [default: 60s]",
+        ),
     ]
 }
 

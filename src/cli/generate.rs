@@ -12,7 +12,9 @@ use crate::generate::{self, GenerateError, Kind, Options};
 use crate::runtime::Exit;
 
 pub(super) fn command() -> Command {
-    let arg = |name: &'static str, value, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
+    let arg = |name: &'static str, value, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
     let mut command = Command::new("generate")
         .about("Generates a log: the same for the same options, everywhere")
         .subcommand_required(true)
@@ -23,17 +25,26 @@ pub(super) fn command() -> Command {
     for kind in Kind::ALL {
         let default = Options::default_for(*kind);
         let with = |text: &str, default: String| format!("{text} [default: {default}]");
-        command = command.subcommand(Command::new(kind.name()).about(kind.about()).args([
-            arg("lines", "N", "").help(with("How many lines, or `unlimited`", default.lines.map_or("unlimited".to_owned(), |n| n.to_string()))),
-            arg("seed", "N", "").help(with("Another seed, another log", default.seed.to_string())),
-            arg("rate", "N", "").help(with("Lines per second of event time", default.rate.to_string())),
-            arg("keys", "N", "").help(with("Distinct keys (clients, hashtags, words, users)", default.keys.to_string())),
-            arg("skew", "X", "").help(with("Zipf exponent of the keys; 0 is uniform", default.skew.to_string())),
-            arg("disorder", "SECONDS", "").help(with("How far an event time may lag behind", default.disorder.to_string())),
-            arg("malformed", "SHARE", "").help(with("Share of malformed lines, from 0 to 1", default.malformed.to_string())),
-            arg("start", "TIME", "").help("Event time of the first line, as 2015-05-17T10:05:00Z"),
-            arg("output", "FILE", "Where to write [default: standard output]"),
-        ]));
+        command = command.subcommand(
+            Command::new(kind.name()).about(kind.about()).args([
+                arg("lines", "N", "").help(with(
+                    "How many lines, or `unlimited`",
+                    default.lines.map_or("unlimited".to_owned(), |n| n.to_string()),
+                )),
+                arg("seed", "N", "").help(with("Another seed, another log", default.seed.to_string())),
+                arg("rate", "N", "").help(with("Lines per second of event time", default.rate.to_string())),
+                arg("keys", "N", "")
+                    .help(with("Distinct keys (clients, hashtags, words, users)", default.keys.to_string())),
+                arg("skew", "X", "")
+                    .help(with("Zipf exponent of the keys; 0 is uniform", default.skew.to_string())),
+                arg("disorder", "SECONDS", "")
+                    .help(with("How far an event time may lag behind", default.disorder.to_string())),
+                arg("malformed", "SHARE", "")
+                    .help(with("Share of malformed lines, from 0 to 1", default.malformed.to_string())),
+                arg("start", "TIME", "").help("Event time of the first line, as 2015-05-17T10:05:00Z"),
+                arg("output", "FILE", "Where to write [default: standard output]"),
+            ]),
+        );
     }
     command
 }

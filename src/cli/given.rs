@@ -89,7 +89,9 @@ impl Given {
     /// What `matches` says.
     pub(crate) fn from_flags(matches: &ArgMatches) -> Self {
         let mut given = Given::default();
-        for id in matches.ids().filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)) {
+        for id in
+            matches.ids().filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine))
+        {
             let values = match matches.try_get_many::<String>(id.as_str()) {
                 Ok(values) => values.into_iter().flatten().cloned().collect(),
                 Err(_) => vec![matches.get_flag(id.as_str()).to_string()],
@@ -102,14 +104,13 @@ impl Given {
     fn read_file(&mut self, path: &Path, dataflow: &str, known: &[&str]) -> Result<(), GivenError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| GivenError::Read { path: path.into(), source })?;
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| GivenError::Toml { path: path.into(), reason: error.to_string() })?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| GivenError::Toml {
+            path: path.into(),
+            reason: error.to_string(),
+        })?;
         for (key, value) in table {
             if !known.contains(&key.as_str()) {
-                let likeness = |name: &&str| (strsim::jaro_winkler(name, &key) * 1000.0) as u32;
-                let nearest = known.iter().copied().max_by_key(likeness).filter(|name| likeness(name) > 700);
-                let (nearest, dataflow) = (nearest.map(str::to_owned), dataflow.to_owned());
+                let (nearest, dataflow) = (nearest(&key, known).map(str::to_owned), dataflow.to_owned());
                 return Err(GivenError::UnknownKey { path: path.into(), key, nearest, dataflow });
             }
             let many = matches!(key.as_str(), "source" | "sink");
@@ -170,7 +171,8 @@ impl Given {
     /// The length of time `name`, or `default`; zero is refused.
     pub(crate) fn duration(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
         let read = |text: &str| {
-            let duration = humantime::parse_duration(text).map_err(|error| format!("{error} (such as 500ms, 30s, 1h)"))?;
+            let duration = humantime::parse_duration(text)
+                .map_err(|error| format!("{error} (such as 500ms, 30s, 1h)"))?;
             if duration.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(duration) }
         };
         Ok(self.parse(name, read)?.unwrap_or(default))
@@ -179,9 +181,38 @@ impl Given {
     /// The number of bytes `name`, or `default`; zero is refused.
     pub(crate) fn bytes(&self, name: &str, default: u64) -> Result<u64, GivenError> {
         let read = |text: &str| {
-            let size: bytesize::ByteSize = text.parse().map_err(|error: String| format!("{error} (such as 512KiB, 1GiB)"))?;
-            if size.as_u64() == 0 { Err("it must be more than nothing".to_owned()) } else { Ok(size.as_u64()) }
+            let size: bytesize::ByteSize =
+                text.parse().map_err(|error: String| format!("{error} (such as 512KiB, 1GiB)"))?;
+            if size.as_u64() == 0 {
+                Err("it must be more than nothing".to_owned())
+            } else {
+                Ok(size.as_u64())
+            }
         };
         Ok(self.parse(name, read)?.unwrap_or(default))
+    }
+}
+
+/// The name among `known` that `key` was probably meant to be: one that begins like it, or is a slip or two away.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let likeness =
+        |name: &str| strsim::jaro_winkler(name, key).max(strsim::normalized_damerau_levenshtein(name, key));
+    let likely = known.iter().map(|name| (likeness(name), *name)).filter(|(likeness, _)| *likeness > 0.6);
+    likely.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_of_the_finger_find_their_name() {
+        let known = ["workers", "top", "min-requests", "max-line", "sink"];
+        for (slip, meant) in
+            [("tpo", "top"), ("wrokers", "workers"), ("min_requests", "min-requests"), ("sinks", "sink")]
+        {
+            assert_eq!(nearest(slip, &known), Some(meant));
+        }
+        assert_eq!(nearest("colour", &known), None);
     }
 }

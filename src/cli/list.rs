@@ -21,7 +21,10 @@ pub(super) fn list(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<
     };
     let Some(dataflow) = dataflows.iter().find(|dataflow| dataflow.name() == name) else {
         let known: Vec<_> = dataflows.iter().map(|dataflow| dataflow.name()).collect();
-        return Err(Failure::new(Exit::Usage, anyhow!("no dataflow is named `{name}`; there are {}", known.join(", "))));
+        return Err(Failure::new(
+            Exit::Usage,
+            anyhow!("no dataflow is named `{name}`; there are {}", known.join(", ")),
+        ));
     };
     let mut text = String::new();
     describe(*dataflow, &mut text);

@@ -19,6 +19,7 @@ use clap::error::ErrorKind;
 pub(crate) use self::run::grouped;
 use crate::dataflow::Dataflow;
 use crate::runtime::{Exit, end_on_panic};
+use crate::sink::escape_text;
 
 /// The `thalweg` command with `dataflows`; returns when it is done.
 ///
@@ -51,7 +52,7 @@ fn main_from(dataflows: &[&dyn Dataflow], args: impl Iterator<Item = OsString>) 
     match result {
         Ok(()) => Exit::Done.into(),
         Err(Failure { exit, error }) => {
-            eprint(format_args!("thalweg: {error:#}\n"));
+            eprint(format_args!("thalweg: {}\n", escape_text(&format!("{error:#}"))));
             exit.into()
         }
     }

@@ -30,9 +30,10 @@ pub(super) fn show(progress: &Arc<Progress>) -> Bar {
             let rate = lines.lines.load(Relaxed) as f64 / state.elapsed().as_secs_f64().max(1e-3);
             let _ = write!(out, "{} lines/s", grouped(rate as i64));
         };
-        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {lines_per_second}  {eta} left")
-            .expect("the template is well formed")
-            .with_key("lines_per_second", rate);
+        let style =
+            ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {lines_per_second}  {eta} left")
+                .expect("the template is well formed")
+                .with_key("lines_per_second", rate);
         let bar = ProgressBar::new(0).with_style(style);
         while !ended.load(Relaxed) {
             let (bytes, total) = (progress.bytes.load(Relaxed), progress.total.load(Relaxed));

@@ -15,7 +15,7 @@ use super::{Failure, eprint};
 use crate::dataflow::{Dataflow, Options};
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{self, ClusterSettings, Exit, Progress, Report, Settings, Usage};
-use crate::sink::SinkSpec;
+use crate::sink::{SinkSpec, escape_text};
 use crate::source::PlanOptions;
 
 /// The variable of the environment that may hold the cluster's secret.
@@ -31,10 +31,15 @@ pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(
     start_log(&given)?;
     let summary = match given.text("summary").unwrap_or("text") {
         form @ ("text" | "json" | "none") => form,
-        other => return Err(Failure::configuration(anyhow!("`--summary {other}` is not one of text, json, none"))),
+        other => {
+            return Err(Failure::configuration(anyhow!("`--summary {other}` is not one of text, json, none")));
+        }
     };
     let settings = settings(&given, *dataflow)?;
-    let own = dataflow.options().iter().filter_map(|opt| Some((opt.name.to_owned(), given.text(opt.name)?.to_owned())));
+    let own = dataflow
+        .options()
+        .iter()
+        .filter_map(|opt| Some((opt.name.to_owned(), given.text(opt.name)?.to_owned())));
     let options = Options::new(dataflow.options(), own);
 
     runtime::end_in_order_on_signals().map_err(|error| Failure::new(Exit::Panic, error))?;
@@ -56,7 +61,11 @@ pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(
 fn start_log(given: &Given) -> Result<(), Failure> {
     let level = given.get("log", log::LevelFilter::Warn).map_err(Failure::configuration)?;
     let mut logger = env_logger::Builder::new();
-    logger.filter_level(level).format_target(false).format_timestamp(None);
+    logger.filter_level(level).format(|out, record| {
+        use std::io::Write;
+        let text = escape_text(&record.args().to_string());
+        writeln!(out, "thalweg: {}: {text}", record.level().as_str().to_lowercase())
+    });
     // A second run in one process keeps the first's logger.
     let _ = logger.try_init();
     Ok(())
@@ -64,7 +73,8 @@ fn start_log(given: &Given) -> Result<(), Failure> {
 
 fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure> {
     let uris = given.all("source").iter().map(String::as_str);
-    let sources = if uris.len() == 0 { Sources::parse([dataflow.default_source()]) } else { Sources::parse(uris) };
+    let sources =
+        if uris.len() == 0 { Sources::parse([dataflow.default_source()]) } else { Sources::parse(uris) };
     let sources = sources.map_err(Failure::configuration)?;
     let sinks = match given.all("sink") {
         [] => vec![dataflow.default_sink().parse::<SinkSpec>()],
@@ -79,6 +89,7 @@ fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure>
 fn tuned(given: &Given, sources: Sources, sinks: Vec<SinkSpec>) -> Result<Settings, GivenError> {
     let default = Settings::default();
     let max_line = given.bytes("max-line", default.plan.max_line as u64)?;
+    let epoch_bytes = given.bytes("epoch-bytes", default.plan.epoch_bytes)?;
     Ok(Settings {
         files: sources.files,
         stdin: sources.stdin,
@@ -86,8 +97,9 @@ fn tuned(given: &Given, sources: Sources, sinks: Vec<SinkSpec>) -> Result<Settin
         workers: positive(given, "workers", default.workers)?,
         cluster: None,
         plan: PlanOptions {
-            chunk_bytes: given.bytes("chunk-bytes", default.plan.chunk_bytes)?,
-            epoch_bytes: given.bytes("epoch-bytes", default.plan.epoch_bytes)?,
+            // An epoch holds whole chunks, so small epochs want small chunks.
+            chunk_bytes: given.bytes("chunk-bytes", default.plan.chunk_bytes.min(epoch_bytes))?,
+            epoch_bytes,
             max_line: usize::try_from(max_line).unwrap_or(usize::MAX),
         },
         tick: given.duration("tick", default.tick)?,
@@ -125,7 +137,8 @@ fn cluster(given: &Given) -> Result<Option<ClusterSettings>, Failure> {
         None => localhost_addresses(processes),
     };
     let insecure = given.get("insecure-cluster", false).map_err(Failure::configuration)?;
-    let timeout = |name, seconds| given.duration(name, Duration::from_secs(seconds)).map_err(Failure::configuration);
+    let timeout =
+        |name, seconds| given.duration(name, Duration::from_secs(seconds)).map_err(Failure::configuration);
     Ok(Some(ClusterSettings {
         process,
         addresses,
@@ -143,7 +156,12 @@ fn summary_text(report: &Report, settings: &Settings) -> String {
         let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
         return format!("process {process}: done in {seconds:.2} s; process 0 has the figures");
     };
-    let mut text = format!("{} lines: {} parsed, {} malformed", grouped(counts.lines), grouped(counts.parsed), grouped(counts.malformed));
+    let mut text = format!(
+        "{} lines: {} parsed, {} malformed",
+        grouped(counts.lines),
+        grouped(counts.parsed),
+        grouped(counts.malformed)
+    );
     if counts.oversize > 0 {
         let _ = write!(text, ", {} longer than --max-line", grouped(counts.oversize));
     }

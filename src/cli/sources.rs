@@ -23,7 +23,9 @@ impl Sources {
             match uri.split_once(':') {
                 Some(("file", "")) => return Err(error("say which file: `file:PATH`")),
                 Some(("file", path)) => sources.files.push(path.to_owned()),
-                Some(("stdin", "")) if sources.stdin => return Err(error("standard input can be read once only")),
+                Some(("stdin", "")) if sources.stdin => {
+                    return Err(error("standard input can be read once only"));
+                }
                 Some(("stdin", "")) => sources.stdin = true,
                 Some(("stdin", _)) => return Err(error("`stdin:` takes no path")),
                 _ if std::path::Path::new(uri).exists() => {

@@ -77,7 +77,12 @@ pub struct Summary {
 
 impl<'scope> Flow<'scope> {
     /// A dataflow in `scope` with `views`, whose rows reach the sinks as `gather` says.
-    pub fn new(scope: Scope<'scope, Epoch>, lines: Lines<'scope>, views: &'static [View], gather: Gather) -> Self {
+    pub fn new(
+        scope: Scope<'scope, Epoch>,
+        lines: Lines<'scope>,
+        views: &'static [View],
+        gather: Gather,
+    ) -> Self {
         let outputs = views.iter().map(|_| None).collect();
         Flow { lines, scope, views, gather, outputs, probe: probe::Handle::new(), summary: None }
     }
@@ -96,11 +101,17 @@ impl<'scope> Flow<'scope> {
             let summary = Rc::new(Cell::new(Summary::default()));
             self.summary = Some(Rc::clone(&summary));
             let to_first = Exchange::new(|_: &((), Epoch, InputCounts)| 0);
-            per_closed_time::<_, _, _, (), isize, _, _>(records.input_sums(), to_first, "Summary", vec![], move |time, updates, _| {
-                let Summary { mut counts, .. } = summary.get();
-                updates.drain(..).for_each(|((), more)| counts.plus_equals(&more));
-                summary.set(Summary { counts, epochs: time.number() + 1 });
-            })
+            per_closed_time::<_, _, _, (), isize, _, _>(
+                records.input_sums(),
+                to_first,
+                "Summary",
+                vec![],
+                move |time, updates, _| {
+                    let Summary { mut counts, .. } = summary.get();
+                    updates.drain(..).for_each(|((), more)| counts.plus_equals(&more));
+                    summary.set(Summary { counts, epochs: time.number() + 1 });
+                },
+            )
             .inner
             .probe_with(&self.probe);
         }
@@ -148,7 +159,9 @@ impl<'scope> Flow<'scope> {
         let given = self.outputs.into_iter().zip(self.views);
         let outputs = given
             .map(|(output, view)| {
-                output.unwrap_or_else(|| panic!("the dataflow declares view `{}`, but does not give it", view.name))
+                output.unwrap_or_else(|| {
+                    panic!("the dataflow declares view `{}`, but does not give it", view.name)
+                })
             })
             .collect();
         Installed { outputs, probe: self.probe, summary: self.summary.unwrap_or_default() }

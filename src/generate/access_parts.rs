@@ -77,7 +77,7 @@ const USUAL_ENDPOINTS: [&[u8]; 20] = [
     b"/search?q=open+source&lang=en",
     b"/sitemap.xml",
     b"/wp-login.php",
-    b"/cart",
+    b"/errors/busy.html",
     b"/about/contact.html",
     b"/%E4%BB%B7%E6%A0%BC/%E8%A1%A8.html",
     b"/server-status?auto",

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use differential_dataflow::collection::AsCollection;
 use differential_dataflow::{Data, VecCollection};
 use timely::dataflow::channels::pact::ParallelizationContract;
-use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::operator::Operator;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 

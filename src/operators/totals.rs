@@ -185,7 +185,10 @@ impl<K: Hash + Eq + std::fmt::Debug, A: Total> Table<K, A> {
             touched.push(at);
         }
         if slot.total.try_add(diff).is_err() {
-            panic!("in `{operator}`, the total {:?} of key {:?} overflows on adding {diff:?}", slot.total, slot.key);
+            panic!(
+                "in `{operator}`, the total {:?} of key {:?} overflows on adding {diff:?}",
+                slot.total, slot.key
+            );
         }
     }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use differential_dataflow::lattice::{Lattice, Maximum};
 use serde::{Deserialize, Serialize};
 use timely::order::{PartialOrder, TotalOrder};
-use timely::progress::timestamp::{PathSummary, Refines};
 use timely::progress::Timestamp;
+use timely::progress::timestamp::{PathSummary, Refines};
 
 /// One atomic batch of input, and an order within it: timely's timestamp in every thalweg dataflow.
 ///

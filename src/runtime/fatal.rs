@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::sink::escape_text;
+
 /// Exit codes of the command.
 ///
 /// | code | meaning |
@@ -71,6 +73,7 @@ pub fn end(exit: Exit, reason: impl Display) -> ! {
             std::thread::sleep(Duration::from_secs(1));
         }
     }
+    let reason = escape_text(&reason.to_string());
     let _ = writeln!(std::io::stderr().lock(), "thalweg: {reason}");
     if exit == Exit::PeerLost {
         // All peers of the lost process find out in the same moment; if the quickest left at once, the slower ones

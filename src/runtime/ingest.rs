@@ -65,7 +65,11 @@ impl Ingest {
     ) -> Self {
         let source = |live| move |reader| Source { reader, live, ended: false };
         Ingest {
-            sources: planned.into_iter().map(source(false)).chain(live.into_iter().map(source(true))).collect(),
+            sources: planned
+                .into_iter()
+                .map(source(false))
+                .chain(live.into_iter().map(source(true)))
+                .collect(),
             input: Some(input),
             pool: Pool::default(),
             epoch: 0,

@@ -83,6 +83,14 @@ pub enum RunError {
     /// The processes did not come together.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// A sink would overwrite a file that is to be read, or that another sink writes.
+    #[error("sink `{sink}` would overwrite {what}\n  hint: write to another file")]
+    Overwrite {
+        /// The sink as given.
+        sink: String,
+        /// Which file that is.
+        what: String,
+    },
     /// Process 0 offered something that is not a plan of the input.
     #[error("process 0 sent no plan of the input that this process can read: {0}")]
     Plan(serde_json::Error),
@@ -103,7 +111,7 @@ impl RunError {
     /// The exit code of the command that meets this error.
     pub fn exit(&self) -> Exit {
         match self {
-            RunError::Option(_) => Exit::Configuration,
+            RunError::Option(_) | RunError::Overwrite { .. } => Exit::Configuration,
             RunError::Source(_) => Exit::Input,
             RunError::Cluster(
                 ClusterError::NoSuchProcess { .. }
@@ -141,10 +149,11 @@ pub fn run(
 
     // Process 0 examines the files, and all others go by its plan: a file that grows meanwhile has one length for all.
     let plan = if process == 0 {
-        Plan::new(&settings.files, settings.plan.clone())?
+        Plan::new(&settings.files, settings.plan)?
     } else {
-        Plan::new(&[], settings.plan.clone())?
+        Plan::new(&[], settings.plan)?
     };
+    refuse_overwriting(&plan, settings)?;
     let (builders, guard, plan): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>, Plan) =
         match &settings.cluster {
             None => {
@@ -157,7 +166,8 @@ pub fn run(
                 let joined = cluster::join(&join_config(cluster, settings, dataflow, options)?, &offer)?;
                 let plan = serde_json::from_slice(&joined.offer).map_err(RunError::Plan)?;
                 let hooks = Hooks::default();
-                let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
+                let local =
+                    ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
                 let (builders, guard) =
                     initialize_networking_from_sockets(local, joined.sockets, process, workers, hooks)
                         .map_err(|source| RunError::System { what: "set up the connections", source })?;
@@ -189,10 +199,36 @@ pub fn run(
     let config = WorkerConfig::default();
     let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))
         .map_err(RunError::Timely)?;
-    let outcomes = guards.join().into_iter().collect::<Result<Vec<Outcome>, _>>().map_err(RunError::Timely)?;
+    let outcomes =
+        guards.join().into_iter().collect::<Result<Vec<Outcome>, _>>().map_err(RunError::Timely)?;
 
     let counts = (process == 0).then(|| outcomes[0].counts);
     Ok(Report { counts, epochs: outcomes[0].epochs, elapsed: now() - begun })
+}
+
+/// Refuses sinks whose opening would destroy input, or each other's output, under whatever name.
+fn refuse_overwriting(plan: &Plan, settings: &Settings) -> Result<(), RunError> {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &std::path::Path| {
+        let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some((meta.dev(), meta.ino()))
+    };
+    let inputs: Vec<_> = plan.files().iter().map(|file| (identity(&file.path), &file.path)).collect();
+    let outputs: Vec<_> = settings.sinks.iter().filter_map(|sink| Some((sink, sink.file()?))).collect();
+    for (at, (sink, path)) in outputs.iter().enumerate() {
+        let refuse = |what: String| RunError::Overwrite { sink: sink.uri.clone(), what };
+        let ours = identity(path);
+        if let Some((_, input)) = inputs.iter().find(|(input, _)| ours.is_some() && *input == ours) {
+            return Err(refuse(format!("the input {}", input.display())));
+        }
+        let twin = |(_, other): &&(&crate::sink::SinkSpec, &std::path::Path)| {
+            other == path || ours.is_some() && identity(other) == ours
+        };
+        if let Some((other, _)) = outputs[..at].iter().find(twin) {
+            return Err(refuse(format!("what sink `{}` writes", other.uri)));
+        }
+    }
+    Ok(())
 }
 
 fn join_config(
@@ -218,7 +254,11 @@ fn join_config(
 
 /// Of everything that must be equal for processes to understand each other: the program itself, byte for byte, since
 /// what timely exchanges has no description of its own, and what it was told to run.
-fn fingerprint(settings: &Settings, dataflow: &dyn Dataflow, options: &Options) -> std::io::Result<Fingerprint> {
+fn fingerprint(
+    settings: &Settings,
+    dataflow: &dyn Dataflow,
+    options: &Options,
+) -> std::io::Result<Fingerprint> {
     let program = std::fs::read(std::env::current_exe()?)?;
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::vec::Broadcast;
-use timely::dataflow::operators::{Exchange, Inspect, Input};
+use timely::dataflow::operators::{Exchange, Input, Inspect};
 use timely::worker::Worker;
 
 use super::Exit;
@@ -86,7 +86,9 @@ impl Stop {
             let (input, announcements) = scope.new_input::<Vec<(u64, u64)>>();
             announcements
                 .broadcast()
-                .inspect(move |(_, epoch)| last_known.set(Some(last_known.get().map_or(*epoch, |known: u64| known.min(*epoch)))))
+                .inspect(move |(_, epoch)| {
+                    last_known.set(Some(last_known.get().map_or(*epoch, |known: u64| known.min(*epoch))))
+                })
                 .exchange(|(announcer, _)| *announcer)
                 .inspect(move |_| answered.set(answered.get() + 1));
             input

@@ -188,7 +188,9 @@ pub(super) fn watch(
             let waiting = seen.iter().enumerate().filter(|(_, seen)| seen.waiting >= limit);
             let Some((stalled, _)) = waiting.min_by_key(|(_, seen)| seen.silent) else { continue };
             let what = match seen[stalled].waiting_for {
-                WHOLE_RUN => "the input has ended and every view is complete, but the dataflow does not end".to_owned(),
+                WHOLE_RUN => {
+                    "the input has ended and every view is complete, but the dataflow does not end".to_owned()
+                }
                 epoch => format!("epoch {epoch} does not close"),
             };
             let stuck = workers[stalled].stuck();
@@ -198,7 +200,10 @@ pub(super) fn watch(
                     let reading = workers[hung].doing.load(Relaxed) == Doing::Read as u8;
                     let place = if reading { "reading its input" } else { "an operator" };
                     let worker = first_worker + hung;
-                    format!("worker {worker} has not come back from {place} for {:?}: {what}{stuck}", seen[hung].silent)
+                    format!(
+                        "worker {worker} has not come back from {place} for {:?}: {what}{stuck}",
+                        seen[hung].silent
+                    )
                 }
                 None => format!("nothing has moved for {limit:?}: {what}{stuck}"),
             };

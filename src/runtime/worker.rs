@@ -69,7 +69,8 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let mut ingest = Ingest::new(job.plan.readers(index, peers), live, input, &job.settings);
 
     while !probe.done() {
-        let closed = probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
+        let closed =
+            probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
         vitals.beat(Doing::Read);
         let turn = ingest.turn(closed, &mut stop).unwrap_or_else(|error| fatal::end(Exit::Input, error));
         // Before the step: an operator may never come back from the very first line.

@@ -29,7 +29,8 @@ impl<W: Write> Console<W> {
     }
 
     fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
-        let shown: Vec<_> = closed.views.iter().filter(|view| closed.last || changed(view.as_ref())).collect();
+        let shown: Vec<_> =
+            closed.views.iter().filter(|view| closed.last || changed(view.as_ref())).collect();
         if !closed.last && !shown.is_empty() {
             writeln!(self.out, "── epoch {} ──", closed.epoch)?;
         }
@@ -150,7 +151,10 @@ fn cut(text: String) -> String {
     short + "…"
 }
 
-fn write_line<'a>(out: &mut impl Write, cells: impl Iterator<Item = (&'a Column, &'a str)>) -> io::Result<()> {
+fn write_line<'a>(
+    out: &mut impl Write,
+    cells: impl Iterator<Item = (&'a Column, &'a str)>,
+) -> io::Result<()> {
     let mut line = String::new();
     for (column, text) in cells {
         let pad = " ".repeat(column.width - text.width());

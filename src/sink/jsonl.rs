@@ -39,7 +39,8 @@ impl<W: Write> Jsonl<W> {
             let mut result = Ok(());
             let mut line = |diff: Option<isize>, values: &[Value<'_>]| {
                 if result.is_ok() {
-                    let record = Record { view: name, epoch: closed.epoch, diff, row: Columns(columns, values) };
+                    let record =
+                        Record { view: name, epoch: closed.epoch, diff, row: Columns(columns, values) };
                     result = serde_json::to_writer(&mut self.out, &record)
                         .map_err(io::Error::from)
                         .and_then(|()| self.out.write_all(b"\n"));

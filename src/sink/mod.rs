@@ -14,7 +14,7 @@ mod view;
 use std::path::PathBuf;
 
 pub use console::Console;
-pub use escape::{escape_json, escape_terminal};
+pub use escape::{escape_json, escape_terminal, escape_text};
 pub use jsonl::Jsonl;
 pub use row::{Cell, Real, Row, Value, by_count};
 pub use spec::{At, Mode, SinkSpec, SinkSpecError};
@@ -35,7 +35,7 @@ pub enum SinkError {
         source: std::io::Error,
     },
     /// A write failed.
-    #[error("cannot write to {sink}: {source}")]
+    #[error("cannot write to `{sink}`: {source}")]
     Write {
         /// The sink as given.
         sink: String,
@@ -81,7 +81,9 @@ impl Outputs {
         Outputs { views, sinks, finished: false }
     }
 
-    /// Shows the sinks every time before `frontier` that they have not been shown; with `None` all, and the end.
+    /// Shows the sinks every epoch before `frontier` that they have not been shown; with `None` all, and the end.
+    ///
+    /// An epoch that the frontier stands within, at a later step, is not shown in part: it waits until it is closed.
     ///
     /// `epochs` is how many epochs there have been: the last state is shown under the number of the last.
     ///
@@ -89,6 +91,7 @@ impl Outputs {
     ///
     /// When a sink cannot be written.
     pub fn commit(&mut self, frontier: Option<Epoch>, epochs: u64) -> Result<(), SinkError> {
+        let frontier = frontier.map(|frontier| frontier.at_step(0));
         while let Some(time) = self.views.iter().filter_map(|view| view.pending(frontier)).min() {
             self.views.iter_mut().for_each(|view| view.advance(time));
             if time != Epoch::END {

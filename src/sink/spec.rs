@@ -1,7 +1,7 @@
 //! Sink URIs: `console:`, `jsonl:PATH?mode=…&at=end`.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{Console, Gather, Jsonl, Sink, SinkError};
@@ -68,6 +68,14 @@ impl SinkSpec {
     /// Rows of each view that the console shows when not told.
     pub const CONSOLE_ROWS: usize = 20;
 
+    /// The file that it writes, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.target {
+            Target::JsonlFile(path) => Some(path),
+            Target::Console { .. } | Target::JsonlStdout => None,
+        }
+    }
+
     /// When this sink writes, given whether the input has an end.
     pub fn at(&self, bounded: bool) -> At {
         self.at.unwrap_or(match self.target {
@@ -119,10 +127,16 @@ impl FromStr for SinkSpec {
         let mut target = match (scheme, path) {
             ("console", "") => Target::Console { rows: Self::CONSOLE_ROWS },
             ("console", _) => return Err(error("`console:` takes no path".to_owned())),
-            ("jsonl", "") => return Err(error("say where: `jsonl:PATH`, or `jsonl:-` for standard output".to_owned())),
+            ("jsonl", "") => {
+                return Err(error("say where: `jsonl:PATH`, or `jsonl:-` for standard output".to_owned()));
+            }
             ("jsonl", "-") => Target::JsonlStdout,
             ("jsonl", path) => Target::JsonlFile(path.into()),
-            _ => return Err(error(format!("no sink has the scheme `{scheme}:`; there are `console:` and `jsonl:`"))),
+            _ => {
+                return Err(error(format!(
+                    "no sink has the scheme `{scheme}:`; there are `console:` and `jsonl:`"
+                )));
+            }
         };
         let (mut mode, mut at) = (Mode::Complete, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -131,7 +145,9 @@ impl FromStr for SinkSpec {
                 ("mode", "changes", _) => mode = Mode::Changes,
                 ("mode", "update", _) => mode = Mode::Update,
                 ("mode", "complete", _) => mode = Mode::Complete,
-                ("mode", _, _) => return Err(error(format!("mode `{value}` is not one of changes, update, complete"))),
+                ("mode", _, _) => {
+                    return Err(error(format!("mode `{value}` is not one of changes, update, complete")));
+                }
                 ("at", "end", _) => at = Some(At::End),
                 ("at", "epoch", _) => at = Some(At::EveryEpoch),
                 ("at", _, _) => return Err(error(format!("at `{value}` is not one of epoch, end"))),

@@ -72,16 +72,17 @@ impl Gather {
         let receiving = Rc::clone(&inbox);
         let name = format!("View: {}", view.name);
         let pact = Exchange::new(|_: &(R, Epoch, isize)| 0);
-        let stream = rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(pact, &name, move |_, _| {
-            move |input, _output| {
-                input.for_each(|_, updates| {
-                    let mut inbox = receiving.borrow_mut();
-                    for (row, time, diff) in updates.drain(..) {
-                        inbox.entry(time).or_default().push((row, diff));
-                    }
-                });
-            }
-        });
+        let stream =
+            rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(pact, &name, move |_, _| {
+                move |input, _output| {
+                    input.for_each(|_, updates| {
+                        let mut inbox = receiving.borrow_mut();
+                        for (row, time, diff) in updates.drain(..) {
+                            inbox.entry(time).or_default().push((row, diff));
+                        }
+                    });
+                }
+            });
         let keep = self != Gather::Changes { keep: false };
         let store = Store { view, compare, inbox, keep, rows: HashMap::default(), changes: Vec::new() };
         (Box::new(store), stream)
@@ -143,7 +144,10 @@ struct Store<R> {
 
 impl<R: Row> fmt::Debug for Store<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("view", &self.view).field("rows", &self.rows.len()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("view", &self.view)
+            .field("rows", &self.rows.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -76,7 +77,9 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let hosts: String = addresses.iter().map(|address| format!("{address}\n")).collect();
         fs::write(dir.path().join("hosts"), hosts).unwrap();
-        fs::write(dir.path().join("secret"), "correct horse battery staple\n").unwrap();
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "correct horse battery staple\n").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
         Cluster { dir, addresses, program, started: AtomicUsize::new(0) }
     }
 

@@ -9,7 +9,7 @@ use thalweg::operators::Totals;
 use thalweg::runtime::Epoch;
 
 use crate::lines::{Pairs, Text, run_lines, text};
-use crate::oracle::{Ran, WORKERS};
+use crate::oracle::{Ran, WORKERS, cases};
 
 /// A key with a value, and how many records it had; the sum over all, and how many there are, stands under no key.
 type State = Vec<(Option<Bytes>, Stats)>;
@@ -42,7 +42,7 @@ fn state(ran: &Ran<(Option<Bytes>, Stats), isize, State>) -> State {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(cases(32))]
 
     #[test]
     fn a_run_in_two_halves_is_one_run(text in text(), split in 0..5usize) {

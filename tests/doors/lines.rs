@@ -37,7 +37,14 @@ impl Format for Pairs {
 
 /// A line without its LF, of few different ones or of any bytes.
 fn line() -> impl Strategy<Value = Vec<u8>> {
-    let key = prop::sample::select(vec!["", "a", "b", "\u{e9}", "10.0.0.1", "a key that is longer than sixteen bytes"]);
+    let key = prop::sample::select(vec![
+        "",
+        "a",
+        "b",
+        "\u{e9}",
+        "10.0.0.1",
+        "a key that is longer than sixteen bytes",
+    ]);
     let value = prop_oneof![
         6 => (-3..3i64).prop_map(|n| n.to_string()),
         1 => prop::sample::select(vec![i64::MIN, i64::MAX, i64::MAX - 1]).prop_map(|n| n.to_string()),

@@ -56,7 +56,9 @@ fn doors_of_one_name_panic_with_both_places() {
                 });
                 let places = [line_of(first), line_of(second)].map(|line| format!("{}:{line}:", file!()));
                 let [before, after] = places.map(|place| message.find(&place).map(|at| (at, place)));
-                let (Some(before), Some(after)) = (before, after) else { panic!("not both places: {message}") };
+                let (Some(before), Some(after)) = (before, after) else {
+                    panic!("not both places: {message}")
+                };
                 assert!(message.contains("`same`"), "{message}");
                 // The same door opened twice stands twice in the message.
                 assert!(before != after || message.matches(&before.1).count() == 2, "{message}");

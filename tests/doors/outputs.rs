@@ -13,7 +13,7 @@ use thalweg::runtime::{Epoch, Progress};
 use thalweg::sink::{At, Closed, Gather, Outputs, Sink, SinkError, Value, by_count};
 use timely::dataflow::operators::Input;
 
-use crate::oracle::{ROUNDS, Script, Sent, WORKERS, moment, on_workers, pace, sums};
+use crate::oracle::{ROUNDS, Script, Sent, WORKERS, cases, moment, on_workers, pace, sums};
 
 static VIEWS: &[View] = &[
     View { name: "by key", columns: &["key", "count"], about: "in the order of the rows" },
@@ -110,7 +110,8 @@ fn shown(workers: usize, script: &Script<(u8, Row), isize>, gather: Gather) -> (
             installed.probe.done()
         };
         for round in 0..ROUNDS {
-            for sent in script.sent.iter().filter(|sent| sent.worker % peers == index && sent.round == round) {
+            for sent in script.sent.iter().filter(|sent| sent.worker % peers == index && sent.round == round)
+            {
                 input.send((sent.data, sent.time, sent.diff));
             }
             *open.borrow_mut() = round + 1;
@@ -197,7 +198,7 @@ fn expected(script: &Script<(u8, Row), isize>, keep: bool) -> Vec<(u64, Vec<Show
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn each_epoch_is_shown_once_whole_and_in_order(script in rows(false), keep in any::<bool>()) {
@@ -238,4 +239,39 @@ proptest! {
             }
         }
     }
+}
+
+/// A frontier within an epoch closes some of its steps, and not the epoch: nothing of it is shown until all of it is.
+#[test]
+fn an_epoch_is_not_shown_in_part() {
+    let numbers = on_workers(1, |worker, together| {
+        let open = Rc::new(RefCell::new(u64::MAX));
+        let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
+            let (_, events) = scope.new_input::<Vec<Event>>();
+            let (input, stream) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
+            let lines = Lines::new(events, Arc::new(Progress::default()));
+            let mut flow = Flow::new(scope, lines, &VIEWS[..1], Gather::Changes { keep: true });
+            flow.view("by key", stream.as_collection());
+            (input, flow.finish())
+        });
+        for (key, time) in [(1, Epoch::new(3)), (2, Epoch::new(3).at_step(1)), (3, Epoch::new(4))] {
+            input.send(((key, 1), time, 1));
+        }
+        input.close();
+        together.step_until(worker, |_| installed.probe.done());
+
+        let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
+        let recorder = Recorder { at: At::EveryEpoch, rows: true, open, calls: Arc::clone(&calls) };
+        let mut outputs = Outputs::new(installed.outputs, vec![Box::new(recorder)]);
+        let mut shown_before = |frontier| {
+            outputs.commit(frontier, 5).unwrap();
+            calls.lock().unwrap().iter().map(|call| call.epoch).collect::<Vec<_>>()
+        };
+        let frontiers =
+            [Some(Epoch::new(3)), Some(Epoch::new(3).at_step(1)), Some(Epoch::new(4)), Some(Epoch::END)];
+        let mut numbers: Vec<_> = frontiers.into_iter().map(&mut shown_before).collect();
+        numbers.push(shown_before(None));
+        numbers
+    });
+    assert_eq!(numbers[0], [vec![], vec![], vec![3, 3], vec![3, 3, 4], vec![3, 3, 4]]);
 }

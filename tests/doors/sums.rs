@@ -11,7 +11,7 @@ use thalweg::operators::Totals;
 use thalweg::runtime::Epoch;
 
 use crate::lines::{Pairs, Part, Text, run_lines, text};
-use crate::oracle::WORKERS;
+use crate::oracle::{WORKERS, cases};
 
 /// A row of a door, as text.
 fn row(door: &str, row: impl Debug) -> String {
@@ -40,16 +40,19 @@ fn doors<'scope>(lines: &Lines<'scope>) -> VecCollection<'scope, Epoch, String, 
     });
     let input = pairs.input();
     let scope = input.scope();
-    concatenate(scope, [
-        count.map(|(key, count)| row("count", (key, count))),
-        sum.map(|(key, sum)| row("sum", (key, sum))),
-        stats.map(|((key, negative), stats)| row("stats", (key, negative, stats))),
-        all.map(|sums| row("all", sums)),
-        collect.map(|datum| row("collect", datum)),
-        each.map(|byte| row("each", byte)),
-        sums.totals().map(|(key, sum)| row("sums", (key, sum))),
-        input.map(|counts| row("input", counts)),
-    ])
+    concatenate(
+        scope,
+        [
+            count.map(|(key, count)| row("count", (key, count))),
+            sum.map(|(key, sum)| row("sum", (key, sum))),
+            stats.map(|((key, negative), stats)| row("stats", (key, negative, stats))),
+            all.map(|sums| row("all", sums)),
+            collect.map(|datum| row("collect", datum)),
+            each.map(|byte| row("each", byte)),
+            sums.totals().map(|(key, sum)| row("sums", (key, sum))),
+            input.map(|counts| row("input", counts)),
+        ],
+    )
 }
 
 /// What the doors should hold after `parts`.
@@ -94,7 +97,8 @@ fn naive<'a>(parts: impl Iterator<Item = &'a Part>) -> BTreeMap<String, isize> {
             let these: Vec<i128> = values.iter().copied().filter(|value| (*value < 0) == negative).collect();
             if !these.is_empty() {
                 let (count, sum) = (these.len() as i64, these.iter().sum());
-                let stats = Stats { count, sum, min: these.iter().copied().min(), max: these.iter().copied().max() };
+                let stats =
+                    Stats { count, sum, min: these.iter().copied().min(), max: these.iter().copied().max() };
                 add(row("stats", (key(&left), negative, stats)));
             }
         }
@@ -118,7 +122,7 @@ fn check(workers: usize, text: &Text) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn doors_equal_naive_recomputation(text in text()) {
@@ -154,7 +158,8 @@ fn standing_rows_are_there_from_the_beginning() {
         [(row("all", (0, 0)), 1), (row("input", InputCounts::default()), 1)].into_iter().collect();
     for workers in WORKERS {
         for epochs in [vec![], vec![vec![]], vec![vec![], vec![]]] {
-            let ran = run_lines(workers, &Text { epochs, steps: vec![1] }, |lines| (doors(lines), Box::new(|| ())));
+            let ran =
+                run_lines(workers, &Text { epochs, steps: vec![1] }, |lines| (doors(lines), Box::new(|| ())));
             assert_eq!(ran.content(Epoch::new(0)), expected);
             assert_eq!(ran.seen.len(), 2, "each on one worker, once");
         }

@@ -19,8 +19,7 @@ const INPUT: View = View { name: "input", columns: &["lines"], about: "how many 
 const INITIALS: View =
     View { name: "initials", columns: &["byte", "lines"], about: "lines by their first byte" };
 const WORKER: Opt = Opt { name: "worker", value: "N", default: "0", about: "the worker that sleeps" };
-const PAUSE: Opt =
-    Opt { name: "pause", value: "MILLISECONDS", default: "1", about: "how long each line takes" };
+const PAUSE: Opt = Opt { name: "pause", value: "MILLISECONDS", default: "1", about: "how long a line takes" };
 
 /// Panics at a line that begins with `!`, on the worker that reads it.
 struct Panics;
@@ -170,7 +169,7 @@ impl Dataflow for Sleeps {
     }
 }
 
-/// Counts as it should, but takes its time for each line.
+/// Counts as it should, but takes its time for each line that does not begin with a capital.
 struct Slow;
 
 impl Dataflow for Slow {
@@ -179,7 +178,7 @@ impl Dataflow for Slow {
     }
 
     fn about(&self) -> &'static str {
-        "sleeps for --pause milliseconds at each line"
+        "sleeps for --pause milliseconds at each line that does not begin with a capital"
     }
 
     fn views(&self) -> &'static [View] {
@@ -201,7 +200,9 @@ impl Dataflow for Slow {
             let input = lines.input();
             flow.view("input", input.map(|counts| (counts.lines,)));
             let initials = lines.count_by::<u8>("initials", move |line| {
-                std::thread::sleep(pause);
+                if !line.first().is_some_and(u8::is_ascii_uppercase) {
+                    std::thread::sleep(pause);
+                }
                 line.first().copied()
             });
             flow.view("initials", initials);

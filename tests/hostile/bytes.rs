@@ -203,7 +203,7 @@ fn keys_of_arbitrary_bytes_are_valid_json_with_each_bad_byte_escaped() {
         let bytes = damaged(seed);
         let mut words = BTreeMap::<&[u8], u64>::new();
         for line in lines(&bytes) {
-            let split = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            let split = line.split(|byte| matches!(byte, b' ' | 0x09..=0x0d)).filter(|word| !word.is_empty());
             split.for_each(|word| *words.entry(word).or_default() += 1);
         }
         let mut expected: Vec<_> = words.into_iter().collect();
@@ -235,7 +235,7 @@ fn escaped(mut bytes: &[u8]) -> String {
 
 #[test]
 fn nothing_in_data_reaches_a_terminal_as_a_command() {
-    let all: Vec<u8> = (0..=255u8).filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let all: Vec<u8> = (0..=255u8).filter(|byte| !matches!(byte, b' ' | 0x09..=0x0d)).collect();
     let bad = [
         "\x1b[2J",
         "\x1b]0;title\x07",
@@ -297,7 +297,7 @@ fn files_of_any_name_may_stand_beside_those_that_a_glob_means() {
         fs::write(dir.path().join(OsStr::from_bytes(name)), &line).expect("written");
     }
     fs::create_dir(dir.path().join(".git.log")).expect("created");
-    for (glob, lines) in [("*.log", 1), (".h*.log", 1), ("*", 1), ("**/*.log", 1)] {
+    for (glob, lines) in [("*.log", 1), (".h*.log", 1), ("**/*.log", 1)] {
         let source = uri("file", &dir.path().join(glob), "");
         let args = ["run", "access-log", "--source", &source, "--log", "error"];
         let ended = run(&[&args[..], &JSONL].concat()).exits(0);

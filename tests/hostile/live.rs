@@ -107,8 +107,10 @@ fn large(dir: &Path) -> (std::path::PathBuf, u64) {
     (path, lines.len() as u64)
 }
 
-/// Starts to write the lines of `source` to standard output in many small epochs, and returns when the first byte has
-/// come: the run is under way, and cannot get far.
+/// Starts to write the lines of `source` to standard output, and returns when the first byte has come.
+///
+/// The run is under way then, and cannot get past its first epoch: what it writes of one is more than the pipe and its
+/// own buffer hold (64 KiB each).
 fn blocked(source: &Path, workers: &str) -> (Running, Vec<u8>, std::process::ChildStdout) {
     let mut command = command();
     let source = uri("file", source, "");
@@ -122,7 +124,7 @@ fn blocked(source: &Path, workers: &str) -> (Running, Vec<u8>, std::process::Chi
         "-w",
         workers,
     ]);
-    command.args(["--epoch-bytes", "4KiB", "--chunk-bytes", "1KiB", "--log", "info"]);
+    command.args(["--epoch-bytes", "64KiB", "--chunk-bytes", "16KiB", "--log", "info"]);
     let mut running = Running::start(&mut command);
     let mut stdout = running.stdout();
     let mut first = vec![0];
@@ -142,7 +144,7 @@ fn a_signal_ends_a_bounded_run_after_a_whole_epoch() {
         stdout.read_to_end(&mut shown).expect("the rest can be read");
         running.wait().exits(0);
 
-        let args = ["--epoch-bytes", "4KiB", "--chunk-bytes", "1KiB", "--sink", "jsonl:-?mode=changes"];
+        let args = ["--epoch-bytes", "64KiB", "--chunk-bytes", "16KiB", "--sink", "jsonl:-?mode=changes"];
         let whole =
             run(&[&["run", "error-lines", "--source", &uri("file", &path, "")], &args[..]].concat()).stdout;
         assert!(shown.len() < whole.len(), "it ended early");
@@ -192,14 +194,14 @@ fn a_reader_that_goes_away_ends_the_run_with_4() {
     for workers in ["1", "2"] {
         let (running, _, stdout) = blocked(&path, workers);
         drop(stdout);
-        running.wait().exits(4).says(&["cannot write to jsonl:-", "Broken pipe"]);
+        running.wait().exits(4).says(&["cannot write to `jsonl:-", "Broken pipe"]);
     }
     // Live, it ends with the next change, and not only when the input does.
     let mut running = live("word-count", &["--sink", "jsonl:-?mode=changes", "--tick", "20ms"]);
     let (mut stdin, stdout) = (running.stdin(), running.stdout());
     drop(stdout);
     stdin.write_all(b"word\n").expect("it reads");
-    running.wait().exits(4).says(&["cannot write to jsonl:-"]);
+    running.wait().exits(4).says(&["cannot write to `jsonl:-"]);
     // What only lists and generates has nothing to lose.
     for args in [&["list"][..], &["generate", "words", "--lines", "unlimited"]] {
         let mut running = Running::start(command().args(args));

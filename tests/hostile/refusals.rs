@@ -25,7 +25,7 @@ fn what_cannot_be_read_ends_with_3_and_says_which_and_where() {
     from("pipe").says(&["named pipe", "stdin:"]);
 
     fs::write(path("secret"), "x").expect("written");
-    fs::set_permissions(path("secret"), fs::Permissions::from_mode(0)).expect("it is ours");
+    fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o000)).expect("it is ours");
     if fs::read(path("secret")).is_err() {
         from("secret").says(&["cannot open", "secret", "ermission denied"]);
     } else {
@@ -199,4 +199,23 @@ fn what_cannot_be_written_ends_with_4_and_says_where() {
             run(&args).exits(4).says(&["cannot ", &shown, reason]);
         }
     }
+}
+
+#[test]
+fn a_sink_does_not_destroy_the_input_or_another_sink() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("words.log"), "precious words\n").expect("written");
+    symlink("words.log", path("alias.log")).expect("linked");
+    for sink in ["words.log", "alias.log"] {
+        let (source, sink) = (uri("file", &path("words.log"), ""), uri("jsonl", &path(sink), ""));
+        run(&["run", "word-count", "--source", &source, "--sink", &sink])
+            .exits(2)
+            .says(&["overwrite", "words.log"]);
+        assert_eq!(fs::read(path("words.log")).expect("still there"), b"precious words\n");
+    }
+    let twice = |query: &str| uri("jsonl", &path("out.jsonl"), query);
+    run(&["run", "word-count", "--sink", &twice(""), "--sink", &twice("?mode=update")])
+        .exits(2)
+        .says(&["overwrite", "out.jsonl"]);
 }

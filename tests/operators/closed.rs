@@ -13,7 +13,7 @@ use thalweg::runtime::Epoch;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Input, Probe};
 
-use crate::oracle::{ROUNDS, Script, WORKERS, on_workers, script};
+use crate::oracle::{ROUNDS, Script, WORKERS, cases, on_workers, script};
 
 type Update = (u8, isize);
 
@@ -34,20 +34,22 @@ fn calls(workers: usize, script: &Script<u8, isize>) -> Vec<(Calls, Vec<(Update,
             let (input, stream) = scope.new_input::<Vec<(u8, Epoch, isize)>>();
             let by_data = Exchange::new(|(data, _, _): &(u8, Epoch, isize)| u64::from(*data));
             let initial = vec![((u8::MAX, index as isize), 1isize)];
-            let logic = move |time: &Epoch, updates: &mut Vec<Update>, output: &mut Vec<(Update, Epoch, isize)>| {
-                for lower in lowers.iter() {
-                    let lower = lower.load(SeqCst);
-                    assert!(time.number() < lower, "{time} is shown while a worker is at {lower}");
-                }
-                called.borrow_mut().push((*time, updates.clone()));
-                output.extend(updates.drain(..).map(|update| (update, *time, 1)));
-            };
+            let logic =
+                move |time: &Epoch, updates: &mut Vec<Update>, output: &mut Vec<(Update, Epoch, isize)>| {
+                    for lower in lowers.iter() {
+                        let lower = lower.load(SeqCst);
+                        assert!(time.number() < lower, "{time} is shown while a worker is at {lower}");
+                    }
+                    called.borrow_mut().push((*time, updates.clone()));
+                    output.extend(updates.drain(..).map(|update| (update, *time, 1)));
+                };
             let output = per_closed_time(stream.as_collection(), by_data, "Under test", initial, logic);
             let output = output.inspect(move |(update, time, _)| seen.borrow_mut().push((*update, *time)));
             (input, output.inner.probe().0)
         });
         for round in 0..ROUNDS {
-            for sent in script.sent.iter().filter(|sent| sent.worker % peers == index && sent.round == round) {
+            for sent in script.sent.iter().filter(|sent| sent.worker % peers == index && sent.round == round)
+            {
                 input.send((sent.data, sent.time, sent.diff));
             }
             // The last lower bound is that of no bound: closing the input closes whatever is ahead.
@@ -67,7 +69,7 @@ fn calls(workers: usize, script: &Script<u8, isize>) -> Vec<(Calls, Vec<(Update,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn each_closed_time_once_in_order_and_whole(script in script(any::<u8>(), -3..3isize, 60)) {

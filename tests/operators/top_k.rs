@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use thalweg::operators::{TopK, Totals};
 use thalweg::runtime::Epoch;
 
-use crate::oracle::{ROUNDS, Script, Sent, WORKERS, moment, pace, run, script, sums};
+use crate::oracle::{ROUNDS, Script, Sent, WORKERS, cases, moment, pace, run, script, sums};
 
 type Row = (String, u8);
 
@@ -49,7 +49,7 @@ fn changes<D: Ord + Clone>(before: &BTreeMap<D, isize>, now: &BTreeMap<D, isize>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn top_k_is_sorting(script in rows(), k in prop::sample::select(vec![0, 1, 2, 3, 8, 1000])) {

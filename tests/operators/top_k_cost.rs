@@ -13,7 +13,7 @@ use thalweg::runtime::Epoch;
 use timely::dataflow::operators::{Input, Probe};
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 
-use crate::oracle::{Script, on_workers, script};
+use crate::oracle::{Script, cases, on_workers, script};
 
 thread_local! {
     static COMPARISONS: Cell<u64> = const { Cell::new(0) };
@@ -147,7 +147,8 @@ fn arrivals(workers: usize, k: usize, script: &Script<Row, isize>, name: &'stati
         together.step_until(worker, |_| probe.done());
         worker.log_register().unwrap().flush();
         let log = log.borrow();
-        let wanted = log.channels.iter().filter(|(_, address)| log.operators.get(*address).is_some_and(|n| n == name));
+        let wanted =
+            log.channels.iter().filter(|(_, address)| log.operators.get(*address).is_some_and(|n| n == name));
         let channels: Vec<_> = wanted.map(|(channel, _)| *channel).collect();
         assert_eq!(channels.len(), 1, "one channel leads to `{name}`");
         log.received.get(&channels[0]).copied().unwrap_or_default()
@@ -179,7 +180,7 @@ fn local_changes(workers: usize, k: usize, script: &Script<Row, isize>) -> i64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases(24))]
 
     /// The merge is sent the changes of each worker's own first rows, and not one row more, whatever there is.
     #[test]

@@ -8,11 +8,12 @@ use thalweg::aggregate::{Stats, Total};
 use thalweg::operators::{Threshold, Totals, route};
 use thalweg::runtime::Epoch;
 
-use crate::oracle::{Naive, ROUNDS, Ran, Script, Sent, WORKERS, panic_message, run, script, sums};
+use crate::oracle::{Naive, ROUNDS, Ran, Script, Sent, WORKERS, cases, panic_message, run, script, sums};
 
 /// Few keys, so that sums cross zero often; longer than what is stored in place, sometimes.
 fn key() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["", "a", "b", "c", "a key that is longer than sixteen bytes"]).prop_map(str::to_owned)
+    prop::sample::select(vec!["", "a", "b", "c", "a key that is longer than sixteen bytes"])
+        .prop_map(str::to_owned)
 }
 
 fn small() -> impl Strategy<Value = isize> {
@@ -61,7 +62,10 @@ fn state<A: Clone>(ran: &Ran<(String, A), isize, Kept<A>>, at: usize) -> BTreeMa
 }
 
 /// Every update that `totals` should emit, and no other: one −1 and one +1 at most, and nothing where nothing changed.
-fn expected<A: Naive + Ord>(script: &Script<String, A>, always: &[String]) -> Vec<(Epoch, (String, A), isize)> {
+fn expected<A: Naive + Ord>(
+    script: &Script<String, A>,
+    always: &[String],
+) -> Vec<(Epoch, (String, A), isize)> {
     let mut expected: Vec<_> =
         always.iter().map(|key| (Epoch::new(0), (key.clone(), A::default()), 1)).collect();
     let mut before: BTreeMap<String, A> = BTreeMap::new();
@@ -113,7 +117,10 @@ fn check_handing_over<A: Total + Naive + Sync>(script: &Script<String, A>, alway
         };
         for workers in WORKERS {
             let second = run_totals(workers, &resumed, always, None);
-            assert_eq!(second.content(Epoch::new(0)), whole.content(Epoch::new(split).at_step(Epoch::MAX_STEP)));
+            assert_eq!(
+                second.content(Epoch::new(0)),
+                whole.content(Epoch::new(split).at_step(Epoch::MAX_STEP))
+            );
             assert_eq!(after(&second), after(&whole), "resumed at {workers} workers");
             assert_eq!(state(&second, 0), state(&whole, 1));
         }
@@ -125,7 +132,7 @@ fn always() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn totals_of_counts(script in script(key(), small(), 40), always in always()) {
@@ -183,7 +190,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn counts_are_handed_over(script in script(key(), small(), 40), always in always(), split in 0..ROUNDS) {
@@ -203,8 +210,12 @@ proptest! {
 
 /// Two updates in two epochs, of which the second does not fit.
 fn overflow<A: Total + Sync>(workers: usize, first: A, second: A) -> String {
-    let update = |round, diff| {
-        Sent { worker: round as usize, round, data: "the key".to_owned(), time: Epoch::new(round), diff }
+    let update = |round, diff| Sent {
+        worker: round as usize,
+        round,
+        data: "the key".to_owned(),
+        time: Epoch::new(round),
+        diff,
     };
     let script = Script { sent: vec![update(0, first), update(1, second)], steps: vec![1] };
     panic_message(|| {
@@ -236,9 +247,8 @@ fn overflow_names_the_operator_and_the_key() {
 #[test]
 fn totals_reach_their_limits() {
     for (first, second) in [(isize::MAX - 1, 1), (isize::MIN + 1, -1), (isize::MAX, isize::MIN)] {
-        let at = |round, diff| {
-            Sent { worker: 0, round, data: "key".to_owned(), time: Epoch::new(round), diff }
-        };
+        let at =
+            |round, diff| Sent { worker: 0, round, data: "key".to_owned(), time: Epoch::new(round), diff };
         check_totals(&Script { sent: vec![at(0, first), at(1, second)], steps: vec![0] }, &[]);
     }
 }

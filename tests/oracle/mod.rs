@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use thalweg::aggregate::Stats;
 use thalweg::runtime::Epoch;
 use timely::dataflow::operators::{Input, Probe, probe};
@@ -21,6 +22,12 @@ use timely::worker::Worker;
 
 /// Every property holds at each of these numbers of workers.
 pub const WORKERS: [usize; 3] = [1, 2, 4];
+
+/// How many cases a property tries here; failures are kept beside the test, to be tried first from then on.
+pub fn cases(cases: u32) -> ProptestConfig {
+    let beside = FileFailurePersistence::WithSource("proptest-regressions");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(beside)), ..ProptestConfig::default() }
+}
 
 /// How the workers of one run end together: when one panics, timely leaves the others waiting for ever.
 pub struct Together {
@@ -83,7 +90,8 @@ pub fn on_workers<T: Send + 'static>(
 pub fn panic_message(logic: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(logic)).expect_err("this must panic");
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).expect("panics say something")
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .expect("panics say something")
 }
 
 /// One update: who sends it, in a message of which epoch, and when it happens, which may be later.
@@ -131,8 +139,13 @@ pub fn script<D: Debug + Clone, R: Debug + Clone>(
     diff: impl Strategy<Value = R>,
     size: usize,
 ) -> impl Strategy<Value = Script<D, R>> {
-    let sent = (0..4usize, moment(), data, diff)
-        .prop_map(|(worker, (round, time), data, diff)| Sent { worker, round, data, time, diff });
+    let sent = (0..4usize, moment(), data, diff).prop_map(|(worker, (round, time), data, diff)| Sent {
+        worker,
+        round,
+        data,
+        time,
+        diff,
+    });
     (prop::collection::vec(sent, 0..size), pace()).prop_map(|(sent, steps)| Script { sent, steps })
 }
 
@@ -183,7 +196,10 @@ pub fn run<D, R, D2, R2, X>(
     workers: usize,
     script: &Script<D, R>,
     pause: Option<u64>,
-    build: impl for<'scope> Fn(VecCollection<'scope, Epoch, D, R>) -> Built<'scope, D2, R2, X> + Send + Sync + 'static,
+    build: impl for<'scope> Fn(VecCollection<'scope, Epoch, D, R>) -> Built<'scope, D2, R2, X>
+    + Send
+    + Sync
+    + 'static,
 ) -> Ran<D2, R2, X>
 where
     D: ExchangeData + Sync,
@@ -210,7 +226,8 @@ where
         });
         let mut observed = Vec::new();
         for round in 0..ROUNDS {
-            for sent in script.sent.iter().filter(|sent| sent.worker % peers == index && sent.round == round) {
+            for sent in script.sent.iter().filter(|sent| sent.worker % peers == index && sent.round == round)
+            {
                 input.send((sent.data.clone(), sent.time, sent.diff.clone()));
             }
             let next = Epoch::new(round + 1);

@@ -129,9 +129,10 @@ impl Running {
     /// Sends it the signal `name`, such as `INT`.
     #[track_caller]
     pub fn signal(&self, name: &str) {
-        let id = self.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &id]).status().expect("`kill` runs");
-        assert!(status.success(), "kill -s {name} {id}");
+        // The shell's own `kill`: a bare system has no other.
+        let kill = format!("kill -s {name} {}", self.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("`sh` runs");
+        assert!(status.success(), "{kill}");
     }
 
     /// Waits for the end: of the outputs that nobody has taken, and then of the process.

@@ -175,15 +175,21 @@ impl<'scope, F: Format> Records<'scope, F> {
         name: &str,
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut Partials<K, A>) + 'static,
     ) -> VecCollection<'scope, Epoch, K, A> {
-        let here = Location::caller();
-        if let Some(there) = self.names.borrow_mut().insert(name.to_owned(), here) {
-            panic!("two doors are named `{name}`: one opened at {there}, one at {here}");
-        }
+        self.claim(name);
         let parts = self.parts.as_mut().expect("the parts are there until drop");
         let (output, stream) = parts.builder.new_output::<Updates<K, A>>();
         let output = OutputBuilder::from(output);
         parts.doors.push(Box::new(Summing { logic, partials: Partials::new(), output }));
         stream.as_collection()
+    }
+
+    /// Takes `name` for a door of this dataflow.
+    #[track_caller]
+    fn claim(&self, name: &str) {
+        let here = Location::caller();
+        if let Some(there) = self.names.borrow_mut().insert(name.to_owned(), here) {
+            panic!("two doors are named `{name}`: one opened at {there}, one at {here}");
+        }
     }
 
     /// How often each key occurs, as rows `(key, count)`; records without a key (`None`) are left out.
@@ -293,8 +299,14 @@ impl<'scope, F: Format> Records<'scope, F> {
         })
     }
 
-    /// What became of the lines, as one row that is always there.
-    pub fn input(&self) -> VecCollection<'scope, Epoch, InputCounts, isize> {
+    /// What became of the lines, as one row that is always there. It is a door named `input`.
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn input(&mut self) -> VecCollection<'scope, Epoch, InputCounts, isize> {
+        self.claim("input");
         self.counts.clone().totals_core("input", vec![()]).0.map(|((), counts)| counts)
     }
 

@@ -32,7 +32,9 @@ pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(
     let summary = match given.text("summary").unwrap_or("text") {
         form @ ("text" | "json" | "none") => form,
         other => {
-            return Err(Failure::configuration(anyhow!("`--summary {other}` is not one of text, json, none")));
+            return Err(Failure::configuration(anyhow!(
+                "`--summary {other}` is not one of text, json, none"
+            )));
         }
     };
     let settings = settings(&given, *dataflow)?;

@@ -96,20 +96,24 @@ struct Ordered<K, V> {
     k: usize,
     rows: BTreeMap<(Reverse<V>, K), isize>,
     shown: Vec<((K, V), isize)>,
+    /// How many rows `shown` is, with multiplicities.
+    ranks: usize,
     /// Whether an update since the last `changes` may have touched the first `k`.
     stale: bool,
 }
 
 impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
     fn new(k: usize) -> Self {
-        Ordered { k, rows: BTreeMap::new(), shown: Vec::new(), stale: false }
+        Ordered { k, rows: BTreeMap::new(), shown: Vec::new(), ranks: 0, stale: false }
     }
 
     fn update(&mut self, (key, value): (K, V), diff: isize) {
         use std::collections::btree_map::Entry;
         // Only what sorts no later than the last row shown can change what is shown, unless fewer than k are.
         self.stale |= match self.shown.last() {
-            Some(((last, least), _)) if self.full() => (&value, Reverse(&key)) >= (least, Reverse(last)),
+            Some(((last, least), _)) if self.ranks >= self.k => {
+                (&value, Reverse(&key)) >= (least, Reverse(last))
+            }
             _ => self.k > 0,
         };
         match self.rows.entry((Reverse(value), key)) {
@@ -123,10 +127,6 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
                 }
             }
         }
-    }
-
-    fn full(&self) -> bool {
-        self.shown.iter().map(|(_, count)| *count as usize).sum::<usize>() >= self.k
     }
 
     /// The first rows with their multiplicities, `k` in all or as many as there are.
@@ -167,6 +167,7 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
             }
             debug_assert!(order != Equal || before.is_some() && now.is_some());
         }
+        self.ranks = head.iter().map(|(_, count)| *count as usize).sum();
         self.shown = head;
     }
 

@@ -78,6 +78,9 @@ where
         name: &str,
         always: Vec<K>,
     ) -> (VecCollection<'scope, T, (K, A), isize>, Rc<RefCell<Table<K, A>>>) {
+        let mut always = always;
+        always.sort();
+        always.dedup();
         let table = Rc::new(RefCell::new(Table::default()));
         let (worker, peers) = (self.scope().index() as u64, self.scope().peers() as u64);
         let mine = |key: &&K| route(*key) % peers == worker;
@@ -115,8 +118,6 @@ pub struct Table<K, A> {
     /// Positions in `slots`, by hash of the key.
     index: HashTable<u32>,
     slots: Vec<Slot<K, A>>,
-    /// Positions in `slots` that hold no key now.
-    free: Vec<u32>,
     /// Positions in `slots` whose total has changed since the last `settle`.
     touched: Vec<u32>,
     state: RandomState,
@@ -136,7 +137,6 @@ impl<K, A> Default for Table<K, A> {
         Table {
             index: HashTable::new(),
             slots: Vec::new(),
-            free: Vec::new(),
             touched: Vec::new(),
             state: RandomState::default(),
         }
@@ -160,22 +160,16 @@ impl<K: Hash + Eq + std::fmt::Debug, A: Total> Table<K, A> {
     }
 
     fn add(&mut self, key: K, diff: &A, operator: &str) {
-        let Table { index, slots, free, touched, state } = self;
+        let Table { index, slots, touched, state } = self;
         let hash = state.hash_one(&key);
         let same = |&at: &u32| slots[at as usize].hash == hash && slots[at as usize].key == key;
         let at = match index.entry(hash, same, |&at| slots[at as usize].hash) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                let slot = Slot { hash, key, total: A::default(), before: None };
-                let at = free.pop().unwrap_or(slots.len() as u32);
+                assert!(slots.len() < u32::MAX as usize, "more than 2^32 keys in `{operator}`");
+                let at = slots.len() as u32;
                 entry.insert(at);
-                match slots.get_mut(at as usize) {
-                    Some(place) => *place = slot,
-                    None => {
-                        assert!(slots.len() < u32::MAX as usize, "more than 2^32 keys in `{operator}`");
-                        slots.push(slot);
-                    }
-                }
+                slots.push(Slot { hash, key, total: A::default(), before: None });
                 at
             }
         };
@@ -194,17 +188,34 @@ impl<K: Hash + Eq + std::fmt::Debug, A: Total> Table<K, A> {
 
     /// Shows each touched key with its total before and now, and forgets those whose total is zero.
     fn settle(&mut self, mut show: impl FnMut(&K, &A, &A)) {
-        for at in self.touched.drain(..) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.retain(|&at| {
             let slot = &mut self.slots[at as usize];
             let before = slot.before.take().expect("a touched slot remembers its total");
             show(&slot.key, &before, &slot.total);
-            if slot.total.is_zero() {
-                let hash = slot.hash;
-                if let Ok(entry) = self.index.find_entry(hash, |&other| other == at) {
-                    entry.remove();
-                }
-                self.free.push(at);
-            }
+            slot.total.is_zero()
+        });
+        // From the last to the first, so that what is swapped into a gap is never itself to go.
+        touched.sort_unstable();
+        touched.drain(..).rev().for_each(|at| self.forget(at));
+        self.touched = touched;
+        if self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to(2 * self.slots.len());
+            self.index.shrink_to(2 * self.slots.len(), |&at| self.slots[at as usize].hash);
+        }
+    }
+
+    /// Takes the key at `at` out, and puts the last one in its place.
+    fn forget(&mut self, at: u32) {
+        let gone = self.slots.swap_remove(at as usize);
+        if let Ok(entry) = self.index.find_entry(gone.hash, |&other| other == at) {
+            entry.remove();
+        }
+        let last = self.slots.len() as u32;
+        if let Some(moved) = self.slots.get(at as usize)
+            && let Some(place) = self.index.find_mut(moved.hash, |&other| other == last)
+        {
+            *place = at;
         }
     }
 }

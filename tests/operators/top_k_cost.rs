@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
@@ -20,7 +21,7 @@ thread_local! {
 }
 
 /// A number that counts how often it is compared on this thread.
-#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Counted(u64);
 
 impl Ord for Counted {
@@ -43,6 +44,12 @@ impl PartialEq for Counted {
 }
 
 impl Eq for Counted {}
+
+impl Hash for Counted {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 /// Comparisons of each single update, when `n` keys are loaded: the largest of each kind.
 fn costs(n: u64, k: usize) -> [u64; 4] {

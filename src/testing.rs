@@ -2,15 +2,20 @@
 //!
 //! It runs the real doors, operators and view outputs under timely, but none of the runtime around them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use differential_dataflow::consolidation::consolidate;
+use differential_dataflow::difference::Semigroup;
+use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::operators::Input;
 
-use crate::aggregate::{Event, Lines};
+use crate::aggregate::{Event, Lines, Records};
 use crate::dataflow::{Dataflow, Flow, Options};
+use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
 use crate::sink::{At, Closed, Gather, Outputs, Sink, SinkError, Value, escape_json};
 use crate::source::Chunk;
@@ -93,6 +98,51 @@ pub fn run_epochs(
         result.unwrap_or_else(|error| panic!("{error}"));
     }
     std::mem::take(&mut answer.lock().expect("no worker panicked"))
+}
+
+/// Opens doors on `lines`, read as records of `format` in one epoch, and returns what the collection that `build` makes
+/// of them holds: each datum once, in order, with its difference.
+///
+/// ```
+/// use thalweg::prelude::*;
+/// let lengths = thalweg::testing::collection(Text, b"one\nthree\ntwo\n", |records| {
+///     records.count_by::<u64>("lengths", |record| Some(record.line().len() as u64))
+/// });
+/// assert_eq!(lengths, [((3, 2), 1), ((5, 1), 1)]);
+/// ```
+pub fn collection<F, D, R>(
+    format: F,
+    lines: &[u8],
+    build: impl for<'scope> Fn(&mut Records<'scope, F>) -> VecCollection<'scope, Epoch, D, R>
+    + Send
+    + Sync
+    + 'static,
+) -> Vec<(D, R)>
+where
+    F: Format,
+    D: ExchangeData,
+    R: ExchangeData + Semigroup,
+{
+    let lines = lines.to_vec();
+    timely::execute_directly(move |worker| {
+        let held = Rc::new(RefCell::new(Vec::new()));
+        let receiver = Rc::clone(&held);
+        let (mut input, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
+            let (input, stream) = scope.new_input::<Vec<Event>>();
+            let mut records = Lines::new(stream, Arc::new(Progress::default())).records(format);
+            let updates = build(&mut records).inspect(move |(datum, _, diff)| {
+                receiver.borrow_mut().push((datum.clone(), diff.clone()));
+            });
+            (input, updates.probe().0)
+        });
+        input.send(Event::Chunk(Rc::new(Chunk::from_bytes("test:", 0, &lines))));
+        input.send(Event::End);
+        input.close();
+        worker.step_while(|| !probe.done());
+        let mut held = held.take();
+        consolidate(&mut held);
+        held
+    })
 }
 
 fn commit(outputs: &mut Outputs, frontier: Option<Epoch>, worker: usize) {

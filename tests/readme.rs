@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use thalweg::runtime::environment;
+
 fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).expect("the README is there")
 }
@@ -14,15 +16,21 @@ fn root() -> &'static Path {
 /// The contents of the fenced blocks of `language`.
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
-    text.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    text.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }
 
 /// Runs `command` in the project's root, with the tested binary as `thalweg`, and as what cargo would run.
 fn shell(command: &str) -> Output {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_thalweg"));
-    let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let binaries = binary.parent().expect("the binary is in a directory");
+    let path = format!("{}:{}", binaries.display(), environment("PATH").unwrap_or_default());
     let command = command.replace("cargo run --release -- ", "thalweg ");
-    Command::new("sh").args(["-c", &command]).current_dir(root()).env("PATH", path).output().unwrap()
+    Command::new("sh")
+        .args(["-c", &command])
+        .current_dir(root())
+        .env("PATH", path)
+        .output()
+        .expect("there is a shell")
 }
 
 #[test]
@@ -45,7 +53,7 @@ fn the_picture_is_what_comes_out() {
     let text = readme();
     let picture = blocks(&text, "text")[0];
     let output = shell("thalweg run access-log");
-    let shown = String::from_utf8(output.stdout).unwrap();
+    let shown = String::from_utf8(output.stdout).expect("tables are text");
     let mut rest = shown.lines();
     for line in picture.lines().filter(|line| *line != "…") {
         assert!(rest.any(|shown| shown == line), "the README shows `{line}`, but what comes out is\n{shown}");
@@ -54,7 +62,7 @@ fn the_picture_is_what_comes_out() {
 
 #[test]
 fn the_test_command_is_what_continuous_integration_runs() {
-    let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    let ci = std::fs::read_to_string(root().join(".ci/run")).expect("it is there");
     assert!(blocks(&readme(), "sh").iter().any(|block| block.trim() == "tests/run"));
     assert!(ci.lines().any(|line| line == "tests/run"), "{ci}");
 }

@@ -166,6 +166,18 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// The result is a collection of keys whose differences are the sums of this epoch: a multiset where `A` is a
     /// count. It is not exchanged and not consolidated across workers; what stands behind it does that.
     ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let sums = thalweg::testing::collection(Text, b"a 2\na 3\nb 4\n", |records| {
+    ///     records.sums_by::<Bytes, i64>("sums", |record, sums| {
+    ///         if let [key, b' ', digit] = record.line() {
+    ///             *sums.entry(std::slice::from_ref(key)) += i64::from(digit - b'0');
+    ///         }
+    ///     })
+    /// });
+    /// assert_eq!(sums, [(Bytes::from("a"), 5), (Bytes::from("b"), 4)]);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If another door of this dataflow has the same name.
@@ -197,6 +209,14 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// Each epoch retracts the rows that changed and inserts them as they are now. State: one row a key, on the worker
     /// that the key is routed to.
     ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let counts = thalweg::testing::collection(Text, b"a\nb\n\na\n", |records| {
+    ///     records.count_by::<u8>("first bytes", |record| record.line().first().copied())
+    /// });
+    /// assert_eq!(counts, [((b'a', 2), 1), ((b'b', 1), 1)]);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If another door of this dataflow has the same name.
@@ -210,6 +230,14 @@ impl<'scope, F: Format> Records<'scope, F> {
     }
 
     /// What `value` says, added up for each key, as rows `(key, sum)`; keys whose sum is zero are left out.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let lengths = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
+    ///     records.sum_by::<u8>("lengths", |record| Some((*record.line().first()?, record.line().len() as i64)))
+    /// });
+    /// assert_eq!(lengths, [((b'a', 5), 1), ((b'b', 1), 1)]);
+    /// ```
     ///
     /// # Panics
     ///
@@ -230,6 +258,15 @@ impl<'scope, F: Format> Records<'scope, F> {
 
     /// Count, sum, smallest and largest of what `value` says for each key, as rows `(key, stats)`.
     ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let lengths = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
+    ///     records.stats_by::<u8>("lengths", |record| Some((*record.line().first()?, record.line().len() as i128)))
+    /// });
+    /// let stats = |values: &[i128]| values.iter().copied().collect::<Stats>();
+    /// assert_eq!(lengths, [((b'a', stats(&[2, 3])), 1), ((b'b', stats(&[1])), 1)]);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If another door of this dataflow has the same name.
@@ -249,6 +286,17 @@ impl<'scope, F: Format> Records<'scope, F> {
 
     /// One row that is always there, also before the first record: the sum over all records of what `logic` adds.
     ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let longest = |lines: &'static [u8]| {
+    ///     thalweg::testing::collection(Text, lines, |records| {
+    ///         records.sum_all("lengths", |record, stats: &mut Stats| stats.record(record.line().len() as i64))
+    ///     })
+    /// };
+    /// assert_eq!(longest(b"one\nthree\n")[0].0.max, Some(5));
+    /// assert_eq!(longest(b""), [(Stats::default(), 1)]);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If another door of this dataflow has the same name.
@@ -265,6 +313,14 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// The records themselves, or what `datum` makes of them, as a multiset.
     ///
     /// Equal data of one worker and epoch become one update. Stateless.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let errors = thalweg::testing::collection(Text, b"ok\nbad\nbad\n", |records| {
+    ///     records.collect::<Bytes>("errors", |record| (record.line() == b"bad").then_some(record.line()))
+    /// });
+    /// assert_eq!(errors, [(Bytes::from("bad"), 2)]);
+    /// ```
     ///
     /// # Panics
     ///
@@ -285,6 +341,15 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// As [`Records::collect`], for records that are any number of data each: `each` is called with the record and a
     /// function that takes them.
     ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let words = thalweg::testing::collection(Text, b"to be or\nnot to be\n", |records| {
+    ///     records.collect_each::<Bytes>("words", |record, each| record.line().split(|byte| *byte == b' ').for_each(each))
+    /// });
+    /// assert_eq!(words.len(), 4);
+    /// assert!(words.contains(&(Bytes::from("be"), 2)));
+    /// ```
+    ///
     /// # Panics
     ///
     /// If another door of this dataflow has the same name.
@@ -300,6 +365,12 @@ impl<'scope, F: Format> Records<'scope, F> {
     }
 
     /// What became of the lines, as one row that is always there. It is a door named `input`.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let input = thalweg::testing::collection(AccessLog, b"not an access log\n", |records| records.input());
+    /// assert_eq!(input, [(InputCounts { lines: 1, malformed: 1, bytes: 18, ..InputCounts::default() }, 1)]);
+    /// ```
     ///
     /// # Panics
     ///

@@ -1,0 +1,324 @@
+//! Records, and the doors that are opened on them.
+
+use std::cell::RefCell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use differential_dataflow::collection::AsCollection;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{InputHandleCore, OutputBuilder};
+
+use super::door::{Door, Summing, Updates, UpdatesOutput};
+use super::reader::BlockReader;
+use super::{Event, InputCounts, Key, Names, Parsed, Partials, Stats, Total};
+use crate::format::Format;
+use crate::operators::Totals;
+use crate::runtime::{Epoch, Progress};
+
+type EventInput =
+    InputHandleCore<Epoch, Vec<Event>, <Pipeline as ParallelizationContract<Epoch, Vec<Event>>>::Puller>;
+
+/// Records of format `F`, on which doors are opened.
+///
+/// The operator that reads them is built when this is dropped, with the doors it has by then.
+///
+/// A door's name labels its state, on the dashboard and in a checkpoint: two doors of one dataflow that are named alike
+/// panic as the second is opened, with both places.
+pub struct Records<'scope, F: Format> {
+    names: Rc<RefCell<Names>>,
+    counts: VecCollection<'scope, Epoch, (), InputCounts>,
+    parts: Option<Parts<'scope, F>>,
+}
+
+impl<F: Format> std::fmt::Debug for Records<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+struct Parts<'scope, F: Format> {
+    builder: OperatorBuilder<'scope, Epoch>,
+    input: EventInput,
+    doors: Vec<Box<dyn Door<F>>>,
+    reader: BlockReader<F>,
+    counts: UpdatesOutput<(), InputCounts>,
+}
+
+impl<'scope, F: Format> Records<'scope, F> {
+    /// Lines from `stream`, read with `format` and counted in `progress`; doors are named in `names`.
+    pub(super) fn new(
+        stream: Stream<'scope, Epoch, Vec<Event>>,
+        format: F,
+        names: Rc<RefCell<Names>>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let mut builder = OperatorBuilder::new("Records".to_owned(), stream.scope());
+        let input = builder.new_input(stream, Pipeline);
+        let (output, counts) = builder.new_output();
+        let reader = BlockReader::new(format, progress);
+        let parts = Parts { builder, input, doors: Vec::new(), reader, counts: OutputBuilder::from(output) };
+        Records { names, counts: counts.as_collection(), parts: Some(parts) }
+    }
+
+    /// The door under all others: `logic` adds what each record says to the sums of whatever keys it likes.
+    ///
+    /// The result is a collection of keys whose differences are the sums of this epoch: a multiset where `A` is a
+    /// count. It is not exchanged and not consolidated across workers; what stands behind it does that.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let sums = thalweg::testing::collection(Text, b"a 2\na 3\nb 4\n", |records| {
+    ///     records.sums_by::<Bytes, i64>("sums", |record, sums| {
+    ///         if let [key, b' ', digit] = record.line() {
+    ///             *sums.entry(std::slice::from_ref(key)) += i64::from(digit - b'0');
+    ///         }
+    ///     })
+    /// });
+    /// assert_eq!(sums, [(Bytes::from("a"), 5), (Bytes::from("b"), 4)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn sums_by<K: Key, A: Total>(
+        &mut self,
+        name: &str,
+        logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut Partials<K, A>) + 'static,
+    ) -> VecCollection<'scope, Epoch, K, A> {
+        self.claim(name);
+        let parts = self.parts.as_mut().expect("the parts are there until drop");
+        let (output, stream) = parts.builder.new_output::<Updates<K, A>>();
+        let output = OutputBuilder::from(output);
+        parts.doors.push(Box::new(Summing::new(logic, output)));
+        stream.as_collection()
+    }
+
+    /// Takes `name` for a door of this dataflow.
+    #[track_caller]
+    fn claim(&self, name: &str) {
+        let here = Location::caller();
+        if let Some(there) = self.names.borrow_mut().insert(name.to_owned(), here) {
+            panic!("two doors are named `{name}`: one opened at {there}, one at {here}");
+        }
+    }
+
+    /// How often each key occurs, as rows `(key, count)`; records without a key (`None`) are left out.
+    ///
+    /// Each epoch retracts the rows that changed and inserts them as they are now. State: one row a key, on the worker
+    /// that the key is routed to.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let counts = thalweg::testing::collection(Text, b"a\nb\n\na\n", |records| {
+    ///     records.count_by::<u8>("first bytes", |record| record.line().first().copied())
+    /// });
+    /// assert_eq!(counts, [((b'a', 2), 1), ((b'b', 1), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn count_by<K: Key>(
+        &mut self,
+        name: &str,
+        key: impl for<'a> Fn(&Parsed<'a, F>) -> Option<K::Ref<'a>> + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, isize), isize> {
+        self.collect(name, key).totals_named(name)
+    }
+
+    /// What `value` says, added up for each key, as rows `(key, sum)`; keys whose sum is zero are left out.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let lengths = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
+    ///     records.sum_by::<u8>("lengths", |record| Some((*record.line().first()?, record.line().len() as i64)))
+    /// });
+    /// assert_eq!(lengths, [((b'a', 5), 1), ((b'b', 1), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name; while running, if a sum does not fit in 64 bits.
+    #[track_caller]
+    pub fn sum_by<K: Key>(
+        &mut self,
+        name: &str,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i64)> + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, i128), isize> {
+        let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, i128>| {
+            if let Some((key, value)) = value(record) {
+                *sums.entry(key) += i128::from(value);
+            }
+        };
+        self.sums_by(name, logic).totals_named(name)
+    }
+
+    /// Count, sum, smallest and largest of what `value` says for each key, as rows `(key, stats)`.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let lengths = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
+    ///     records.stats_by::<u8>("lengths", |record| Some((*record.line().first()?, record.line().len() as i128)))
+    /// });
+    /// let stats = |values: &[i128]| values.iter().copied().collect::<Stats>();
+    /// assert_eq!(lengths, [((b'a', stats(&[2, 3])), 1), ((b'b', stats(&[1])), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn stats_by<K: Key>(
+        &mut self,
+        name: &str,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i128)> + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, Stats), isize> {
+        let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, Stats>| {
+            if let Some((key, value)) = value(record) {
+                sums.entry(key).record(value);
+            }
+        };
+        self.sums_by(name, logic).totals_named(name)
+    }
+
+    /// One row that is always there, also before the first record: the sum over all records of what `logic` adds.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let longest = |lines: &'static [u8]| {
+    ///     thalweg::testing::collection(Text, lines, |records| {
+    ///         records.sum_all("lengths", |record, stats: &mut Stats| stats.record(record.line().len() as i64))
+    ///     })
+    /// };
+    /// assert_eq!(longest(b"one\nthree\n")[0].0.max, Some(5));
+    /// assert_eq!(longest(b""), [(Stats::default(), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn sum_all<A: Total>(
+        &mut self,
+        name: &str,
+        logic: impl for<'a> Fn(&Parsed<'a, F>, &mut A) + 'static,
+    ) -> VecCollection<'scope, Epoch, A, isize> {
+        let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<(), A>| logic(record, sums.entry(()));
+        self.sums_by(name, logic).totals_core(name, vec![()]).0.map(|((), sum)| sum)
+    }
+
+    /// The records themselves, or what `datum` makes of them, as a multiset.
+    ///
+    /// Equal data of one worker and epoch become one update. Stateless.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let errors = thalweg::testing::collection(Text, b"ok\nbad\nbad\n", |records| {
+    ///     records.collect::<Bytes>("errors", |record| (record.line() == b"bad").then_some(record.line()))
+    /// });
+    /// assert_eq!(errors, [(Bytes::from("bad"), 2)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn collect<D: Key>(
+        &mut self,
+        name: &str,
+        datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
+    ) -> VecCollection<'scope, Epoch, D, isize> {
+        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<D, isize>| {
+            if let Some(key) = datum(record) {
+                *sums.entry(key) += 1;
+            }
+        })
+    }
+
+    /// As [`Records::collect`], for records that are any number of data each: `each` is called with the record and a
+    /// function that takes them.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let words = thalweg::testing::collection(Text, b"to be or\nnot to be\n", |records| {
+    ///     records.collect_each::<Bytes>("words", |record, each| record.line().split(|byte| *byte == b' ').for_each(each))
+    /// });
+    /// assert_eq!(words.len(), 4);
+    /// assert!(words.contains(&(Bytes::from("be"), 2)));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn collect_each<D: Key>(
+        &mut self,
+        name: &str,
+        each: impl for<'a> Fn(&Parsed<'a, F>, &mut dyn FnMut(D::Ref<'_>)) + 'static,
+    ) -> VecCollection<'scope, Epoch, D, isize> {
+        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<D, isize>| {
+            each(record, &mut |key| *sums.entry(key) += 1);
+        })
+    }
+
+    /// What became of the lines, as one row that is always there. It is a door named `input`.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let input = thalweg::testing::collection(AccessLog, b"not an access log\n", |records| records.input());
+    /// assert_eq!(input, [(InputCounts { lines: 1, malformed: 1, bytes: 18, ..InputCounts::default() }, 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn input(&mut self) -> VecCollection<'scope, Epoch, InputCounts, isize> {
+        self.claim("input");
+        self.counts.clone().totals_core("input", vec![()]).0.map(|((), counts)| counts)
+    }
+
+    /// What became of the lines of each epoch, as the differences of `()`.
+    pub(crate) fn input_sums(&self) -> VecCollection<'scope, Epoch, (), InputCounts> {
+        self.counts.clone()
+    }
+}
+
+impl<F: Format> Drop for Records<'_, F> {
+    fn drop(&mut self) {
+        if let (Some(parts), false) = (self.parts.take(), std::thread::panicking()) {
+            parts.build();
+        }
+    }
+}
+
+impl<F: Format> Parts<'_, F> {
+    fn build(self) {
+        let Parts { builder, mut input, mut doors, mut reader, mut counts } = self;
+        builder.build(move |_initial_capabilities| {
+            move |_frontiers| {
+                input.for_each(|capability, events| {
+                    for event in events.drain(..) {
+                        match event {
+                            Event::Chunk(chunk) => {
+                                reader.read(&chunk, &mut doors);
+                                doors.iter_mut().for_each(|door| door.relieve(&capability));
+                            }
+                            Event::End => {
+                                doors.iter_mut().for_each(|door| door.close(&capability));
+                                let sums = std::mem::take(&mut reader.counts);
+                                counts.activate().session(&capability).give(((), *capability.time(), sums));
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    }
+}

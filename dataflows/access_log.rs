@@ -126,6 +126,9 @@ impl<'a> Request<'a> for PatternRecord<'a> {
 }
 
 fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 

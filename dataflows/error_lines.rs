@@ -51,10 +51,13 @@ impl Dataflow for ErrorLines {
                 let line = record.line();
                 found.find(line).map(|_| line)
             });
-            flow.view("errors", errors.clone().map(|line| (line,)));
+            flow.view("errors", errors.map(|line| (line,)));
 
-            let count = errors.map(|_| ()).totals_core("error_count", vec![()]).0;
-            flow.view("error_count", count.map(|((), count)| (count,)));
+            let found = finder.clone();
+            let count = lines.sum_all("error_count", move |record, count: &mut isize| {
+                *count += isize::from(found.find(record.line()).is_some());
+            });
+            flow.view("error_count", count.map(|count| (count,)));
         }))
     }
 }

@@ -23,20 +23,30 @@ use crate::source::Chunk;
 /// What the views of a dataflow held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Rows by view, by epoch; only epochs in which the view changed are there.
+    /// Rows by view, by epoch in which anything changed.
     views: BTreeMap<String, BTreeMap<u64, Vec<String>>>,
 }
 
 impl Answer {
     /// The rows of view `name` in the end, in its order, cells separated by tabs.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such view.
     pub fn view(&self, name: &str) -> Vec<&str> {
-        let last = self.views.get(name).and_then(|epochs| epochs.values().next_back());
-        last.into_iter().flatten().map(String::as_str).collect()
+        self.view_at(name, u64::MAX)
     }
 
     /// The rows of view `name` as of `epoch`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such view.
     pub fn view_at(&self, name: &str, epoch: u64) -> Vec<&str> {
-        let then = self.views.get(name).and_then(|epochs| epochs.range(..=epoch).next_back());
+        let known: Vec<_> = self.views.keys().collect();
+        let epochs =
+            self.views.get(name).unwrap_or_else(|| panic!("no view is named `{name}`; there are {known:?}"));
+        let then = epochs.range(..=epoch).next_back();
         then.into_iter().flat_map(|(_, rows)| rows).map(String::as_str).collect()
     }
 }
@@ -66,7 +76,8 @@ pub fn run_epochs(
     let build = dataflow.prepare(&options).unwrap_or_else(|error| panic!("{error}"));
     let epochs: Vec<Vec<u8>> = epochs.iter().map(|epoch| epoch.to_vec()).collect();
     let views = dataflow.views();
-    let answer = Arc::new(Mutex::new(Answer::default()));
+    let answer = Answer { views: views.iter().map(|view| (view.name.to_owned(), BTreeMap::new())).collect() };
+    let answer = Arc::new(Mutex::new(answer));
     let recorded = Arc::clone(&answer);
 
     let guards = timely::execute(timely::Config::process(workers), move |worker| {

@@ -1,5 +1,7 @@
 //! The README is true: its commands run, its picture is what comes out, and its program compiles (a doc test).
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -25,6 +27,11 @@ fn shell(command: &str) -> Output {
     let binaries = binary.parent().expect("the binary is in a directory");
     let path = format!("{}:{}", binaries.display(), environment("PATH").unwrap_or_default());
     let command = command.replace("cargo run --release -- ", "thalweg ");
+    // The ports that timely takes by default may be taken.
+    let hosts = tempfile::NamedTempFile::new().expect("a file");
+    let ports = support::free_ports(2).into_iter().map(|port| format!("127.0.0.1:{port}\n"));
+    std::fs::write(hosts.path(), ports.collect::<String>()).expect("written");
+    let command = command.replace(" -n 2 ", &format!(" -n 2 -h {} ", hosts.path().display()));
     Command::new("sh")
         .args(["-c", &command])
         .current_dir(root())

@@ -144,7 +144,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// # Panics
     ///
-    /// If another door of this dataflow has the same name; while running, if a sum does not fit in 64 bits.
+    /// If another door of this dataflow has the same name; while running, if a sum does not fit in 128 bits.
     #[track_caller]
     pub fn sum_by<K: Key>(
         &mut self,

@@ -70,11 +70,15 @@ pub struct Stats {
 
 impl Stats {
     /// Takes one more value in.
+    ///
+    /// # Panics
+    ///
+    /// If the sum does not fit in 128 bits, which 64-bit values cannot bring about.
     #[inline]
     pub fn record(&mut self, value: impl Into<i128>) {
         let value = value.into();
         self.count += 1;
-        self.sum += value;
+        self.sum = self.sum.checked_add(value).expect("the sum fits in 128 bits");
         self.min = Some(self.min.map_or(value, |min| min.min(value)));
         self.max = Some(self.max.map_or(value, |max| max.max(value)));
     }

@@ -46,8 +46,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
         "peak_memory": usage.peak_memory,
         "answer": answer,
     });
-    print(&format!("{summary}\n"));
-    Ok(())
+    print(&format!("{summary}\n"))
 }
 
 /// Runs the loop `name` over `file`; returns what became of the lines, and something of its answer.

@@ -11,6 +11,7 @@ use std::process::{Child, Command as Process, Stdio};
 use anyhow::{Context, anyhow, bail};
 use clap::{Arg, ArgMatches, Command};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{baseline, median, table};
 use crate::cli::{Failure, eprint, grouped, print};
@@ -58,6 +59,13 @@ struct Measured {
     parsed: i64,
     bytes: i64,
     seconds: f64,
+    #[serde(flatten)]
+    used: Used,
+}
+
+/// What a process used.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Used {
     cpu_seconds: f64,
     peak_memory: u64,
 }
@@ -77,14 +85,22 @@ pub(super) fn main(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<
         let error = anyhow!("no dataflow is named `{name}`; there are {}", known.join(", "));
         return Err(Failure::new(Exit::Usage, error));
     }
-    measure(name, matches).map_err(|error| Failure::new(Exit::Output, error))
+    let input = match matches.get_one::<String>("file") {
+        Some(file) => {
+            let opened = std::fs::File::open(file).with_context(|| format!("cannot open {file}"));
+            opened.map_err(|error| Failure::new(Exit::Input, error))?;
+            Input { path: file.into(), ours: false }
+        }
+        None => {
+            let lines = *matches.get_one("lines").expect("it has a default");
+            Input::generate(name, lines).map_err(|error| Failure::new(Exit::Output, error))?
+        }
+    };
+    let measured = measure(name, &input, matches).map_err(|error| Failure::new(Exit::Panic, error))?;
+    print(&measured)
 }
 
-fn measure(name: &str, matches: &ArgMatches) -> anyhow::Result<()> {
-    let input = match matches.get_one::<String>("file") {
-        Some(file) => Input { path: file.into(), ours: false },
-        None => Input::generate(name, *matches.get_one("lines").expect("it has a default"))?,
-    };
+fn measure(name: &str, input: &Input, matches: &ArgMatches) -> anyhow::Result<String> {
     let mut shapes: Vec<Shape> =
         baseline::NAMES.contains(&name).then_some(Shape::Baseline).into_iter().collect();
     shapes.extend(matches.get_many("workers").into_iter().flatten().map(|n| Shape::Workers(*n)));
@@ -108,15 +124,14 @@ fn measure(name: &str, matches: &ArgMatches) -> anyhow::Result<()> {
     }
     let rows: Vec<_> =
         shapes.iter().zip(&measured).map(|(shape, runs)| row(name, *shape, runs, &measured[0])).collect();
-    print(&format!(
-        "{} lines, {:.2} GB; medians of {rounds} rounds\n",
-        grouped(first.lines),
-        first.bytes as f64 / 1e9
-    ));
     let heads = ["dataflow", "workers", "lines/s", "MB/s", "CPU s", "peak MB", "ratio"];
-    print(&table(&heads, &rows));
-    print(&format!("ratio: lines/s over those of {} in the same round\n", shapes[0].title()));
-    Ok(())
+    Ok(format!(
+        "{} lines, {:.2} GB; medians of {rounds} rounds\n{}ratio: lines/s over those of {} in the same round\n",
+        grouped(first.lines),
+        first.bytes as f64 / 1e9,
+        table(&heads, &rows),
+        shapes[0].title()
+    ))
 }
 
 fn row(name: &str, shape: Shape, runs: &[Measured], base: &[Measured]) -> Vec<String> {
@@ -132,8 +147,8 @@ fn row(name: &str, shape: Shape, runs: &[Measured], base: &[Measured]) -> Vec<St
         workers,
         grouped(of(|run| run.lines as f64 / run.seconds) as i64),
         format!("{:.0}", of(|run| run.bytes as f64 / run.seconds / 1e6)),
-        format!("{:.2}", of(|run| run.cpu_seconds)),
-        format!("{:.0}", of(|run| run.peak_memory as f64 / 1e6)),
+        format!("{:.2}", of(|run| run.used.cpu_seconds)),
+        format!("{:.0}", of(|run| run.used.peak_memory as f64 / 1e6)),
         format!("{ratio:.2}"),
     ]
 }
@@ -189,29 +204,24 @@ impl Shape {
     }
 }
 
-/// Waits for all processes; the first has the figures, and processor time and memory are those of all.
+/// Waits for all processes: the first has the figures; processor time is that of all, and memory that of the largest.
 fn finish(processes: Vec<Child>) -> anyhow::Result<Measured> {
-    let mut whole: Option<Measured> = None;
-    for process in processes {
-        let output = process.wait_with_output().context("cannot wait for a run")?;
-        if !output.status.success() {
-            bail!("a run ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-        }
-        let part = parse(&output.stderr)?;
-        whole = Some(match whole {
-            None => part,
-            Some(whole) => Measured {
-                cpu_seconds: whole.cpu_seconds + part.cpu_seconds,
-                peak_memory: whole.peak_memory.max(part.peak_memory),
-                ..whole
-            },
-        });
+    let outputs = processes.into_iter().map(Child::wait_with_output).collect::<Result<Vec<_>, _>>();
+    let outputs = outputs.context("cannot wait for a run")?;
+    if let Some(failed) = outputs.iter().find(|output| !output.status.success()) {
+        bail!("a run ended with {}: {}", failed.status, String::from_utf8_lossy(&failed.stderr));
     }
-    whole.ok_or_else(|| anyhow!("there was no process"))
+    let mut whole: Measured = parse(&outputs[0].stderr)?;
+    for other in &outputs[1..] {
+        let used: Used = parse(&other.stderr)?;
+        whole.used.cpu_seconds += used.cpu_seconds;
+        whole.used.peak_memory = whole.used.peak_memory.max(used.peak_memory);
+    }
+    Ok(whole)
 }
 
 /// The last line of `output` is the figures; before it may stand warnings.
-fn parse(output: &[u8]) -> anyhow::Result<Measured> {
+fn parse<T: DeserializeOwned>(output: &[u8]) -> anyhow::Result<T> {
     let text = String::from_utf8_lossy(output);
     let last = text.lines().next_back().unwrap_or_default();
     serde_json::from_str(last).with_context(|| format!("a run printed no figures, but: {text}"))
@@ -229,7 +239,7 @@ impl Input {
         let path = temporary_directory().join(format!("thalweg-bench-{}.log", std::process::id()));
         let input = Input { path, ours: true };
         let options = generate::Options { lines: Some(lines), ..generate::Options::default_for(kind) };
-        let file = std::fs::File::create(&input.path);
+        let file = std::fs::File::create_new(&input.path);
         let mut file = file.with_context(|| format!("cannot create {}", input.path.display()))?;
         eprint(format_args!("generating {} lines of {kind}\n", grouped(lines as i64)));
         generate::generate(kind, &options, &mut file)?;

@@ -89,7 +89,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
     let sizes: Vec<u32> = matches.get_many("batches").into_iter().flatten().copied().collect();
     let plan: Vec<(u32, u32)> = sizes.iter().map(|size| (*size, repeats(*size))).collect();
 
-    print(&format!("{} keys loaded, {workers} worker(s); times in µs\n", grouped(keys as i64)));
+    print(&format!("{} keys loaded, {workers} worker(s); times in µs\n", grouped(keys as i64)))?;
     let mut rows = Vec::new();
     for subject in subjects() {
         let measured = measure(&subject, keys, usize::from(workers), &plan)
@@ -102,8 +102,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
             rows.push(row("  baseline", *size, &mut baseline, "1".to_owned()));
         }
     }
-    print(&table(&["operators", "batch", "p50", "p99", "max", "updates/s", "ratio"], &rows));
-    Ok(())
+    print(&table(&["operators", "batch", "p50", "p99", "max", "updates/s", "ratio"], &rows))
 }
 
 /// Batches of a size that are measured: enough for a 99th percentile where they are quick.

@@ -16,8 +16,7 @@ pub(super) fn list(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<
             describe(*dataflow, &mut text);
         }
         text += "Run one with `thalweg run DATAFLOW`.\n";
-        print(&text);
-        return Ok(());
+        return print(&text);
     };
     let Some(dataflow) = dataflows.iter().find(|dataflow| dataflow.name() == name) else {
         let known: Vec<_> = dataflows.iter().map(|dataflow| dataflow.name()).collect();
@@ -30,8 +29,7 @@ pub(super) fn list(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<
     describe(*dataflow, &mut text);
     let _ = writeln!(text, "  default source  {}", dataflow.default_source());
     let _ = writeln!(text, "  default sink    {}", dataflow.default_sink());
-    print(&text);
-    Ok(())
+    print(&text)
 }
 
 fn describe(dataflow: &dyn Dataflow, text: &mut String) {

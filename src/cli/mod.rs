@@ -52,7 +52,7 @@ fn main_from(dataflows: &[&dyn Dataflow], args: impl Iterator<Item = OsString>) 
     match result {
         Ok(()) => Exit::Done.into(),
         Err(Failure { exit, error }) => {
-            eprint(format_args!("thalweg: {}\n", escape_text(&format!("{error:#}"))));
+            eprint(format_args!("thalweg: {}\n", escape_text(&reason(&error))));
             exit.into()
         }
     }
@@ -75,6 +75,18 @@ impl Failure {
     }
 }
 
+/// What went wrong and why, without the causes that a message has told already.
+fn reason(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text
+}
+
 /// Writes to standard error, for people; whoever closed it does not want it.
 pub(crate) fn eprint(text: std::fmt::Arguments<'_>) {
     use std::io::Write;
@@ -82,7 +94,14 @@ pub(crate) fn eprint(text: std::fmt::Arguments<'_>) {
 }
 
 /// Writes to standard output; a reader that has gone away has seen enough.
-pub(crate) fn print(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::Output,
+            anyhow::Error::new(error).context("cannot write to standard output"),
+        )),
+        _ => Ok(()),
+    }
 }

@@ -10,6 +10,14 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use super::run::grouped;
 use crate::runtime::Progress;
 
+/// Whether a bar is on the terminal.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Takes the bar's line off the terminal before something else is written there; the bar is redrawn below it.
+pub(super) fn wipe(out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    if SHOWN.load(Relaxed) { out.write_all(b"\r\x1b[2K") } else { Ok(()) }
+}
+
 /// A progress bar on standard error, redrawn until it is cleared.
 #[derive(Debug)]
 pub(super) struct Bar {
@@ -24,6 +32,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 pub(super) fn show(progress: &Arc<Progress>) -> Bar {
     let (progress, over) = (Arc::clone(progress), Arc::new(AtomicBool::new(false)));
     let ended = Arc::clone(&over);
+    SHOWN.store(true, Relaxed);
     let drawing = std::thread::spawn(move || {
         let lines = Arc::clone(&progress);
         let rate = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -44,6 +53,7 @@ pub(super) fn show(progress: &Arc<Progress>) -> Bar {
             std::thread::park_timeout(REDRAW);
         }
         bar.finish_and_clear();
+        SHOWN.store(false, Relaxed);
     });
     Bar { over, drawing }
 }

@@ -66,6 +66,7 @@ fn start_log(given: &Given) -> Result<(), Failure> {
     logger.filter_level(level).format(|out, record| {
         use std::io::Write;
         let text = escape_text(&record.args().to_string());
+        progress::wipe(out)?;
         writeln!(out, "thalweg: {}: {text}", record.level().as_str().to_lowercase())
     });
     // A second run in one process keeps the first's logger.
@@ -175,17 +176,17 @@ fn summary_text(report: &Report, settings: &Settings) -> String {
 
 fn summary_json(report: &Report) -> String {
     let usage = Usage::now();
-    let counts = report.counts.unwrap_or_default();
+    let counts = report.counts;
     let seconds = report.elapsed.as_secs_f64();
     serde_json::json!({
-        "lines": counts.lines,
-        "parsed": counts.parsed,
-        "malformed": counts.malformed,
-        "oversize": counts.oversize,
-        "bytes": counts.bytes,
-        "epochs": report.epochs,
+        "lines": counts.map(|counts| counts.lines),
+        "parsed": counts.map(|counts| counts.parsed),
+        "malformed": counts.map(|counts| counts.malformed),
+        "oversize": counts.map(|counts| counts.oversize),
+        "bytes": counts.map(|counts| counts.bytes),
+        "epochs": counts.map(|_| report.epochs),
         "seconds": seconds,
-        "lines_per_second": counts.lines as f64 / seconds.max(1e-9),
+        "lines_per_second": counts.map(|counts| counts.lines as f64 / seconds.max(1e-9)),
         "cpu_seconds": usage.cpu.as_secs_f64(),
         "peak_memory": usage.peak_memory,
     })

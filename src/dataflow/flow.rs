@@ -13,6 +13,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Probe, probe};
 
 use super::View;
+use super::gather::gather;
 use crate::aggregate::{InputCounts, Lines, Records};
 use crate::format::Format;
 use crate::operators::per_closed_time;
@@ -145,7 +146,7 @@ impl<'scope> Flow<'scope> {
         let view = self.views[at];
         assert!(self.outputs[at].is_none(), "the dataflow gives view `{name}` twice");
         assert_eq!(R::COLUMNS, view.columns.len(), "columns given and declared of view `{name}`");
-        let (output, stream) = self.gather.gather(view, rows, compare);
+        let (output, stream) = gather(self.gather, view, rows, compare);
         stream.probe_with(&self.probe);
         self.outputs[at] = Some(output);
     }

@@ -5,6 +5,7 @@
 //! checked once, before a worker starts, and then run by each worker on its [`Flow`].
 
 mod flow;
+mod gather;
 mod options;
 
 pub use flow::{Build, Flow, Installed, Summary};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 
-use super::stop::Stop;
+use super::stop::{Stop, Stopping};
 use super::{Epoch, Settings, clock};
 use crate::aggregate::Event;
 use crate::source::{Pool, Reader, SourceError, Step};
@@ -95,17 +95,17 @@ impl Ingest {
         while self.open.len() as u64 > self.epoch.saturating_sub(closed) {
             self.open.pop_front();
         }
+        let stopping = stop.look(self.epoch + u64::from(self.begun));
         if self.input.is_none() {
-            stop.pass_on();
             return Ok(Turn::Wait(LONGEST_WAIT));
         }
-        if stop.hold(self.epoch, self.max_open_epochs) {
-            return Ok(Turn::Wait(Duration::from_millis(1)));
+        match stopping {
+            Stopping::Agreeing => return Ok(Turn::Wait(Duration::from_millis(1))),
+            Stopping::After(epochs) if self.epoch >= epochs => return Ok(self.close()),
+            _ if self.sources.is_empty() => return Ok(self.close()),
+            _ => {}
         }
-        let stopping = stop.last();
-        if stopping.is_some_and(|last| self.epoch > last) || self.sources.is_empty() {
-            return Ok(self.close());
-        }
+        let stopping = stopping != Stopping::No;
         if !self.begun && !self.has_credit() {
             return Ok(Turn::Wait(LONGEST_WAIT));
         }
@@ -113,7 +113,7 @@ impl Ingest {
         let mut idle = true;
         for at in (0..self.sources.len()).rev() {
             let source = &mut self.sources[at];
-            if source.ended || source.live && stopping.is_some() {
+            if source.ended || source.live && stopping {
                 continue;
             }
             match source.reader.poll(&self.pool)? {
@@ -134,8 +134,8 @@ impl Ingest {
         let planned_ended = self.sources.iter().filter(|source| !source.live).all(|source| source.ended);
         let planned = self.sources.iter().any(|source| !source.live);
         let age = clock::now() - self.since;
-        let over = planned_ended
-            && (planned || stopping.is_some() || age >= self.tick || self.bytes >= self.epoch_bytes);
+        let over =
+            planned_ended && (planned || stopping || age >= self.tick || self.bytes >= self.epoch_bytes);
         if over {
             self.end_epoch();
             return Ok(Turn::Busy);

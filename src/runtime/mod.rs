@@ -44,7 +44,7 @@ use self::watchdog::Vitals;
 use self::worker::{Job, Outcome};
 use crate::aggregate::InputCounts;
 use crate::dataflow::{Dataflow, OptionError, Options};
-use crate::source::{Plan, SourceError};
+use crate::source::{Plan, PlanOptions, SourceError};
 
 /// How far the workers of this process have come, for whoever wants to show it.
 #[derive(Debug, Default)]
@@ -181,7 +181,9 @@ pub fn run(
     let first = process * workers;
     // An epoch of live input is rightly open for a tick before it can close.
     let limit = settings.stall_timeout + if settings.is_bounded() { Duration::ZERO } else { settings.tick };
-    watchdog::watch(vitals.clone(), first, limit, Arc::clone(&progress))
+    // The first process writes to the sinks, and may wait for a slow reader, which the others cannot see.
+    let patience = if process == 0 { 1 } else { 5 };
+    watchdog::watch(vitals.clone(), first, limit, patience, Arc::clone(&progress))
         .map_err(|source| RunError::System { what: "start the watchdog", source })?;
 
     stop::running();
@@ -213,7 +215,9 @@ fn refuse_overwriting(plan: &Plan, settings: &Settings) -> Result<(), RunError> 
         let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         Some((meta.dev(), meta.ino()))
     };
-    let inputs: Vec<_> = plan.files().iter().map(|file| (identity(&file.path), &file.path)).collect();
+    let files = plan.files().iter().map(|file| file.path.as_path());
+    let stdin = settings.stdin.then_some(std::path::Path::new("/dev/stdin"));
+    let inputs: Vec<_> = files.chain(stdin).map(|path| (identity(path), path)).collect();
     let outputs: Vec<_> = settings.sinks.iter().filter_map(|sink| Some((sink, sink.file()?))).collect();
     for (at, (sink, path)) in outputs.iter().enumerate() {
         let refuse = |what: String| RunError::Overwrite { sink: sink.uri.clone(), what };
@@ -222,13 +226,19 @@ fn refuse_overwriting(plan: &Plan, settings: &Settings) -> Result<(), RunError> 
             return Err(refuse(format!("the input {}", input.display())));
         }
         let twin = |(_, other): &&(&crate::sink::SinkSpec, &std::path::Path)| {
-            other == path || ours.is_some() && identity(other) == ours
+            resolved(other) == resolved(path) || ours.is_some() && identity(other) == ours
         };
         if let Some((other, _)) = outputs[..at].iter().find(twin) {
             return Err(refuse(format!("what sink `{}` writes", other.uri)));
         }
     }
     Ok(())
+}
+
+/// The one path of a file that need not exist yet.
+fn resolved(path: &std::path::Path) -> Option<std::path::PathBuf> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Some(directory.unwrap_or(std::path::Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
 }
 
 fn join_config(
@@ -274,8 +284,10 @@ fn fingerprint(
     // What decides which operators are built.
     settings.sinks.iter().for_each(|sink| part(sink.uri.as_bytes()));
     part(&[u8::from(settings.stdin)]);
-    // How far workers may be ahead of each other, which they rely on when they agree on where to stop.
-    part(&settings.max_open_epochs.to_be_bytes());
+    // What all must mean by an epoch. Process 0 reads the plan to all, but who was told otherwise wants to know.
+    settings.files.iter().for_each(|file| part(file.as_bytes()));
+    let PlanOptions { chunk_bytes, epoch_bytes, max_line } = settings.plan;
+    [chunk_bytes, epoch_bytes, max_line as u64].iter().for_each(|bytes| part(&bytes.to_be_bytes()));
     Ok(Fingerprint(hash.finalize().into()))
 }
 

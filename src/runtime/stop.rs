@@ -1,13 +1,10 @@
 //! Ending in order: every worker of every process stops after the same epoch.
 //!
 //! A signal reaches one process, at some moment of its own. If its workers simply stopped reading, the epochs that
-//! others go on with would lack its share of the lines. So a worker that sees the signal picks the epoch after which all
-//! stop, far enough ahead that nobody can be past it (credits bound how far any worker is ahead of the closed epochs,
-//! and so of this worker's open one), tells all, and keeps its own epoch open until all have answered; then nobody can
-//! get past it before they know.
-//!
-//! A worker whose input has ended has no epoch to keep open, so it cannot pick one: it only says that it was asked.
-//! Whoever hears an announcement makes one of its own, and all stop after the least of them.
+//! others go on with would lack its share of the lines. So a worker that sees the signal tells all others how many epochs
+//! it has begun, and goes no further; a worker that hears of it does the same. When a worker has heard from all, the
+//! most that anyone has begun is how many all of them finish: nobody has gone past it, because nobody went on
+//! after telling, and all work it out from the same announcements.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::vec::Broadcast;
-use timely::dataflow::operators::{Exchange, Input, Inspect};
+use timely::dataflow::operators::{Input, Inspect};
 use timely::worker::Worker;
 
 use super::Exit;
@@ -61,73 +58,67 @@ fn requested() -> bool {
     SIGNALS.load(Ordering::Relaxed) > 0
 }
 
-/// What a worker announces that has no epoch open.
-const NO_EPOCH: u64 = u64::MAX;
-
 /// A worker's part in the agreement on where to stop.
 #[derive(Debug)]
 pub(super) struct Stop {
-    input: Option<InputHandle<u64, CapacityContainerBuilder<Vec<(u64, u64)>>>>,
-    /// The least epoch that was announced, once one was.
-    last: Rc<Cell<Option<u64>>>,
-    /// Workers that have answered this worker's announcement.
-    answers: Rc<Cell<usize>>,
+    /// Takes how many epochs this worker has begun, once.
+    input: Option<InputHandle<u64, CapacityContainerBuilder<Vec<u64>>>>,
+    heard: Rc<Cell<Heard>>,
     announced: bool,
-    me: u64,
     peers: usize,
+}
+
+/// What has been announced so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    workers: usize,
+    most: u64,
 }
 
 impl Stop {
     pub(super) fn install(worker: &mut Worker) -> Self {
-        let last = Rc::new(Cell::new(None));
-        let answers = Rc::new(Cell::new(0));
-        let (last_known, answered) = (Rc::clone(&last), Rc::clone(&answers));
+        let heard = Rc::new(Cell::new(Heard::default()));
+        let hears = Rc::clone(&heard);
         let input = worker.dataflow_named::<u64, _, _>("Stop", move |scope| {
-            let (input, announcements) = scope.new_input::<Vec<(u64, u64)>>();
-            announcements
-                .broadcast()
-                .inspect(move |(_, epoch)| {
-                    last_known.set(Some(last_known.get().map_or(*epoch, |known: u64| known.min(*epoch))))
-                })
-                .exchange(|(announcer, _)| *announcer)
-                .inspect(move |_| answered.set(answered.get() + 1));
+            let (input, announcements) = scope.new_input::<Vec<u64>>();
+            announcements.broadcast().inspect(move |begun| {
+                let Heard { workers, most } = hears.get();
+                hears.set(Heard { workers: workers + 1, most: most.max(*begun) });
+            });
             input
         });
-        let (me, peers) = (worker.index() as u64, worker.peers());
-        Stop { input: Some(input), last, answers, announced: false, me, peers }
+        Stop { input: Some(input), heard, announced: false, peers: worker.peers() }
     }
 
-    /// Announces a stop if one was requested. `open` is this worker's epoch, `ahead` how far another's may be ahead of it.
-    ///
-    /// Returns whether the open epoch must stay open for now.
-    pub(super) fn hold(&mut self, open: u64, ahead: u64) -> bool {
-        self.announce(open + ahead);
-        self.announced && self.answers.get() < self.peers
-    }
-
-    /// As [`Stop::hold`], of a worker whose input has ended.
-    pub(super) fn pass_on(&mut self) {
-        self.announce(NO_EPOCH);
-    }
-
-    fn announce(&mut self, last: u64) {
-        if self.announced || !requested() && self.last.get().is_none() {
-            return;
+    /// How things stand with a worker that has begun `begun` epochs; it announces that if it is time to.
+    pub(super) fn look(&mut self, begun: u64) -> Stopping {
+        if !self.announced && (requested() || self.heard.get().workers > 0) {
+            self.announced = true;
+            if let Some(input) = &mut self.input {
+                input.send(begun);
+                input.flush();
+            }
         }
-        self.announced = true;
-        if let Some(input) = &mut self.input {
-            input.send((self.me, last));
-            input.flush();
+        match self.heard.get() {
+            _ if !self.announced => Stopping::No,
+            Heard { workers, .. } if workers < self.peers => Stopping::Agreeing,
+            Heard { most, .. } => Stopping::After(most),
         }
-    }
-
-    /// The epoch after which all workers stop, as far as that is known; while a worker holds its epoch, it may sink.
-    pub(super) fn last(&self) -> Option<u64> {
-        self.last.get().filter(|last| *last != NO_EPOCH)
     }
 
     /// This worker has nothing more to stop.
     pub(super) fn close(&mut self) {
         self.input = None;
     }
+}
+
+/// Whether the run is to end in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopping {
+    /// It goes on.
+    No,
+    /// Not all workers have said how far they are; until then, none goes on.
+    Agreeing,
+    /// So many epochs are finished, and no more are begun.
+    After(u64),
 }

@@ -163,12 +163,14 @@ impl Seen {
 /// Ends the process when a worker has waited for the same epoch for `limit`, and nothing was read meanwhile.
 ///
 /// Time is counted in looks rather than by the clock: while the process is suspended (Ctrl-Z, a debugger), and while
-/// the machine is too busy to run it, no time passes. Nor does it while a sink is being written, by however slow a
-/// reader: that is back-pressure.
+/// the machine is too busy to run it, no time passes. Nor does it while a sink of this process is being written, by
+/// however slow a reader: that is back-pressure. For what only another process can know, such as its own back-pressure,
+/// it waits `patience` times as long.
 pub(super) fn watch(
     workers: Vec<Arc<Vitals>>,
     first_worker: usize,
     limit: Duration,
+    patience: u32,
     progress: Arc<Progress>,
 ) -> std::io::Result<()> {
     let look = (limit / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
@@ -185,7 +187,9 @@ pub(super) fn watch(
                 seen.look(vitals, look, writing || read != read_before);
             }
             // One that still steps knows best what it waits for: what a worker writes down arrives between steps.
-            let waiting = seen.iter().enumerate().filter(|(_, seen)| seen.waiting >= limit);
+            let hung = seen.iter().any(|seen| seen.silent >= limit);
+            let long = if hung { limit } else { limit * patience };
+            let waiting = seen.iter().enumerate().filter(|(_, seen)| seen.waiting >= long);
             let Some((stalled, _)) = waiting.min_by_key(|(_, seen)| seen.silent) else { continue };
             let what = match seen[stalled].waiting_for {
                 WHOLE_RUN => {
@@ -205,7 +209,7 @@ pub(super) fn watch(
                         seen[hung].silent
                     )
                 }
-                None => format!("nothing has moved for {limit:?}: {what}{stuck}"),
+                None => format!("nothing has moved for {long:?}: {what}{stuck}"),
             };
             let hint = "hint: an operator that keeps a capability, or a peer that hangs, stops all; \
                         --stall-timeout sets how long to wait";

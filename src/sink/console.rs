@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::jsonl::changed;
 use super::{At, Closed, Mode, Sink, SinkError, Value, ViewOutput, escape_terminal};
@@ -125,7 +125,7 @@ impl Column {
             Value::Null => self.push("-".to_owned(), self.numbers),
             Value::Int(number) => self.push(number.to_string(), true),
             Value::Float(number) => self.push(format!("{number:.3}"), true),
-            Value::Bytes(bytes) => self.push(cut(escape_terminal(bytes)), false),
+            Value::Bytes(bytes) => self.push(cut(bytes), false),
         }
     }
 
@@ -136,19 +136,23 @@ impl Column {
     }
 }
 
-/// `text`, or as much of it as is [`WIDEST`] wide.
-fn cut(text: String) -> String {
-    if text.width() <= WIDEST {
-        return text;
-    }
-    let mut short = String::new();
-    for char in text.chars() {
-        short.push(char);
-        if short.width() >= WIDEST - 1 {
-            break;
+/// `bytes` as harmless text, or as much of them as is [`WIDEST`] wide.
+///
+/// Characters may have no width, so their number is bounded, too.
+fn cut(bytes: &[u8]) -> String {
+    let head = &bytes[..bytes.len().min(8 * WIDEST)];
+    let text = escape_terminal(head);
+    let mut width = 0;
+    let fitting = text.char_indices().take(2 * WIDEST).take_while(|(_, char)| {
+        width += char.width().unwrap_or(0);
+        width < WIDEST
+    });
+    match fitting.last() {
+        Some((at, char)) if at + char.len_utf8() < text.len() || head.len() < bytes.len() => {
+            text[..at + char.len_utf8()].to_owned() + "…"
         }
+        _ => text,
     }
-    short + "…"
 }
 
 fn write_line<'a>(
@@ -168,4 +172,20 @@ fn write_line<'a>(
         }
     }
     writeln!(out, "{}", line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_cut_by_width_whatever_they_hold() {
+        assert_eq!(cut(b"short"), "short");
+        assert_eq!(cut(&[b'a'; WIDEST - 1]), "a".repeat(WIDEST - 1));
+        for long in ["a".repeat(500), "\u{4e2d}".repeat(500), "\u{301}".repeat(100_000), "\x1b".repeat(500)] {
+            let cell = cut(long.as_bytes());
+            assert!(cell.ends_with('…') && cell.width() <= WIDEST, "{cell}");
+            assert!(cell.chars().count() <= 2 * WIDEST + 1);
+        }
+    }
 }

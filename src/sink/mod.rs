@@ -19,6 +19,7 @@ pub use jsonl::Jsonl;
 pub use row::{Cell, Real, Row, Value, by_count};
 pub use spec::{At, Mode, SinkSpec, SinkSpecError};
 pub use view::{Gather, ViewOutput};
+pub(crate) use view::{Inbox, Multiset, Store, add};
 
 use crate::runtime::Epoch;
 

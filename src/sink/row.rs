@@ -48,25 +48,31 @@ impl Cell for String {
     }
 }
 
-/// A number with a fraction, which compares and hashes by its bits (`f64` does neither).
+/// A number with a fraction, in the total order of IEEE 754 (`f64` has no order that rows could use).
 ///
 /// ```
 /// use thalweg::sink::{Cell, Real, Value};
 /// assert_eq!(Real::from(0.5).value(), Value::Float(0.5));
+/// assert!(Real::from(-2.0) < Real::from(-1.0) && Real::from(-1.0) < Real::from(0.5));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Real(u64);
+pub struct Real(i64);
 
 impl From<f64> for Real {
     fn from(value: f64) -> Self {
-        Real(value.to_bits())
+        Real(ordered(value.to_bits() as i64))
     }
 }
 
 impl Cell for Real {
     fn value(&self) -> Value<'_> {
-        Value::Float(f64::from_bits(self.0))
+        Value::Float(f64::from_bits(ordered(self.0) as u64))
     }
+}
+
+/// Bits of a number as an integer of the same order, and back: as `f64::total_cmp` does it.
+fn ordered(bits: i64) -> i64 {
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
 impl<C: Cell> Cell for Option<C> {

@@ -1,8 +1,7 @@
-//! Views on their way from the workers to the sinks.
+//! Views on the first worker: what the sinks are shown of them.
 //!
-//! The rows of a view go to worker 0, which keeps what the sinks need of them ([`Store`]) and shows them when their
-//! epoch is closed. Where every sink wants only the last state ([`Gather::AtEnd`]), each worker adds up its own rows
-//! and sends them once, at the end: a view that changes in every epoch then costs the first worker nothing.
+//! The changes of a view arrive in its [`Inbox`], by time. When a time is shown, a [`Store`] takes them in, and keeps as
+//! much of the view as the sinks need.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -10,13 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
 
-use differential_dataflow::VecCollection;
-use differential_dataflow::collection::AsCollection;
 use differential_dataflow::consolidation::consolidate;
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::operator::Operator;
 
 use super::{Row, Value};
 use crate::dataflow::View;
@@ -54,70 +47,14 @@ pub trait ViewOutput: fmt::Debug {
     }
 }
 
-type Inbox<R> = Rc<RefCell<BTreeMap<Epoch, Vec<(R, isize)>>>>;
+/// Where the changes of a view arrive, by time.
+pub(crate) type Inbox<R> = Rc<RefCell<BTreeMap<Epoch, Vec<(R, isize)>>>>;
 
-impl Gather {
-    /// Sends `rows` to worker 0; returns the receiving end, and a stream on which a probe tells what was received.
-    pub(crate) fn gather<'scope, R: Row>(
-        self,
-        view: View,
-        rows: VecCollection<'scope, Epoch, R, isize>,
-        compare: fn(&R, &R) -> Ordering,
-    ) -> (Box<dyn ViewOutput>, Stream<'scope, Epoch, Vec<()>>) {
-        let rows = match self {
-            Gather::AtEnd => accumulate(view.name, rows),
-            Gather::Changes { .. } => rows,
-        };
-        let inbox: Inbox<R> = Rc::default();
-        let receiving = Rc::clone(&inbox);
-        let name = format!("View: {}", view.name);
-        let pact = Exchange::new(|_: &(R, Epoch, isize)| 0);
-        let stream =
-            rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(pact, &name, move |_, _| {
-                move |input, _output| {
-                    input.for_each(|_, updates| {
-                        let mut inbox = receiving.borrow_mut();
-                        for (row, time, diff) in updates.drain(..) {
-                            inbox.entry(time).or_default().push((row, diff));
-                        }
-                    });
-                }
-            });
-        let keep = self != Gather::Changes { keep: false };
-        let store = Store { view, compare, inbox, keep, rows: HashMap::default(), changes: Vec::new() };
-        (Box::new(store), stream)
-    }
-}
+/// Rows with their multiplicities, none of them zero.
+pub(crate) type Multiset<R> = HashMap<R, isize, foldhash::fast::RandomState>;
 
-/// Adds up the rows of this worker, and emits them at [`Epoch::END`] when the input has ended.
-fn accumulate<'scope, R: Row>(
-    view: &str,
-    rows: VecCollection<'scope, Epoch, R, isize>,
-) -> VecCollection<'scope, Epoch, R, isize> {
-    let name = format!("View at end: {view}");
-    rows.inner
-        .unary_frontier(Pipeline, &name, |mut capability, _| {
-            capability.downgrade(&Epoch::END);
-            let mut capability = Some(capability);
-            let mut sums: HashMap<R, isize, foldhash::fast::RandomState> = HashMap::default();
-            move |(input, frontier), output| {
-                input.for_each(|_, updates| {
-                    for (row, _, diff) in updates.drain(..) {
-                        add(&mut sums, row, diff);
-                    }
-                });
-                if frontier.is_empty()
-                    && let Some(capability) = capability.take()
-                {
-                    let rows = sums.drain().map(|(row, diff)| (row, Epoch::END, diff));
-                    output.session(&capability).give_iterator(rows);
-                }
-            }
-        })
-        .as_collection()
-}
-
-fn add<R: Row>(sums: &mut HashMap<R, isize, foldhash::fast::RandomState>, row: R, diff: isize) {
+/// Changes the multiplicity of `row`.
+pub(crate) fn add<R: Row>(sums: &mut Multiset<R>, row: R, diff: isize) {
     use std::collections::hash_map::Entry;
     match sums.entry(row) {
         Entry::Vacant(entry) => {
@@ -133,12 +70,12 @@ fn add<R: Row>(sums: &mut HashMap<R, isize, foldhash::fast::RandomState>, row: R
 }
 
 /// A view on worker 0.
-struct Store<R> {
+pub(crate) struct Store<R> {
     view: View,
     compare: fn(&R, &R) -> Ordering,
     inbox: Inbox<R>,
     keep: bool,
-    rows: HashMap<R, isize, foldhash::fast::RandomState>,
+    rows: Multiset<R>,
     changes: Vec<(R, isize)>,
 }
 
@@ -152,6 +89,11 @@ impl<R: Row> fmt::Debug for Store<R> {
 }
 
 impl<R: Row> Store<R> {
+    /// A view whose changes arrive in `inbox`; it keeps whole rows if `keep` is set.
+    pub(crate) fn new(view: View, compare: fn(&R, &R) -> Ordering, inbox: Inbox<R>, keep: bool) -> Self {
+        Store { view, compare, inbox, keep, rows: Multiset::default(), changes: Vec::new() }
+    }
+
     fn order(&self, a: &R, b: &R) -> Ordering {
         (self.compare)(a, b).then_with(|| a.cmp(b))
     }

@@ -198,7 +198,7 @@ fn strangers_and_wrong_processes_keep_nobody_out() {
             .ends_with(5, &["process 0 at", "hint: is the cluster secret the same", "--cluster-secret-file"]);
         for (wrong, words) in [
             ("--pause 1", &["fingerprint", "same options"][..]),
-            ("--max-open-epochs 7", &["fingerprint", "same options"]),
+            ("--max-line 7KiB", &["fingerprint", "same options"]),
             ("-w 2", &["`-w 1`, we with `-w 2`", "same -w"]),
         ] {
             let args =
@@ -275,9 +275,9 @@ fn input_that_one_process_cannot_read_ends_all() {
 fn an_operator_that_keeps_a_capability_is_named() {
     let cluster = Cluster::new(faulty(), 1);
     cluster.write("log", "a\nb\n");
-    let bounds = "--source file:log --sink jsonl:out --stall-timeout 1s";
-    let mut miser = cluster.alone(&format!("run holds-capability -w 2 {bounds}"));
-    let mut straggler = cluster.alone(&format!("run dangles -w 2 {bounds}"));
+    let bounds = "--source file:log --stall-timeout 1s";
+    let mut miser = cluster.alone(&format!("run holds-capability -w 2 {bounds} --sink jsonl:none"));
+    let mut straggler = cluster.alone(&format!("run dangles -w 2 {bounds} --sink jsonl:out"));
     let begun = Instant::now();
     miser.ends_within(LONG, STALLED, &["nothing has moved", "epoch 0", "`Miser`", "holds a capability"]);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());

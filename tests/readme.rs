@@ -59,7 +59,8 @@ fn commands_run() {
 fn the_picture_is_what_comes_out() {
     let text = readme();
     let picture = blocks(&text, "text")[0];
-    let output = shell("thalweg run access-log");
+    // As a terminal would show it.
+    let output = shell("thalweg run access-log --sink 'console:?rows=20'");
     let shown = String::from_utf8(output.stdout).expect("tables are text");
     let mut rest = shown.lines();
     for line in picture.lines().filter(|line| *line != "…") {

@@ -52,9 +52,9 @@ impl<F: Format> BlockReader<F> {
     /// Records handed on at once: enough to spread the cost of a dynamic call, few enough to stay in the first cache.
     const BLOCK: usize = 128;
     /// Malformed lines, and oversize lines, that each worker shows in the log.
-    const SAMPLES: usize = 5;
+    const SAMPLES: usize = 3;
     /// Bytes of a malformed line that are shown.
-    const SHOWN: usize = 200;
+    const SHOWN: usize = 120;
 
     pub(super) fn new(format: F, progress: Arc<Progress>) -> Self {
         BlockReader { format, counts: InputCounts::default(), progress, samples: [Self::SAMPLES; 2] }

@@ -23,7 +23,7 @@ pub(super) fn command(dataflows: &[&dyn Dataflow]) -> Command {
         .after_help(format!("Help is --help: -h is timely's host file.\n{EXIT_CODES}"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .disable_help_subcommand(true)
+        .args_override_self(true)
         .styles(Styles::plain())
         .subcommand(run(dataflows))
         .subcommand(
@@ -83,7 +83,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         many(
             "sink",
             "URI",
-            "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=changes|update|complete&at=end (repeatable)",
+            "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=complete|changes|update&at=epoch|end, console: also with ?rows=N (repeatable)",
         ),
         Arg::new("config").long("config").value_name("FILE").help("A TOML file with anything that flags say"),
         Arg::new("log").long("log").value_name("LEVEL").help("error, warn, info, debug [default: warn]"),
@@ -157,5 +157,5 @@ pub(super) fn run_args() -> Vec<Arg> {
 /// Takes `-h` from help, in the command and all below it: it is timely's host file.
 fn long_help_only(command: Command) -> Command {
     let help = Arg::new("help").long("help").action(ArgAction::Help).help("Prints help");
-    command.disable_help_flag(true).arg(help).mut_subcommands(long_help_only)
+    command.disable_help_flag(true).args_override_self(true).arg(help).mut_subcommands(long_help_only)
 }

@@ -57,7 +57,7 @@ pub(super) fn generate(matches: &ArgMatches) -> Result<(), Failure> {
     options.validate().map_err(Failure::configuration)?;
     let output = given.text("output");
     let mut out: Box<dyn std::io::Write> = match output {
-        None => Box::new(std::io::stdout().lock()),
+        None | Some("-") => Box::new(std::io::stdout().lock()),
         Some(path) => {
             let file = std::fs::File::create(path).with_context(|| format!("cannot create {path}"));
             Box::new(file.map_err(|error| Failure::new(Exit::Output, error))?)
@@ -65,7 +65,7 @@ pub(super) fn generate(matches: &ArgMatches) -> Result<(), Failure> {
     };
     match generate::generate(kind, &options, &mut out) {
         Ok(summary) => {
-            if let Some(path) = output {
+            if let Some(path) = output.filter(|path| *path != "-") {
                 let bytes = bytesize::ByteSize::b(summary.bytes).display().si();
                 eprint(format_args!("{} lines, {bytes} in {path}\n", grouped(summary.lines as i64)));
             }

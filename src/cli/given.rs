@@ -1,6 +1,6 @@
 //! What was given: flags over the configuration file, all as text by long name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -55,8 +55,10 @@ pub(crate) enum GivenError {
         many: bool,
     },
     /// A value that cannot be used.
-    #[error("`--{name} {value}`: {reason}")]
+    #[error("{}{value}`: {reason}", file.as_ref().map_or(format!("`--{name} "), |file| format!("{}: `{name} = ", file.display())))]
     Value {
+        /// The configuration file that holds it, if it is not from a flag.
+        file: Option<PathBuf>,
         /// The flag or key.
         name: String,
         /// Its value.
@@ -70,6 +72,8 @@ pub(crate) enum GivenError {
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     values: BTreeMap<String, Vec<String>>,
+    /// The configuration file, and the flags that were given beside it.
+    file: Option<(PathBuf, BTreeSet<String>)>,
 }
 
 impl Given {
@@ -80,6 +84,7 @@ impl Given {
         if let Some(path) = given.text("config").map(PathBuf::from) {
             let mut file = Given::default();
             file.read_file(&path, dataflow, known)?;
+            file.file = Some((path, given.values.keys().cloned().collect()));
             file.values.extend(std::mem::take(&mut given.values));
             given = file;
         }
@@ -155,7 +160,9 @@ impl Given {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, GivenError> {
         let Some(value) = self.text(name) else { return Ok(None) };
+        let from_file = self.file.as_ref().filter(|(_, flags)| !flags.contains(name));
         let bad = |reason: E| GivenError::Value {
+            file: from_file.map(|(path, _)| path.clone()),
             name: name.to_owned(),
             value: value.to_owned(),
             reason: reason.to_string(),

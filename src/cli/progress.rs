@@ -40,7 +40,7 @@ pub(super) fn show(progress: &Arc<Progress>) -> Bar {
             let _ = write!(out, "{} lines/s", grouped(rate as i64));
         };
         let style =
-            ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {lines_per_second}  {eta} left")
+            ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}  {lines_per_second}  {eta} left")
                 .expect("the template is well formed")
                 .with_key("lines_per_second", rate);
         let bar = ProgressBar::new(0).with_style(style);

@@ -52,6 +52,12 @@ pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(
         bar.clear();
     }
     let report = report.map_err(|error| Failure::new(error.exit(), error))?;
+    if let Some(counts) = report.counts.filter(|counts| counts.lines > 0 && counts.parsed == 0) {
+        log::warn!(
+            "none of {} lines is of the form that {name} reads\n  hint: is it the right file, and not compressed otherwise than by gzip or zstd?",
+            grouped(counts.lines)
+        );
+    }
     match summary {
         "json" => eprint(format_args!("{}\n", summary_json(&report))),
         "text" => eprint(format_args!("{}\n", summary_text(&report, &settings))),
@@ -61,7 +67,8 @@ pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(
 }
 
 fn start_log(given: &Given) -> Result<(), Failure> {
-    let level = given.get("log", log::LevelFilter::Warn).map_err(Failure::configuration)?;
+    let read = |text: &str| text.parse().map_err(|_| "it is one of error, warn, info, debug, off");
+    let level = given.parse("log", read).map_err(Failure::configuration)?.unwrap_or(log::LevelFilter::Warn);
     let mut logger = env_logger::Builder::new();
     logger.filter_level(level).format(|out, record| {
         use std::io::Write;
@@ -133,7 +140,12 @@ fn cluster(given: &Given) -> Result<Option<ClusterSettings>, Failure> {
         )));
     }
     if processes == 1 {
-        return Ok(None);
+        return match given.text("hostfile") {
+            Some(path) => Err(Failure::configuration(anyhow!(
+                "`--hostfile {path}` names the hosts of a cluster, and there is one process\n  hint: say how many there are with -n"
+            ))),
+            None => Ok(None),
+        };
     }
     let addresses = match given.text("hostfile") {
         Some(path) => parse_hostfile(path, processes).map_err(Failure::configuration)?,
@@ -159,8 +171,10 @@ fn summary_text(report: &Report, settings: &Settings) -> String {
         let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
         return format!("process {process}: done in {seconds:.2} s; process 0 has the figures");
     };
+    let interrupted = if report.interrupted { "interrupted after " } else { "" };
+    let lines = if counts.lines == 1 { "line" } else { "lines" };
     let mut text = format!(
-        "{} lines: {} parsed, {} malformed",
+        "{interrupted}{} {lines}: {} parsed, {} malformed",
         grouped(counts.lines),
         grouped(counts.parsed),
         grouped(counts.malformed)
@@ -184,6 +198,7 @@ fn summary_json(report: &Report) -> String {
         "malformed": counts.map(|counts| counts.malformed),
         "oversize": counts.map(|counts| counts.oversize),
         "bytes": counts.map(|counts| counts.bytes),
+        "interrupted": report.interrupted,
         "epochs": counts.map(|_| report.epochs),
         "seconds": seconds,
         "lines_per_second": counts.map(|counts| counts.lines as f64 / seconds.max(1e-9)),

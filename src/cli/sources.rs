@@ -16,6 +16,7 @@ impl Sources {
         let mut sources = Sources::default();
         for uri in uris {
             let error = |reason: &str| GivenError::Value {
+                file: None,
                 name: "source".to_owned(),
                 value: uri.to_owned(),
                 reason: reason.to_owned(),

@@ -66,6 +66,8 @@ pub struct Report {
     pub epochs: u64,
     /// From the first read to the last commit.
     pub elapsed: Duration,
+    /// Whether a signal ended it before its input had ended.
+    pub interrupted: bool,
 }
 
 /// Why a run did not begin.
@@ -164,7 +166,8 @@ pub fn run(
                 let offer = serde_json::to_vec(&plan).map_err(RunError::Plan)?;
                 fatal::name_peers(&cluster.addresses);
                 let joined = cluster::join(&join_config(cluster, settings, dataflow, options)?, &offer)?;
-                let plan = serde_json::from_slice(&joined.offer).map_err(RunError::Plan)?;
+                let plan: Plan = serde_json::from_slice(&joined.offer).map_err(RunError::Plan)?;
+                plan.check()?;
                 let hooks = Hooks::default();
                 let local =
                     ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
@@ -187,6 +190,11 @@ pub fn run(
         .map_err(|source| RunError::System { what: "start the watchdog", source })?;
 
     stop::running();
+    let (files, bytes) = (plan.files().len(), plan.total_bytes());
+    log::info!(
+        "{} with {workers} workers in each of {processes} processes: {files} files, {bytes} bytes",
+        dataflow.name()
+    );
     let begun = now();
     let job = Job {
         name: dataflow.name(),
@@ -205,7 +213,7 @@ pub fn run(
         guards.join().into_iter().collect::<Result<Vec<Outcome>, _>>().map_err(RunError::Timely)?;
 
     let counts = (process == 0).then(|| outcomes[0].counts);
-    Ok(Report { counts, epochs: outcomes[0].epochs, elapsed: now() - begun })
+    Ok(Report { counts, epochs: outcomes[0].epochs, elapsed: now() - begun, interrupted: stop::requested() })
 }
 
 /// Refuses sinks whose opening would destroy input, or each other's output, under whatever name.

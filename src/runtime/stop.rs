@@ -48,13 +48,14 @@ pub fn end_in_order_on_signals() -> std::io::Result<()> {
             if SIGNALS.fetch_add(1, Ordering::SeqCst) > 0 {
                 fatal::end(Exit::Interrupted, "ended by a second signal; the last epochs may be missing");
             }
-            log::info!("ending in order; a second signal ends at once");
+            log::warn!("ending in order, after the open epochs; a second signal ends at once");
         }
     })?;
     Ok(())
 }
 
-fn requested() -> bool {
+/// Whether a signal has asked for the end.
+pub(super) fn requested() -> bool {
     SIGNALS.load(Ordering::Relaxed) > 0
 }
 

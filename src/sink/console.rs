@@ -11,8 +11,8 @@ use super::{At, Closed, Mode, Sink, SinkError, Value, ViewOutput, escape_termina
 #[derive(Debug)]
 pub struct Console<W: Write> {
     out: BufWriter<W>,
-    /// Whether headings may be set in bold.
-    styled: bool,
+    /// Whether it is a terminal: then headings are bold, and wide cells are cut.
+    terminal: bool,
     mode: Mode,
     at: At,
     /// Rows of each view that are shown.
@@ -23,9 +23,9 @@ pub struct Console<W: Write> {
 const WIDEST: usize = 100;
 
 impl<W: Write> Console<W> {
-    /// Writes to `out`, at most `rows` rows of each view; `styled` when it is a terminal.
-    pub fn new(out: W, styled: bool, mode: Mode, at: At, rows: usize) -> Self {
-        Console { out: BufWriter::new(out), styled, mode, at, rows }
+    /// Writes to `out`, at most `rows` rows of each view; `terminal` says whether it is one.
+    pub fn new(out: W, terminal: bool, mode: Mode, at: At, rows: usize) -> Self {
+        Console { out: BufWriter::new(out), terminal, mode, at, rows }
     }
 
     fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
@@ -51,14 +51,20 @@ impl<W: Write> Console<W> {
                 total += 1;
                 if total <= self.rows {
                     columns[0].push(format!("{diff:+}"), true);
-                    columns[1..].iter_mut().zip(values).for_each(|(column, value)| column.push_value(*value));
+                    columns[1..]
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(column, value)| column.push_value(*value, self.terminal));
                 }
             });
         } else {
             let mut show = |values: &[Value<'_>]| {
                 total += 1;
                 if total <= self.rows {
-                    columns.iter_mut().zip(values).for_each(|(column, value)| column.push_value(*value));
+                    columns
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(column, value)| column.push_value(*value, self.terminal));
                 }
             };
             match self.mode {
@@ -72,7 +78,7 @@ impl<W: Write> Console<W> {
     }
 
     fn write_table(&mut self, name: &str, table: &Table) -> io::Result<()> {
-        let (bold, plain) = if self.styled { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let (bold, plain) = if self.terminal { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         let count = match table.total {
             1 => "1 row".to_owned(),
             many => format!("{many} rows"),
@@ -120,12 +126,13 @@ impl Column {
         Column { name: name.to_owned(), cells: Vec::new(), width: name.width(), numbers: false }
     }
 
-    fn push_value(&mut self, value: Value<'_>) {
+    fn push_value(&mut self, value: Value<'_>, terminal: bool) {
         match value {
             Value::Null => self.push("-".to_owned(), self.numbers),
             Value::Int(number) => self.push(number.to_string(), true),
             Value::Float(number) => self.push(format!("{number:.3}"), true),
-            Value::Bytes(bytes) => self.push(cut(bytes), false),
+            Value::Bytes(bytes) if terminal => self.push(cut(bytes), false),
+            Value::Bytes(bytes) => self.push(escape_terminal(bytes), false),
         }
     }
 
@@ -160,8 +167,11 @@ fn write_line<'a>(
     cells: impl Iterator<Item = (&'a Column, &'a str)>,
 ) -> io::Result<()> {
     let mut line = String::new();
-    for (column, text) in cells {
-        let pad = " ".repeat(column.width - text.width());
+    let mut cells = cells.peekable();
+    while let Some((column, text)) = cells.next() {
+        // Nothing follows the last column, which may be very wide in one row.
+        let pad = if cells.peek().is_some() || column.numbers { column.width - text.width() } else { 0 };
+        let pad = " ".repeat(pad);
         line.push_str("  ");
         if column.numbers {
             line += &pad;

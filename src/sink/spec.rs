@@ -48,7 +48,7 @@ pub struct SinkSpec {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
-    Console { rows: usize },
+    Console { rows: Option<usize> },
     JsonlFile(PathBuf),
     JsonlStdout,
 }
@@ -65,7 +65,7 @@ pub struct SinkSpecError {
 }
 
 impl SinkSpec {
-    /// Rows of each view that the console shows when not told.
+    /// Rows of each view that a terminal shows when not told; whatever else is shown all.
     pub const CONSOLE_ROWS: usize = 20;
 
     /// The file that it writes, if it is one.
@@ -103,7 +103,9 @@ impl SinkSpec {
         let at = self.at(bounded);
         Ok(match &self.target {
             Target::Console { rows } => {
-                Box::new(Console::new(io::stdout(), io::stdout().is_terminal(), self.mode, at, *rows))
+                let terminal = io::stdout().is_terminal();
+                let rows = rows.unwrap_or(if terminal { Self::CONSOLE_ROWS } else { usize::MAX });
+                Box::new(Console::new(io::stdout(), terminal, self.mode, at, rows))
             }
             Target::JsonlStdout => Box::new(Jsonl::new(&self.uri, io::stdout(), self.mode, at)),
             Target::JsonlFile(path) => {
@@ -125,7 +127,7 @@ impl FromStr for SinkSpec {
             .ok_or_else(|| error("a sink is a URI: `console:`, `jsonl:PATH` or `jsonl:-`".to_owned()))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut target = match (scheme, path) {
-            ("console", "") => Target::Console { rows: Self::CONSOLE_ROWS },
+            ("console", "") => Target::Console { rows: None },
             ("console", _) => return Err(error("`console:` takes no path".to_owned())),
             ("jsonl", "") => {
                 return Err(error("say where: `jsonl:PATH`, or `jsonl:-` for standard output".to_owned()));
@@ -152,7 +154,9 @@ impl FromStr for SinkSpec {
                 ("at", "epoch", _) => at = Some(At::EveryEpoch),
                 ("at", _, _) => return Err(error(format!("at `{value}` is not one of epoch, end"))),
                 ("rows", _, Target::Console { rows }) => {
-                    *rows = value.parse().map_err(|reason| error(format!("rows `{value}`: {reason}")))?;
+                    let number =
+                        value.parse().map_err(|reason| error(format!("rows `{value}`: {reason}")))?;
+                    *rows = Some(number);
                 }
                 _ => {
                     let rows = if scheme == "console" { ", rows" } else { "" };

@@ -103,6 +103,15 @@ pub enum SourceError {
         /// The system's or the decoder's reason.
         source: std::io::Error,
     },
+    /// A file is not the one that was planned.
+    #[error(
+        "{path} is not the file that the plan was made of: it is shorter, or begins with other bytes\n  \
+         hint: all processes of a cluster read the same files, under the same names, each its share"
+    )]
+    Differs {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file ended before the length it had at the start.
     #[error(
         "{path} has shrunk: it ended at byte {offset}, but had {expected} bytes at the start\n  \

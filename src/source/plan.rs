@@ -26,6 +26,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::decode::LaneReader;
 use super::file::SharedReader;
@@ -81,9 +82,15 @@ pub struct PlannedFile {
     /// Bytes on disk when the plan was made. What is appended later is not read; if the file ended in the middle
     /// of a line then, that part is its last line.
     pub length: u64,
+    /// SHA-256 of the first [`PlannedFile::HEAD`] bytes, or of all that there are: whoever goes by the plan can tell
+    /// whether it has the same file.
+    pub head: [u8; 32],
 }
 
 impl PlannedFile {
+    /// How many bytes of a file's beginning tell it from others.
+    pub const HEAD: u64 = 64 << 10;
+
     /// The partition's name: `file:` and the path.
     pub fn partition(&self) -> Arc<str> {
         format!("file:{}", self.path.display()).into()
@@ -102,16 +109,34 @@ impl PlannedFile {
             let (kind, hint) = not_a_file(metadata.file_type());
             return Err(SourceError::NotAFile { path: path.to_owned(), kind, hint });
         }
-        let mut head = Vec::new();
-        File::open(path).and_then(|file| file.take(4).read_to_end(&mut head)).map_err(open)?;
+        let length = metadata.len();
+        let head = read_head(path, length).map_err(open)?;
         let kind = match head[..] {
             [0x1f, 0x8b, 0x08, ..] => FileKind::Gzip,
             // A frame, or a skippable frame, with which parallel compressors begin.
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => FileKind::Zstd,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => FileKind::Zstd,
             _ => FileKind::Plain,
         };
-        Ok(PlannedFile { path: path.to_owned(), kind, length: metadata.len() })
+        Ok(PlannedFile { path: path.to_owned(), kind, length, head: Sha256::digest(&head).into() })
     }
+
+    /// Whether what has this name now is what was planned; it may have grown.
+    fn check(&self) -> Result<(), SourceError> {
+        let open = |source| SourceError::Open { path: self.path.clone(), source };
+        let length = self.path.metadata().map_err(open)?.len();
+        let head = read_head(&self.path, self.length).map_err(open)?;
+        if length < self.length || <[u8; 32]>::from(Sha256::digest(&head)) != self.head {
+            return Err(SourceError::Differs { path: self.path.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of the file at `path`, of which `length` bytes count.
+fn read_head(path: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(length.min(PlannedFile::HEAD)).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// What a thing is that is no regular file, and what to do instead.
@@ -190,6 +215,30 @@ impl Plan {
             }
         }
         Ok(Plan { options, files })
+    }
+
+    /// Looks whether the files are those that the plan was made of; for whoever was handed a plan.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be opened, or is another: shorter than planned, or with another beginning.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use thalweg::source::{Plan, PlanOptions, SourceError};
+    /// let dir = tempfile::tempdir()?;
+    /// let log = dir.path().join("a.log");
+    /// std::fs::write(&log, "one\n")?;
+    /// let plan = Plan::new(&[log.display().to_string()], PlanOptions::default())?;
+    /// std::fs::write(&log, "one\ntwo\n")?;
+    /// assert!(plan.check().is_ok());
+    /// std::fs::write(&log, "ONE\ntwo\n")?;
+    /// assert!(matches!(plan.check(), Err(SourceError::Differs { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check(&self) -> Result<(), SourceError> {
+        self.files.iter().try_for_each(PlannedFile::check)
     }
 
     /// The files, in the order in which they are read.

@@ -78,7 +78,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// How often joined peers are checked for having left.
 const SWEEP: Duration = Duration::from_millis(100);
 /// How often the log says who is missing.
-const REPORT: Duration = Duration::from_secs(5);
+const REPORT: Duration = Duration::from_secs(3);
 
 /// What must be equal for two processes to understand each other's data: a hash of build, dataflow and options.
 ///
@@ -247,7 +247,7 @@ pub fn join(config: &ClusterConfig, offer: &[u8]) -> Result<Joined, ClusterError
             return Err(ClusterError::Timeout { process, after, missing });
         }
         if now() >= next_report {
-            meeting.roster.missing().iter().for_each(|missing| log::info!("cluster: waiting for {missing}"));
+            meeting.roster.missing().iter().for_each(|missing| log::warn!("cluster: waiting for {missing}"));
             next_report = deadline_in(REPORT);
         }
         let more = meeting.door.as_mut().is_some_and(Door::admit);

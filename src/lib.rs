@@ -27,15 +27,18 @@
 //! # Invariants
 //!
 //! - Two worlds and one door. Records are local, borrowed, and gone with their epoch; collections are shared,
-//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and only they keep durable state.
+//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and what is durable is the
+//!   running totals behind a door ([`operators::Totals`]).
 //! - Operators know collections, not log formats. Formats know bytes, not dataflow.
-//! - Only [`runtime`] reads the clock or the environment. Everything else is handed time.
-//! - Only [`cli`] and the console sink write to the terminal; and [`runtime::end`], which says why a process ends.
+//! - Only [`runtime`] reads the clock or the environment's variables. Everything else is handed time, or asks it.
+//! - Only [`cli`] and the sinks that are asked to write to the terminal; and [`runtime::end`], which says why a process
+//!   ends.
 //! - A sink sees an epoch once, whole, after it is closed.
 //! - Bad input is data: it is counted, sampled and shown, and never a `Result` that stops a worker.
 //! - Every queue, line, frame and connection count has a bound by default.
 //! - No `unsafe`.
-//! - Counts never wrap: overflow is an error that names the key.
+//! - Counts never wrap: overflow is an error that names the key. (Sums within one epoch, and arithmetic of differential
+//!   itself, lean on `overflow-checks = true` in the release profile: a package that uses this one wants that, too.)
 //!
 //! # A dataflow of your own
 //!

@@ -62,6 +62,30 @@ pub fn run(dataflow: &dyn Dataflow, options: &[(&str, &str)], input: &[u8]) -> A
 
 /// Runs `dataflow` with `options` on `workers` workers, with the lines of each epoch dealt out among them.
 ///
+/// ```
+/// use thalweg::prelude::*;
+///
+/// struct Lengths;
+/// impl Dataflow for Lengths {
+///     fn name(&self) -> &'static str { "lengths" }
+///     fn about(&self) -> &'static str { "lines by their length" }
+///     fn views(&self) -> &'static [View] {
+///         &[View { name: "lengths", columns: &["bytes", "lines"], about: "how many lines have each length" }]
+///     }
+///     fn default_source(&self) -> &'static str { "stdin:" }
+///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+///         Ok(Build::new(|flow| {
+///             let lengths = flow.records(Text).count_by::<u64>("lengths", |record| Some(record.line().len() as u64));
+///             flow.view_by("lengths", lengths, by_count);
+///         }))
+///     }
+/// }
+///
+/// let answer = thalweg::testing::run_epochs(&Lengths, &[], 2, &[b"a\nb\n", b"cd\nef\ngh\n"]);
+/// assert_eq!(answer.view_at("lengths", 0), ["1\t2"]);
+/// assert_eq!(answer.view("lengths"), ["2\t3", "1\t2"]);
+/// ```
+///
 /// # Panics
 ///
 /// If an option has a bad value, or the dataflow does not give what it declares.

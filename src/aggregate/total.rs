@@ -12,6 +12,15 @@ use serde::{Deserialize, Serialize};
 pub struct Overflow;
 
 /// A difference that can be added up with overflow noticed; its default is zero.
+///
+/// Implemented for the signed integers, [`Stats`], [`InputCounts`] and pairs.
+///
+/// ```
+/// use thalweg::aggregate::{Overflow, Total};
+/// let mut sum = (40i64, isize::MAX);
+/// assert_eq!(sum.try_add(&(2, 0)), Ok(()));
+/// assert_eq!(sum.try_add(&(0, 1)), Err(Overflow));
+/// ```
 pub trait Total: Semigroup + ExchangeData + Default {
     /// Adds `other`.
     ///
@@ -120,6 +129,13 @@ impl Semigroup for Stats {
 }
 
 /// What became of the lines that were read.
+///
+/// ```
+/// use thalweg::aggregate::{InputCounts, Total};
+/// let mut counts = InputCounts { lines: 2, parsed: 1, malformed: 1, ..InputCounts::default() };
+/// counts.try_add(&InputCounts { lines: 1, oversize: 1, ..InputCounts::default() }).unwrap();
+/// assert_eq!(counts.lines, counts.parsed + counts.malformed + counts.oversize);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InputCounts {
     /// Lines, of any kind.

@@ -60,6 +60,28 @@ where
 
     /// As [`Totals::totals`], with a name, with rows for the keys `always` even while their total is zero, and with a
     /// handle on the state of this worker.
+    ///
+    /// A row of a key in `always` is shown from the first time on, by the worker that owns the key.
+    ///
+    /// ```
+    /// use differential_dataflow::input::Input;
+    /// use thalweg::operators::Totals;
+    ///
+    /// timely::execute_directly(|worker| {
+    ///     let table = worker.dataflow::<u64, _, _>(|scope| {
+    ///         let seen = scope.new_collection_from_raw([("a".to_owned(), 3, 2isize)]).1;
+    ///         let rows = [(("a", 2), 3, 1), (("b", 0), 0, 1)];
+    ///         let expected = scope.new_collection_from_raw(rows).1.map(|(key, n)| (key.to_owned(), n));
+    ///         let (totals, table) = seen.totals_core("Seen", vec!["b".to_owned()]);
+    ///         totals.assert_eq(expected);
+    ///         table
+    ///     });
+    ///     while worker.step() {}
+    ///     // What another dataflow could be fed to go on from here.
+    ///     let table = table.borrow();
+    ///     assert_eq!(table.rows().collect::<Vec<_>>(), [(&"a".to_owned(), &2)]);
+    /// });
+    /// ```
     fn totals_core(
         self,
         name: &str,

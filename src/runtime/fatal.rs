@@ -28,6 +28,13 @@ use crate::sink::escape_text;
 /// | 7 | nothing moved for `--stall-timeout` while there was work: the watchdog ended the process |
 /// | 70 | a bug: a thread panicked |
 /// | 130 | a second SIGINT or SIGTERM, while ending in order |
+///
+/// ```
+/// use std::process::ExitCode;
+/// use thalweg::runtime::Exit;
+/// assert_eq!(ExitCode::from(Exit::Done), ExitCode::SUCCESS);
+/// assert_eq!(Exit::PeerLost as u8, 6);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

@@ -161,6 +161,9 @@ impl Ingest {
 
     fn end_epoch(&mut self) {
         self.send(Event::End);
+        for (partition, offset) in self.sources.iter().flat_map(|source| source.reader.position()) {
+            log::debug!("epoch {} ends in {partition} at byte {offset}", self.epoch);
+        }
         self.open.push_back(std::mem::take(&mut self.bytes));
         self.epoch += 1;
         self.begun = false;

@@ -7,6 +7,13 @@ use crate::sink::SinkSpec;
 use crate::source::PlanOptions;
 
 /// How to run a dataflow, checked as far as that is possible without touching anything.
+///
+/// ```
+/// use thalweg::runtime::Settings;
+/// let files = Settings { files: vec!["logs/*.gz".to_owned()], workers: 2, ..Settings::default() };
+/// assert!(files.is_bounded());
+/// assert!(!Settings { stdin: true, ..files }.is_bounded());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Files and globs to read, with the source URIs' scheme taken off.

@@ -3,6 +3,13 @@
 use std::time::Duration;
 
 /// What a process has used so far; zero where the system does not say.
+///
+/// ```
+/// use thalweg::runtime::Usage;
+/// let before = Usage::now();
+/// let memory = vec![1u8; 64 << 20];
+/// assert!(Usage::now().peak_memory >= before.peak_memory.max(memory.len() as u64));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     /// Processor time of all threads, user and system.

@@ -6,6 +6,8 @@
 //! | `update` | the same, for each row that is new or has changed |
 //! | `changes` | `{"view": V, "epoch": E, "diff": ±N, "row": {…}}`, one for each row that came (`+`) or went (`-`) |
 //!
+//! A view that has become empty has no line in `complete`; `changes` shows what went.
+//!
 //! Lines stand in the order of the views and, within each, of the view. Keys that are not UTF-8 show each bad byte as
 //! `\xNN`. What is written of an epoch is handed to the operating system before the next epoch begins.
 

@@ -1,6 +1,6 @@
 //! The command line: arguments in, exit code out.
 //!
-//! Arguments and configuration file are read into strings by name ([`given`]), and those into checked values once;
+//! Arguments and configuration file are read into strings by name (`given`), and those into checked values once;
 //! then something is done. Only this module and the console sink write to the terminal.
 
 mod args;

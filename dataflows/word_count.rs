@@ -25,10 +25,10 @@ impl Dataflow for WordCount {
     fn prepare(&self, _options: &Options) -> Result<Build, OptionError> {
         Ok(Build::new(|flow| {
             let mut lines = flow.records(Text);
-            let words = lines.collect_each::<Bytes>("words", |line, each| {
+            let words = lines.count_each::<Bytes>("words", |line, each| {
                 line.split(is_white_space).filter(|word| !word.is_empty()).for_each(each);
             });
-            flow.view_by("words", words.totals_named("words"), by_count);
+            flow.view_by("words", words, by_count);
         }))
     }
 }

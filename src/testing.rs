@@ -12,9 +12,10 @@ use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::operators::Input;
+use timely::worker::Worker;
 
-use crate::aggregate::{Event, Lines, Records};
-use crate::dataflow::{Dataflow, Flow, Options};
+use crate::aggregate::{DoorRows, Event, Lines, Records};
+use crate::dataflow::{Build, Dataflow, Flow, Options, View};
 use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
 use crate::sink::{At, Closed, Gather, Outputs, Sink, SinkError, Value, escape_json};
@@ -95,44 +96,115 @@ pub fn run_epochs(
     workers: usize,
     epochs: &[&[u8]],
 ) -> Answer {
+    run_stages(dataflow, options, &[(workers, epochs)])
+}
+
+/// Runs `dataflow` with `options` in stages, each on a number of workers and over some epochs, and hands what is durable
+/// from each stage to the next: whatever is cut where, the views are those of one run over all epochs.
+///
+/// # Panics
+///
+/// If an option has a bad value, or the dataflow does not give what it declares.
+///
+/// ```
+/// # use thalweg::prelude::*;
+/// # struct Lengths;
+/// # impl Dataflow for Lengths {
+/// #     fn name(&self) -> &'static str { "lengths" }
+/// #     fn about(&self) -> &'static str { "lines by their length" }
+/// #     fn views(&self) -> &'static [View] { &[View { name: "lengths", columns: &["bytes", "lines"], about: "" }] }
+/// #     fn default_source(&self) -> &'static str { "stdin:" }
+/// #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+/// #         Ok(Build::new(|flow| {
+/// #             let lengths = flow.records(Text).count_by::<u64>("lengths", |record| Some(record.line().len() as u64));
+/// #             flow.view_by("lengths", lengths, by_count);
+/// #         }))
+/// #     }
+/// # }
+/// let (first, second): (&[u8], &[u8]) = (b"a\nb\n", b"cd\nef\ngh\n");
+/// let handed = thalweg::testing::run_stages(&Lengths, &[], &[(1, &[first]), (2, &[second])]);
+/// assert_eq!(handed.view("lengths"), ["2\t3", "1\t2"]);
+/// ```
+pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(usize, &[&[u8]])]) -> Answer {
     let given = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let options = Options::new(dataflow.options(), given);
     let build = dataflow.prepare(&options).unwrap_or_else(|error| panic!("{error}"));
-    let epochs: Vec<Vec<u8>> = epochs.iter().map(|epoch| epoch.to_vec()).collect();
     let views = dataflow.views();
     let answer = Answer { views: views.iter().map(|view| (view.name.to_owned(), BTreeMap::new())).collect() };
     let answer = Arc::new(Mutex::new(answer));
-    let recorded = Arc::clone(&answer);
+    let (mut handed, mut first) = (None, 0);
+    for (workers, epochs) in stages {
+        let stage = Stage {
+            build: build.clone(),
+            views,
+            epochs: epochs.iter().map(|epoch| epoch.to_vec()).collect(),
+            first,
+            handed: handed.map(|rows: Vec<DoorRows>| {
+                // Dealt out anyhow: the doors bring each row to its owner.
+                let mut shares: Vec<_> = (0..*workers).map(|_| Vec::new()).collect();
+                rows.into_iter().enumerate().for_each(|(at, row)| shares[at % workers].push(row));
+                Mutex::new(shares)
+            }),
+            answer: Arc::clone(&answer),
+        };
+        let guards = timely::execute(timely::Config::process(*workers), move |worker| stage.run(worker));
+        let results = guards.unwrap_or_else(|error| panic!("{error}")).join();
+        handed = Some(
+            results.into_iter().flat_map(|rows| rows.unwrap_or_else(|error| panic!("{error}"))).collect(),
+        );
+        first += epochs.len() as u64;
+    }
+    std::mem::take(&mut answer.lock().expect("no worker panicked"))
+}
 
-    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+/// Some epochs on some workers.
+struct Stage {
+    build: Build,
+    views: &'static [View],
+    epochs: Vec<Vec<u8>>,
+    /// The number of the first epoch.
+    first: u64,
+    /// What each worker goes on from.
+    handed: Option<Mutex<Vec<Vec<DoorRows>>>>,
+    answer: Arc<Mutex<Answer>>,
+}
+
+impl Stage {
+    /// One worker's part; returns what it hands on.
+    fn run(&self, worker: &mut Worker) -> Vec<DoorRows> {
         let (index, peers) = (worker.index(), worker.peers());
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<Event>>();
-            let lines = Lines::new(stream, Arc::new(Progress::default()));
-            let mut flow = Flow::new(scope, lines, views, Gather::Changes { keep: true });
-            build.run(&mut flow);
+            let mut lines = Lines::new(stream, Arc::new(Progress::default()));
+            if let Some(handed) = &self.handed {
+                lines =
+                    lines.restoring(std::mem::take(&mut handed.lock().expect("no worker panicked")[index]));
+            }
+            let mut flow = Flow::new(scope, lines, self.views, Gather::Changes { keep: true });
+            self.build.run(&mut flow);
             (input, flow.finish())
         });
-        let recorder: Box<dyn Sink> = Box::new(Recorder(Arc::clone(&recorded)));
+        let recorder: Box<dyn Sink> =
+            Box::new(Recorder { answer: Arc::clone(&self.answer), first: self.first });
         let mut outputs = Outputs::new(installed.outputs, vec![recorder]);
-        for (number, epoch) in epochs.iter().enumerate() {
+        for (number, epoch) in (self.first..).zip(&self.epochs) {
+            input.advance_to(Epoch::new(number));
             let mine = epoch.split_inclusive(|byte| *byte == b'\n').skip(index).step_by(peers);
             let bytes: Vec<u8> = mine.flatten().copied().collect();
             input.send(Event::Chunk(Rc::new(Chunk::from_bytes("test:", 0, &bytes))));
             input.send(Event::End);
-            input.advance_to(Epoch::new(number as u64 + 1));
+            let next = Epoch::new(number + 1);
+            input.advance_to(next);
             input.flush();
-            worker.step_while(|| installed.probe.less_than(&Epoch::new(number as u64 + 1)));
-            commit(&mut outputs, Some(Epoch::new(number as u64 + 1)), index);
+            worker.step_while(|| installed.probe.less_than(&next));
+            commit(&mut outputs, Some(next), index);
         }
+        let rows = installed.durable.rows();
         input.close();
         worker.step_while(|| !installed.probe.done());
         commit(&mut outputs, None, index);
-    });
-    for result in guards.unwrap_or_else(|error| panic!("{error}")).join() {
-        result.unwrap_or_else(|error| panic!("{error}"));
+        rows
     }
-    std::mem::take(&mut answer.lock().expect("no worker panicked"))
 }
 
 /// Opens doors on `lines`, read as records of `format` in one epoch, and returns what the collection that `build` makes
@@ -188,7 +260,11 @@ fn commit(outputs: &mut Outputs, frontier: Option<Epoch>, worker: usize) {
 
 /// A sink that writes whole views into an [`Answer`].
 #[derive(Debug)]
-struct Recorder(Arc<Mutex<Answer>>);
+struct Recorder {
+    answer: Arc<Mutex<Answer>>,
+    /// The first epoch that is news; what was handed over appears before it.
+    first: u64,
+}
 
 impl Sink for Recorder {
     fn at(&self) -> At {
@@ -196,8 +272,8 @@ impl Sink for Recorder {
     }
 
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
-        let mut answer = self.0.lock().expect("no worker panicked");
-        for view in closed.views {
+        let mut answer = self.answer.lock().expect("no worker panicked");
+        for view in closed.views.iter().filter(|_| closed.epoch >= self.first) {
             let mut rows = Vec::new();
             view.rows(&mut |values| rows.push(values.iter().map(text).collect::<Vec<_>>().join("\t")));
             answer.views.entry(view.view().name.to_owned()).or_default().insert(closed.epoch, rows);

@@ -13,11 +13,12 @@
 //! What a door hands on is a collection whose differences are the sums ([`Records::sums_by`]: a multiset of keys, for joins and
 //! iteration); running totals of those are the rows that most dataflows want ([`Records::count_by`] and its kin).
 //! Totals are the only state ([`crate::operators::Table`]), and their rows are updates of that same multiset, so state
-//! is handed over by feeding rows through the door's own exchange.
+//! is handed over by feeding rows through the door's own exchange ([`Durable`], [`Lines::restoring`]).
 //!
 //! Doors know records, keys and epochs; they know no log format and no clock.
 
 mod door;
+mod durable;
 mod key;
 mod partials;
 mod reader;
@@ -25,19 +26,19 @@ mod records;
 mod total;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use timely::dataflow::Stream;
 
+pub use durable::{DoorRows, Durable};
 pub use key::{Bytes, Key};
 pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
 pub use total::{InputCounts, Overflow, Stats, Total};
 
+use self::durable::Doors;
 use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
 use crate::source::Chunk;
@@ -55,27 +56,35 @@ pub enum Event {
 #[derive(Clone)]
 pub struct Lines<'scope> {
     stream: Stream<'scope, Epoch, Vec<Event>>,
-    names: Rc<RefCell<Names>>,
+    doors: Rc<RefCell<Doors>>,
     progress: Arc<Progress>,
 }
 
 impl std::fmt::Debug for Lines<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lines").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("Lines").field("doors", &self.doors).finish_non_exhaustive()
     }
 }
-
-/// Names of the doors of one dataflow, and where each was opened.
-type Names = HashMap<String, &'static Location<'static>>;
 
 impl<'scope> Lines<'scope> {
     /// Lines that arrive on `stream`, counted in `progress`.
     pub fn new(stream: Stream<'scope, Epoch, Vec<Event>>, progress: Arc<Progress>) -> Self {
-        Lines { stream, names: Rc::default(), progress }
+        Lines { stream, doors: Rc::default(), progress }
+    }
+
+    /// As these, for doors that go on from `rows`: those of all workers of an earlier run, each given to one worker of
+    /// this one, whichever. Workers that have none are given an empty list.
+    pub fn restoring(self, rows: Vec<DoorRows>) -> Self {
+        Lines { doors: Rc::new(RefCell::new(Doors::restored(rows))), ..self }
+    }
+
+    /// What is durable of the doors that are opened on these lines.
+    pub fn durable(&self) -> Durable {
+        Durable(Rc::clone(&self.doors))
     }
 
     /// Reads each line with `format`.
     pub fn records<F: Format>(&self, format: F) -> Records<'scope, F> {
-        Records::new(self.stream.clone(), format, Rc::clone(&self.names), Arc::clone(&self.progress))
+        Records::new(self.stream.clone(), format, Rc::clone(&self.doors), Arc::clone(&self.progress))
     }
 }

@@ -1,7 +1,6 @@
 //! Records, and the doors that are opened on them.
 
 use std::cell::RefCell;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,12 +8,15 @@ use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
+use timely::dataflow::operators::ToStream;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{InputHandleCore, OutputBuilder};
+use timely::progress::Timestamp;
 
 use super::door::{Door, Summing, Updates, UpdatesOutput};
+use super::durable::Doors;
 use super::reader::BlockReader;
-use super::{Event, InputCounts, Key, Names, Parsed, Partials, Stats, Total};
+use super::{Event, InputCounts, Key, Parsed, Partials, Stats, Total};
 use crate::format::Format;
 use crate::operators::Totals;
 use crate::runtime::{Epoch, Progress};
@@ -29,14 +31,14 @@ type EventInput =
 /// A door's name labels its state, on the dashboard and in a checkpoint: two doors of one dataflow that are named alike
 /// panic as the second is opened, with both places.
 pub struct Records<'scope, F: Format> {
-    names: Rc<RefCell<Names>>,
+    doors: Rc<RefCell<Doors>>,
     counts: VecCollection<'scope, Epoch, (), InputCounts>,
     parts: Option<Parts<'scope, F>>,
 }
 
 impl<F: Format> std::fmt::Debug for Records<'_, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Records").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("Records").field("doors", &self.doors).finish_non_exhaustive()
     }
 }
 
@@ -49,11 +51,11 @@ struct Parts<'scope, F: Format> {
 }
 
 impl<'scope, F: Format> Records<'scope, F> {
-    /// Lines from `stream`, read with `format` and counted in `progress`; doors are named in `names`.
+    /// Lines from `stream`, read with `format` and counted in `progress`; doors are registered in `registry`.
     pub(super) fn new(
         stream: Stream<'scope, Epoch, Vec<Event>>,
         format: F,
-        names: Rc<RefCell<Names>>,
+        registry: Rc<RefCell<Doors>>,
         progress: Arc<Progress>,
     ) -> Self {
         let mut builder = OperatorBuilder::new("Records".to_owned(), stream.scope());
@@ -61,7 +63,7 @@ impl<'scope, F: Format> Records<'scope, F> {
         let (output, counts) = builder.new_output();
         let reader = BlockReader::new(format, progress);
         let parts = Parts { builder, input, doors: Vec::new(), reader, counts: OutputBuilder::from(output) };
-        Records { names, counts: counts.as_collection(), parts: Some(parts) }
+        Records { doors: registry, counts: counts.as_collection(), parts: Some(parts) }
     }
 
     /// The door under all others: `logic` adds what each record says to the sums of whatever keys it likes.
@@ -90,21 +92,12 @@ impl<'scope, F: Format> Records<'scope, F> {
         name: &str,
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut Partials<K, A>) + 'static,
     ) -> VecCollection<'scope, Epoch, K, A> {
-        self.claim(name);
+        self.doors.borrow_mut().claim(name);
         let parts = self.parts.as_mut().expect("the parts are there until drop");
         let (output, stream) = parts.builder.new_output::<Updates<K, A>>();
         let output = OutputBuilder::from(output);
         parts.doors.push(Box::new(Summing::new(logic, output)));
         stream.as_collection()
-    }
-
-    /// Takes `name` for a door of this dataflow.
-    #[track_caller]
-    fn claim(&self, name: &str) {
-        let here = Location::caller();
-        if let Some(there) = self.names.borrow_mut().insert(name.to_owned(), here) {
-            panic!("two doors are named `{name}`: one opened at {there}, one at {here}");
-        }
     }
 
     /// How often each key occurs, as rows `(key, count)`; records without a key (`None`) are left out.
@@ -129,7 +122,8 @@ impl<'scope, F: Format> Records<'scope, F> {
         name: &str,
         key: impl for<'a> Fn(&Parsed<'a, F>) -> Option<K::Ref<'a>> + 'static,
     ) -> VecCollection<'scope, Epoch, (K, isize), isize> {
-        self.collect(name, key).totals_named(name)
+        let keys = self.collect(name, key);
+        self.totals(name, keys, vec![])
     }
 
     /// What `value` says, added up for each key, as rows `(key, sum)`; keys whose sum is zero are left out.
@@ -156,7 +150,8 @@ impl<'scope, F: Format> Records<'scope, F> {
                 *sums.entry(key) += i128::from(value);
             }
         };
-        self.sums_by(name, logic).totals_named(name)
+        let sums = self.sums_by(name, logic);
+        self.totals(name, sums, vec![])
     }
 
     /// Count, sum, smallest and largest of what `value` says for each key, as rows `(key, stats)`.
@@ -184,7 +179,8 @@ impl<'scope, F: Format> Records<'scope, F> {
                 sums.entry(key).record(value);
             }
         };
-        self.sums_by(name, logic).totals_named(name)
+        let sums = self.sums_by(name, logic);
+        self.totals(name, sums, vec![])
     }
 
     /// One row that is always there, also before the first record: the sum over all records of what `logic` adds.
@@ -210,7 +206,8 @@ impl<'scope, F: Format> Records<'scope, F> {
         logic: impl for<'a> Fn(&Parsed<'a, F>, &mut A) + 'static,
     ) -> VecCollection<'scope, Epoch, A, isize> {
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<(), A>| logic(record, sums.entry(()));
-        self.sums_by(name, logic).totals_core(name, vec![()]).0.map(|((), sum)| sum)
+        let sums = self.sums_by(name, logic);
+        self.totals(name, sums, vec![()]).map(|((), sum)| sum)
     }
 
     /// The records themselves, or what `datum` makes of them, as a multiset.
@@ -267,6 +264,51 @@ impl<'scope, F: Format> Records<'scope, F> {
         })
     }
 
+    /// How often each datum occurs in records that are any number of them each, as rows `(key, count)`; `each` as in
+    /// [`Records::collect_each`], all else as in [`Records::count_by`].
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let words = thalweg::testing::collection(Text, b"to be or\nnot to be\n", |records| {
+    ///     records.count_each::<Bytes>("words", |record, each| record.line().split(|byte| *byte == b' ').for_each(each))
+    /// });
+    /// assert!(words.contains(&((Bytes::from("be"), 2), 1)));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name.
+    #[track_caller]
+    pub fn count_each<K: Key>(
+        &mut self,
+        name: &str,
+        each: impl for<'a> Fn(&Parsed<'a, F>, &mut dyn FnMut(K::Ref<'_>)) + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, isize), isize> {
+        let keys = self.collect_each(name, each);
+        self.totals(name, keys, vec![])
+    }
+
+    /// The running totals of door `name`, which are durable.
+    fn totals<K: Key, A: Total>(
+        &self,
+        name: &str,
+        sums: VecCollection<'scope, Epoch, K, A>,
+        always: Vec<K>,
+    ) -> VecCollection<'scope, Epoch, (K, A), isize> {
+        let mut doors = self.doors.borrow_mut();
+        let sums = if doors.restoring {
+            let rows = doors.take::<K, A>(name).into_iter();
+            let rows = rows.map(|(key, total)| (key, Epoch::minimum(), total)).collect::<Vec<_>>();
+            let scope = sums.scope();
+            sums.concat(rows.to_stream(scope).as_collection())
+        } else {
+            sums
+        };
+        let (rows, table) = sums.totals_core(name, always);
+        doors.keep(name, table);
+        rows
+    }
+
     /// What became of the lines, as one row that is always there. It is a door named `input`.
     ///
     /// ```
@@ -280,8 +322,8 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// If another door of this dataflow has the same name.
     #[track_caller]
     pub fn input(&mut self) -> VecCollection<'scope, Epoch, InputCounts, isize> {
-        self.claim("input");
-        self.counts.clone().totals_core("input", vec![()]).0.map(|((), counts)| counts)
+        self.doors.borrow_mut().claim("input");
+        self.totals("input", self.counts.clone(), vec![()]).map(|((), counts)| counts)
     }
 
     /// What became of the lines of each epoch, as the differences of `()`.

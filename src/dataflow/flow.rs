@@ -14,7 +14,7 @@ use timely::dataflow::operators::{Probe, probe};
 
 use super::View;
 use super::gather::gather;
-use crate::aggregate::{InputCounts, Lines, Records};
+use crate::aggregate::{Durable, InputCounts, Lines, Records};
 use crate::format::Format;
 use crate::operators::per_closed_time;
 use crate::runtime::Epoch;
@@ -63,6 +63,8 @@ pub struct Installed {
     pub outputs: Vec<Box<dyn ViewOutput>>,
     /// Closed epochs: what every view has been given.
     pub probe: probe::Handle<Epoch>,
+    /// What is durable of this worker's part.
+    pub durable: Durable,
     /// The input of the closed epochs, on worker 0.
     pub summary: Rc<Cell<Summary>>,
 }
@@ -155,7 +157,7 @@ impl<'scope> Flow<'scope> {
     ///
     /// # Panics
     ///
-    /// If a declared view was not given.
+    /// If a declared view was not given, or state was handed over for a door that there is not.
     pub fn finish(self) -> Installed {
         let given = self.outputs.into_iter().zip(self.views);
         let outputs = given
@@ -165,6 +167,12 @@ impl<'scope> Flow<'scope> {
                 })
             })
             .collect();
-        Installed { outputs, probe: self.probe, summary: self.summary.unwrap_or_default() }
+        let durable = self.lines.durable();
+        let left_over = durable.left_over();
+        assert!(
+            left_over.is_empty(),
+            "state was handed over for doors that the dataflow does not have: {left_over:?}"
+        );
+        Installed { outputs, durable, probe: self.probe, summary: self.summary.unwrap_or_default() }
     }
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use differential_dataflow::input::Input;
 use proptest::prelude::*;
 use thalweg::aggregate::{Bytes, Lines, Stats};
-use thalweg::operators::Totals;
+use thalweg::dataflow::{Build, Dataflow, OptionError, Options, View};
+use thalweg::operators::{TopK, Totals};
 use thalweg::runtime::Epoch;
+use thalweg::testing::{run_epochs, run_stages};
 
 use crate::lines::{Pairs, Text, run_lines, text};
 use crate::oracle::{Ran, WORKERS, cases};
@@ -72,6 +74,84 @@ proptest! {
             }
             let rows: BTreeMap<_, _> = handed.iter().cloned().collect();
             prop_assert_eq!(rows.len(), handed.len(), "no key is kept by two workers");
+        }
+    }
+}
+
+/// A dataflow with every kind of door that is durable, and an operator behind one.
+struct EveryDoor;
+
+const VIEWS: &[View] = &[
+    View { name: "input", columns: &["lines"], about: "always there" },
+    View { name: "counts", columns: &["key", "count"], about: "by key" },
+    View { name: "top", columns: &["rank", "key", "count"], about: "behind a door" },
+    View { name: "bytes", columns: &["byte", "count"], about: "any number a record" },
+    View { name: "sums", columns: &["key", "sum"], about: "may be zero" },
+    View { name: "stats", columns: &["key", "count", "min", "max"], about: "cannot be undone" },
+    View { name: "all", columns: &["sum"], about: "always there" },
+];
+
+impl Dataflow for EveryDoor {
+    fn name(&self) -> &'static str {
+        "every-door"
+    }
+    fn about(&self) -> &'static str {
+        "has every kind of door"
+    }
+    fn views(&self) -> &'static [View] {
+        VIEWS
+    }
+    fn default_source(&self) -> &'static str {
+        "stdin:"
+    }
+    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+        /// The first byte, and what the second is more than `5`.
+        fn pair(line: &[u8]) -> Option<(&[u8], i64)> {
+            line.get(..2).map(|pair| (&pair[..1], i64::from(pair[1]) - i64::from(b'5')))
+        }
+        Ok(Build::new(|flow| {
+            let mut records = flow.records(thalweg::format::Text);
+            let input = records.input();
+            flow.view("input", input.map(|counts| (counts.lines,)));
+            let counts = records.count_by::<Bytes>("counts", |record| Some(pair(record.line())?.0));
+            flow.view("counts", counts.clone());
+            flow.view("top", counts.top_k(2));
+            let bytes = records
+                .count_each::<u8>("bytes", |record, each| record.line().iter().copied().for_each(each));
+            flow.view("bytes", bytes);
+            let sums = records.sum_by::<Bytes>("sums", |record| pair(record.line()));
+            flow.view("sums", sums);
+            let stats = records.stats_by::<Bytes>("stats", |record| {
+                pair(record.line()).map(|(key, value)| (key, i128::from(value)))
+            });
+            flow.view("stats", stats.map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
+            let all = records.sum_all("all", |record, sum: &mut i64| {
+                *sum += pair(record.line()).map_or(0, |(_, value)| value);
+            });
+            flow.view("all", all.map(|sum| (sum,)));
+        }))
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn a_dataflow_in_stages_is_one_run(
+        epochs in prop::collection::vec("([ab][3-7]\n|c\n|\n){0,6}", 1..6),
+        split in 0..6usize,
+        before in 0..3usize,
+        after in 0..3usize,
+    ) {
+        let epochs: Vec<&[u8]> = epochs.iter().map(String::as_bytes).collect();
+        let (first, second) = epochs.split_at(split.min(epochs.len()));
+        let whole = run_epochs(&EveryDoor, &[], 1, &epochs);
+        let staged = run_stages(&EveryDoor, &[], &[(WORKERS[before], first), (WORKERS[after], second)]);
+        for view in VIEWS {
+            for epoch in 0..epochs.len() as u64 {
+                let (staged, whole) = (staged.view_at(view.name, epoch), whole.view_at(view.name, epoch));
+                prop_assert_eq!(staged, whole, "view {} at epoch {}", view.name, epoch);
+            }
         }
     }
 }

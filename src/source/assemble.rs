@@ -17,6 +17,13 @@ use memchr::{memchr, memrchr};
 
 use super::chunk::{Buffer, Chunk, Oversize, Place, Pool};
 
+/// Where bytes begin in a buffer: half a page in.
+///
+/// Large buffers begin at a page and so do the pages of a file in the system's cache; a copy between two places of almost the
+/// same offset in their pages goes a third slower, as each load seems to wait for the store just before it (measured:
+/// 83 µs for 516 KiB without, 55 µs with; 6 % of `access-log -w 1`).
+const LEAD: usize = 2048;
+
 /// The bytes of one partition that have been read and not yet given.
 ///
 /// Between calls it holds at most one unfinished line that may still be short enough, and what was filled since:
@@ -27,6 +34,8 @@ pub(super) struct Assembler {
     max_line: usize,
     /// Holds the bytes at `start..end`; the rest is stale.
     buffer: Option<Buffer>,
+    /// Holds them while there is no buffer: what was behind the lines that were given with theirs.
+    tail: Vec<u8>,
     start: usize,
     end: usize,
     /// Offset in the partition of the byte at `start`.
@@ -52,6 +61,7 @@ impl Assembler {
             partition,
             max_line,
             buffer: None,
+            tail: Vec::new(),
             start: 0,
             end: 0,
             offset: 0,
@@ -91,12 +101,23 @@ impl Assembler {
 
     /// Room for `len` more bytes; what is put there counts from the call of [`filled`](Self::filled) on.
     pub(super) fn space(&mut self, len: usize, pool: &Pool) -> &mut [u8] {
-        let buffer = self.buffer.get_or_insert_with(|| pool.take());
-        if self.start > 0 {
-            buffer.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        &mut buffer.room(self.end + len)[self.end..]
+        let held = self.end - self.start;
+        let buffer = match &mut self.buffer {
+            Some(buffer) => {
+                if held > 0 && self.start != LEAD {
+                    buffer.room(LEAD + held);
+                    buffer.bytes.copy_within(self.start..self.end, LEAD);
+                }
+                buffer
+            }
+            empty => {
+                let buffer = empty.insert(pool.take());
+                buffer.room(LEAD + held)[LEAD..].copy_from_slice(&self.tail[self.start..self.end]);
+                buffer
+            }
+        };
+        (self.start, self.end) = (LEAD, LEAD + held);
+        &mut buffer.room(LEAD + held + len)[LEAD + held..]
     }
 
     /// The first `len` bytes of the room have been filled.
@@ -153,7 +174,8 @@ impl Assembler {
     }
 
     fn held(&self) -> &[u8] {
-        self.buffer.as_ref().map_or(&[], |buffer| &buffer.bytes[self.start..self.end])
+        let bytes = self.buffer.as_ref().map_or(&self.tail, |buffer| &buffer.bytes);
+        &bytes[self.start..self.end]
     }
 
     fn advance(&mut self, len: usize) {
@@ -203,21 +225,28 @@ impl Assembler {
     }
 
     /// Gives the first `len` bytes held. Of them and the bytes behind them, the fewer are copied.
+    ///
+    /// A buffer that is given away leaves none behind: it is back in the pool when the next bytes are read, so that one
+    /// buffer stays in the processor's cache instead of two taking turns.
     fn give(&mut self, len: usize, pool: &Pool) -> Chunk {
         let place = self.place();
         let (from, to) = (self.start, self.start + len);
         self.advance(len);
-        let mut copy = pool.take();
-        let bytes = self.held();
-        if bytes.len() > len {
-            let buffer = self.buffer.as_ref().expect("bytes are held in a buffer");
-            copy.room(len).copy_from_slice(&buffer.bytes[from..to]);
-            return Chunk::new(place, copy, 0, len);
+        let rest = self.end - self.start;
+        match self.buffer.take_if(|_| rest <= len) {
+            Some(buffer) => {
+                self.tail.clear();
+                self.tail.extend_from_slice(&buffer.bytes[to..self.end]);
+                (self.start, self.end) = (0, rest);
+                Chunk::new(place, buffer, from, to)
+            }
+            None => {
+                let mut copy = pool.take();
+                let bytes = self.buffer.as_ref().map_or(&self.tail, |buffer| &buffer.bytes);
+                copy.room(len).copy_from_slice(&bytes[from..to]);
+                Chunk::new(place, copy, 0, len)
+            }
         }
-        copy.room(bytes.len()).copy_from_slice(bytes);
-        (self.start, self.end) = (0, bytes.len());
-        let buffer = self.buffer.replace(copy).expect("bytes are held in a buffer");
-        Chunk::new(place, buffer, from, to)
     }
 }
 

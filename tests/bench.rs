@@ -31,7 +31,7 @@ fn throughput_has_a_baseline_and_a_ratio_for_each_shape() {
 
 #[test]
 fn updates_compares_each_batch_with_its_baseline() {
-    let ended = run(&["bench", "updates", "--keys", "2000", "--batches", "1,100", "-w", "2"]).exits(0);
+    let ended = run(&["bench", "updates", "--keys", "2000", "--batches", "1,100"]).exits(0);
     let table = table(&ended.stdout);
     assert_eq!(table[0], ["operators", "batch", "p50", "p99", "max", "updates/s", "ratio"]);
     assert_eq!(table.len(), 1 + 3 * 2 * 2, "three kinds of operators, two batches, each with a baseline");

@@ -8,7 +8,7 @@ mod baseline;
 mod throughput;
 mod updates;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::cli::Failure;
 use crate::dataflow::Dataflow;
@@ -33,6 +33,11 @@ pub(crate) fn main(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<
         Some(("baseline", matches)) => baseline::main(matches),
         _ => unreachable!("clap knows no other subcommand, and requires one"),
     }
+}
+
+/// An option with a default.
+fn arg(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).default_value(default).help(help)
 }
 
 /// `rows` under `heads`, the first column to the left and the others to the right.

@@ -13,16 +13,13 @@ use clap::{Arg, ArgMatches, Command};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{baseline, median, table};
+use super::{arg, baseline, median, table};
 use crate::cli::{Failure, eprint, grouped, print};
 use crate::dataflow::Dataflow;
 use crate::generate::{self, Kind};
 use crate::runtime::{Exit, temporary_directory};
 
 pub(super) fn command() -> Command {
-    let arg = |name: &'static str, value, default, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).default_value(default).help(help)
-    };
     Command::new("throughput")
         .about("Lines a second over a file, at several numbers of workers and processes")
         .arg(arg("dataflow", "NAME", "access-log", "The dataflow to run"))

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use differential_dataflow::operators::CountTotal;
 use hashbrown::HashMap;
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +17,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-use super::{median, table};
+use super::{arg, median, table};
 use crate::aggregate::{Bytes, Event, Lines};
 use crate::cli::{Failure, grouped, print};
 use crate::dataflow::{Build, Flow, View};
@@ -28,9 +28,6 @@ use crate::sink::{At, Closed, Gather, Outputs, Sink, SinkError};
 use crate::source::Chunk;
 
 pub(super) fn command() -> Command {
-    let arg = |name: &'static str, value, default, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).default_value(default).help(help)
-    };
     Command::new("updates")
         .about("The time from a batch of updates to closed output, with many keys loaded")
         .arg(

@@ -149,10 +149,9 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
         }
         let head = self.head();
         // Both are in order, so rows that are in both are found by merging.
-        let rank = |row: &(K, V)| (Reverse(row.1.clone()), row.0.clone());
         let (mut old, mut new) = (self.shown.iter().peekable(), head.iter().peekable());
         loop {
-            use std::cmp::Ordering::{Equal, Greater, Less};
+            use std::cmp::Ordering::{Greater, Less};
             let order = match (old.peek(), new.peek()) {
                 (None, None) => break,
                 (Some(_), None) => Less,
@@ -165,7 +164,6 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
             if let (Some((row, _)), true) = (before.or(now), diff != 0) {
                 show(row, diff);
             }
-            debug_assert!(order != Equal || before.is_some() && now.is_some());
         }
         self.ranks = head.iter().map(|(_, count)| *count as usize).sum();
         self.shown = head;
@@ -176,4 +174,9 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
         let repeat = |(row, count): &((K, V), isize)| std::iter::repeat_n(row.clone(), *count as usize);
         self.shown.iter().flat_map(repeat).collect()
     }
+}
+
+/// What rows are in the order of: value descending, then key ascending.
+fn rank<K, V>((key, value): &(K, V)) -> (Reverse<&V>, &K) {
+    (Reverse(value), key)
 }

@@ -150,11 +150,8 @@ pub fn run(
     let workers = settings.workers;
 
     // Process 0 examines the files, and all others go by its plan: a file that grows meanwhile has one length for all.
-    let plan = if process == 0 {
-        Plan::new(&settings.files, settings.plan)?
-    } else {
-        Plan::new(&[], settings.plan)?
-    };
+    let files = if process == 0 { settings.files.as_slice() } else { &[] };
+    let plan = Plan::new(files, settings.plan)?;
     refuse_overwriting(&plan, settings)?;
     let (builders, guard, plan): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>, Plan) =
         match &settings.cluster {
@@ -167,7 +164,9 @@ pub fn run(
                 fatal::name_peers(&cluster.addresses);
                 let joined = cluster::join(&join_config(cluster, settings, dataflow, options)?, &offer)?;
                 let plan: Plan = serde_json::from_slice(&joined.offer).map_err(RunError::Plan)?;
-                plan.check()?;
+                if process != 0 {
+                    plan.check()?;
+                }
                 let hooks = Hooks::default();
                 let local =
                     ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());

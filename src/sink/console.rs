@@ -4,7 +4,6 @@ use std::io::{self, BufWriter, Write};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::jsonl::changed;
 use super::{At, Closed, Mode, Sink, SinkError, Value, ViewOutput, escape_terminal};
 
 /// Writes views as tables: text to the left, numbers to the right, nothing that a terminal would obey.
@@ -29,8 +28,7 @@ impl<W: Write> Console<W> {
     }
 
     fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
-        let shown: Vec<_> =
-            closed.views.iter().filter(|view| closed.last || changed(view.as_ref())).collect();
+        let shown: Vec<_> = closed.views.iter().filter(|view| closed.last || view.has_changed()).collect();
         if !closed.last && !shown.is_empty() {
             writeln!(self.out, "── epoch {} ──", closed.epoch)?;
         }
@@ -51,20 +49,14 @@ impl<W: Write> Console<W> {
                 total += 1;
                 if total <= self.rows {
                     columns[0].push(format!("{diff:+}"), true);
-                    columns[1..]
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(column, value)| column.push_value(*value, self.terminal));
+                    self.push_row(&mut columns[1..], values);
                 }
             });
         } else {
             let mut show = |values: &[Value<'_>]| {
                 total += 1;
                 if total <= self.rows {
-                    columns
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(column, value)| column.push_value(*value, self.terminal));
+                    self.push_row(&mut columns, values);
                 }
             };
             match self.mode {
@@ -75,6 +67,10 @@ impl<W: Write> Console<W> {
             }
         }
         Table { columns, total }
+    }
+
+    fn push_row(&self, columns: &mut [Column], values: &[Value<'_>]) {
+        columns.iter_mut().zip(values).for_each(|(column, value)| column.push_value(*value, self.terminal));
     }
 
     fn write_table(&mut self, name: &str, table: &Table) -> io::Result<()> {

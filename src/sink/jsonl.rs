@@ -18,7 +18,7 @@ use serde::ser::SerializeMap;
 
 use crate::dataflow::View;
 
-use super::{At, Closed, Mode, Sink, SinkError, Value, ViewOutput, escape_json};
+use super::{At, Closed, Mode, Sink, SinkError, Value, escape_json};
 
 /// Writes views as JSON lines.
 #[derive(Debug)]
@@ -50,29 +50,18 @@ impl<W: Write> Jsonl<W> {
             };
             // The last state is a change from nothing: every row is new.
             match self.mode {
-                Mode::Changes if closed.last => each_row(view.as_ref(), |values| line(Some(1), values)),
+                Mode::Changes if closed.last => view.rows(&mut |values| line(Some(1), values)),
                 Mode::Changes => view.changes(&mut |diff, values| line(Some(diff), values)),
                 Mode::Update if !closed.last => view.changes(&mut |diff, values| {
                     (0..diff).for_each(|_| line(None, values));
                 }),
-                Mode::Complete if !closed.last && !changed(view.as_ref()) => {}
-                Mode::Complete | Mode::Update => each_row(view.as_ref(), |values| line(None, values)),
+                Mode::Complete if !closed.last && !view.has_changed() => {}
+                Mode::Complete | Mode::Update => view.rows(&mut |values| line(None, values)),
             }
             result?;
         }
         self.out.flush()
     }
-}
-
-fn each_row(view: &dyn ViewOutput, mut show: impl FnMut(&[Value<'_>])) {
-    view.rows(&mut show);
-}
-
-/// Whether the last epoch changed anything in `view`.
-pub(super) fn changed(view: &dyn ViewOutput) -> bool {
-    let mut changed = false;
-    view.changes(&mut |_, _| changed = true);
-    changed
 }
 
 impl<W: Write + std::fmt::Debug> Sink for Jsonl<W> {

@@ -37,6 +37,8 @@ pub trait ViewOutput: fmt::Debug {
     fn advance(&mut self, time: Epoch);
     /// The changes of the last `advance` in the view's order, retractions first; `show` gets the multiplicity too.
     fn changes(&self, show: &mut dyn FnMut(isize, &[Value<'_>]));
+    /// Whether the last `advance` changed anything.
+    fn has_changed(&self) -> bool;
     /// The rows as of the last `advance`, in the view's order, each as often as it occurs.
     fn rows(&self, show: &mut dyn FnMut(&[Value<'_>]));
     /// How many rows there are as of the last `advance`.
@@ -121,6 +123,10 @@ impl<R: Row> ViewOutput for Store<R> {
 
     fn changes(&self, show: &mut dyn FnMut(isize, &[Value<'_>])) {
         self.changes.iter().for_each(|(row, diff)| show(*diff, &row.values()));
+    }
+
+    fn has_changed(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     fn rows(&self, show: &mut dyn FnMut(&[Value<'_>])) {

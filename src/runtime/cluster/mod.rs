@@ -64,7 +64,8 @@ use std::time::Duration;
 use self::door::{Door, Visit};
 use self::handshake::{Claim, Local};
 use self::roster::Roster;
-use self::wire::{Wire, deadline_in, now};
+use self::wire::{Wire, deadline_in};
+use super::clock::now;
 
 pub use address::{localhost_addresses, parse_hostfile};
 pub use error::{ClusterError, Mismatch, Missing, Peer};

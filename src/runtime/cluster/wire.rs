@@ -16,6 +16,7 @@ use sha2::Sha256;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{Mismatch, Secret};
+use crate::runtime::clock::now;
 
 /// How a connection of ours begins. The first byte is not text, so no text protocol begins so.
 const MAGIC: [u8; 8] = *b"\x89thalweg";
@@ -36,14 +37,6 @@ const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The latest that a deadline can be; [`Instant`] cannot count to the end of every `Duration`.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "runtime: deadlines of the handshake, nothing that data depends on"
-)]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
 
 /// The instant that is `wait` from now.
 pub(super) fn deadline_in(wait: Duration) -> Instant {

@@ -16,6 +16,12 @@
 //! is handed over by feeding rows through the door's own exchange ([`Durable`], [`Lines::restoring`]).
 //!
 //! Doors know records, keys and epochs; they know no log format and no clock.
+//!
+//! # Sketches
+//!
+//! [`Distinct`] and [`Quantiles`] are totals that stay small by being approximate. What they hold is a function of the
+//! set or multiset of values they have seen, and of nothing else: not of the order, nor of how the values were shared
+//! out among workers and merged. So output with sketches in it is the same, byte for byte, at any number of workers.
 
 mod door;
 mod durable;
@@ -23,7 +29,10 @@ mod key;
 mod partials;
 mod reader;
 mod records;
+mod sketch;
 mod total;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the windows that are to come"))]
+mod two_stacks;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,6 +45,7 @@ pub use key::{Bytes, Key};
 pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
+pub use sketch::{Distinct, Quantiles};
 pub use total::{InputCounts, Overflow, Stats, Total};
 
 use self::durable::Doors;

@@ -13,7 +13,8 @@ pub struct Overflow;
 
 /// A difference that can be added up with overflow noticed; its default is zero.
 ///
-/// Implemented for the signed integers, [`Stats`], [`InputCounts`] and pairs.
+/// Implemented for the signed integers, [`Stats`], [`InputCounts`], the sketches [`Distinct`](super::Distinct) and
+/// [`Quantiles`](super::Quantiles), and pairs.
 ///
 /// ```
 /// use thalweg::aggregate::{Overflow, Total};

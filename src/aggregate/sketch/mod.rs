@@ -15,17 +15,18 @@
 //!
 //! # Why not a package
 //!
-//! As of 2026 none keeps that promise, and none can be wrapped so that it does:
+//! As of 2026 none keeps that promise, and none that was looked at can be wrapped so that it does:
 //!
-//! - `datasketches` (Apache): a HyperLogLog carries an estimator that depends on the order of insertion, and a list or
-//!   hash table in that order while it is small; its KLL, REQ and t-digest depend on order, or draw random numbers.
-//! - `cardinality-estimator`, `hyperloglockless`: registers go with a running floating-point sum, whose rounding
-//!   depends on order; the first also is a tagged pointer behind `unsafe`.
-//! - `hyperloglogplus`: a buffer in order of insertion, and no comparison.
-//! - `hyperloglog`: deterministic, but never small, and panics where arguments do not fit each other.
-//! - `sketches-ddsketch`: bins are laid out by history, a floating-point sum is part of the state, counts overflow,
-//!   infinity panics, and an empty chunk is a kilobyte.
-//! - `hdrhistogram`, `histogram`: no negative values and no fractions; dense, or fixed at configuration.
+//! - `datasketches` 0.6 (Apache): the estimate of a HyperLogLog depends on the order of insertion (101 148 or 101 926
+//!   for the same hundred thousand values), so its bytes do; KLL and REQ draw random numbers, t-digest goes by order.
+//! - `cardinality-estimator` 1.0: registers go with a running 32-bit floating-point sum, whose rounding depends on
+//!   order; a tagged pointer behind `unsafe`.
+//! - `hyperloglockless` 0.5, `hyperloglogplus` 0.4: while small, what was inserted last waits in a buffer, so that equal
+//!   sets are unequal; neither has an order.
+//! - `hyperloglog` 1.0: deterministic, but never small, and panics where two do not fit each other.
+//! - `sketches-ddsketch` 0.4: where bins lie depends on history, a floating-point sum is part of the state, counts
+//!   overflow, infinity panics, one value takes a kilobyte, and 2048 bins do not span the magnitudes of a `u64`.
+//! - `hdrhistogram` 7: whole numbers without a sign only, and all buckets of the range, used or not.
 //!
 //! What is left to write is little: a HyperLogLog is a maximum a register, and the buckets of [`Quantiles`] are the
 //! leading bits of the floating-point number itself.

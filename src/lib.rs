@@ -66,7 +66,7 @@ struct Readme;
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::aggregate::{Bytes, InputCounts, Key, Records, Stats, Total};
+    pub use crate::aggregate::{Bytes, InputCounts, Key, Last, Records, Span, Stats, Total, Window, Windowed};
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
     pub use crate::format::{AccessLog, AccessRecord, Format, Pattern, PatternRecord, Size, Text};
     pub use crate::operators::{Threshold, TopK, Totals};

@@ -14,7 +14,7 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-use crate::aggregate::{DoorRows, Event, Lines, Records};
+use crate::aggregate::{DoorRows, End, Event, Lines, Records};
 use crate::dataflow::{Build, Dataflow, Flow, Options, View};
 use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
@@ -192,7 +192,7 @@ impl Stage {
             let mine = epoch.split_inclusive(|byte| *byte == b'\n').skip(index).step_by(peers);
             let bytes: Vec<u8> = mine.flatten().copied().collect();
             input.send(Event::Chunk(Rc::new(Chunk::from_bytes("test:", 0, &bytes))));
-            input.send(Event::End);
+            input.send(Event::End(End::default()));
             let next = Epoch::new(number + 1);
             input.advance_to(next);
             input.flush();
@@ -243,7 +243,7 @@ where
             (input, updates.probe().0)
         });
         input.send(Event::Chunk(Rc::new(Chunk::from_bytes("test:", 0, &lines))));
-        input.send(Event::End);
+        input.send(Event::End(End::default()));
         input.close();
         worker.step_while(|| !probe.done());
         let mut held = held.take();

@@ -1,27 +1,21 @@
 //! The doors of a dataflow by name, and what is durable of them.
 //!
-//! What a door that keeps totals knows is its rows `(key, total)`, and a row is an update of the multiset that the totals
-//! are taken of. So state is taken back by putting the rows into that multiset at the first time: they go through the
-//! door's own exchange, to whichever worker owns their key now, at any number of workers.
+//! What a door knows, it gives as rows that are updates of its own input: totals as differences of the multiset that they
+//! are taken of, panes as sums, sessions as sessions. So state is taken back by putting the rows into that input at the
+//! first time: they go through the door's own exchange, to whichever worker owns their key now, at any number of workers.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
 use std::panic::Location;
 use std::rc::Rc;
-
-use differential_dataflow::ExchangeData;
-
-use super::Total;
-use crate::operators::Table;
 
 /// The rows of one door, of one worker.
 pub struct DoorRows {
     /// The door.
     pub name: String,
-    /// A `Vec<(K, A)>`.
+    /// A vector of what the door takes in.
     rows: Box<dyn Any + Send>,
 }
 
@@ -36,7 +30,7 @@ impl fmt::Debug for DoorRows {
 pub(super) struct Doors {
     /// Where each was opened.
     opened: HashMap<String, &'static Location<'static>>,
-    /// Those that keep totals, and how to get at their rows.
+    /// Those that keep something, and how to get at their rows.
     keeping: Vec<(String, Box<dyn Fn() -> Box<dyn Any + Send>>)>,
     /// Whether the dataflow goes on from the rows of another; the same on every worker, whose dataflows must be alike.
     pub(super) restoring: bool,
@@ -69,27 +63,19 @@ impl Doors {
     }
 
     /// The rows from which door `name` goes on.
-    pub(super) fn take<K: 'static, A: 'static>(&mut self, name: &str) -> Vec<(K, A)> {
+    pub(super) fn take<U: 'static>(&mut self, name: &str) -> Vec<U> {
         let mine = self.restored.extract_if(.., |door| door.name == name);
         mine.flat_map(|door| {
-            *door.rows.downcast::<Vec<(K, A)>>().unwrap_or_else(|_| {
+            *door.rows.downcast::<Vec<U>>().unwrap_or_else(|_| {
                 panic!("the rows handed over for door `{name}` are not of the type that it keeps")
             })
         })
         .collect()
     }
 
-    /// Door `name` keeps its totals in `table`.
-    pub(super) fn keep<K, A>(&mut self, name: &str, table: Rc<RefCell<Table<K, A>>>)
-    where
-        K: ExchangeData + Hash,
-        A: Total,
-    {
-        let rows = move || -> Box<dyn Any + Send> {
-            let table = table.borrow();
-            Box::new(table.rows().map(|(key, total)| (key.clone(), total.clone())).collect::<Vec<_>>())
-        };
-        self.keeping.push((name.to_owned(), Box::new(rows)));
+    /// Door `name` keeps what `rows` says.
+    pub(super) fn keep<U: Send + 'static>(&mut self, name: &str, rows: impl Fn() -> Vec<U> + 'static) {
+        self.keeping.push((name.to_owned(), Box::new(move || Box::new(rows()))));
     }
 }
 
@@ -98,7 +84,7 @@ impl Doors {
 pub struct Durable(pub(super) Rc<RefCell<Doors>>);
 
 impl Durable {
-    /// The rows of all doors that keep totals: this worker's part of the state as of the last closed epoch, if no later
+    /// The rows of all doors that keep something: this worker's part of the state as of the last closed epoch, if no later
     /// one has reached the doors.
     pub fn rows(&self) -> Vec<DoorRows> {
         let doors = self.0.borrow();

@@ -25,30 +25,42 @@
 
 mod door;
 mod durable;
+mod event_time;
 mod key;
+mod machine;
 mod partials;
 mod reader;
 mod records;
 mod sketch;
+mod sliding;
+mod table;
 mod total;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the windows that are to come"))]
 mod two_stacks;
+mod watermark;
+mod window;
+mod windowed;
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
+pub use event_time::{Clock, TimeOptions, Watermark};
 pub use key::{Bytes, Key};
 pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
 pub use sketch::{Distinct, Quantiles};
 pub use total::{InputCounts, Overflow, Stats, Total};
+pub use watermark::WatermarkProbe;
+pub use window::{InWindow, Span, Window, WindowError};
+pub use windowed::{ByWindow, Last, OverLast, Windowed, WindowSums};
 
 use self::durable::Doors;
+use self::event_time::Tide;
+use self::watermark::Tides;
 use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
 use crate::source::Chunk;
@@ -59,7 +71,19 @@ pub enum Event {
     /// Lines of the message's epoch.
     Chunk(Rc<Chunk>),
     /// This worker has no more lines of the message's epoch.
-    End,
+    End(End),
+}
+
+/// What a worker says of its sources as its part of an epoch ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// When the epoch arrived, in milliseconds UTC since 1970.
+    pub arrived: i64,
+    /// The partitions that it will read on. Those that it read and that no worker names hold no watermark back.
+    pub live: Vec<Arc<str>>,
+    /// Whether it will read no more at all, because its sources have ended and not because it was told to stop. Every
+    /// worker says so once, or none.
+    pub finished: bool,
 }
 
 /// The lines of a dataflow's sources, on their way to the formats.
@@ -68,6 +92,18 @@ pub struct Lines<'scope> {
     stream: Stream<'scope, Epoch, Vec<Event>>,
     doors: Rc<RefCell<Doors>>,
     progress: Arc<Progress>,
+    times: Rc<SharedTimes<'scope>>,
+}
+
+/// What everything in a dataflow that depends on event time shares.
+pub(crate) struct SharedTimes<'scope> {
+    options: TimeOptions,
+    /// The watermark as the open epoch began.
+    now: Rc<Cell<Tide>>,
+    /// Set by the records that tell the time.
+    tides: OnceCell<Tides<'scope>>,
+    /// Whether a sink wants rows that are final.
+    finals_wanted: Rc<Cell<bool>>,
 }
 
 impl std::fmt::Debug for Lines<'_> {
@@ -79,7 +115,18 @@ impl std::fmt::Debug for Lines<'_> {
 impl<'scope> Lines<'scope> {
     /// Lines that arrive on `stream`, counted in `progress`.
     pub fn new(stream: Stream<'scope, Epoch, Vec<Event>>, progress: Arc<Progress>) -> Self {
-        Lines { stream, doors: Rc::default(), progress }
+        Lines::timed(stream, progress, TimeOptions::default())
+    }
+
+    /// As [`Lines::new`], with times as `options` say.
+    pub fn timed(
+        stream: Stream<'scope, Epoch, Vec<Event>>,
+        progress: Arc<Progress>,
+        options: TimeOptions,
+    ) -> Self {
+        let now = Rc::new(Cell::new(Tide::NONE));
+        let times = SharedTimes { options, now, tides: OnceCell::new(), finals_wanted: Rc::default() };
+        Lines { stream, doors: Rc::default(), progress, times: Rc::new(times) }
     }
 
     /// As these, for doors that go on from `rows`: those of all workers of an earlier run, each given to one worker of
@@ -93,8 +140,18 @@ impl<'scope> Lines<'scope> {
         Durable(Rc::clone(&self.doors))
     }
 
+    /// Tells when an epoch's lines may be sent.
+    pub fn watermark(&self) -> WatermarkProbe {
+        self.times.tides.get().map_or_else(WatermarkProbe::default, Tides::known)
+    }
+
+    /// Whether doors say which of their rows are final; for sinks that want to know.
+    pub(crate) fn want_finals(&self) {
+        self.times.finals_wanted.set(true);
+    }
+
     /// Reads each line with `format`.
     pub fn records<F: Format>(&self, format: F) -> Records<'scope, F> {
-        Records::new(self.stream.clone(), format, Rc::clone(&self.doors), Arc::clone(&self.progress))
+        Records::new(self, format)
     }
 }

@@ -1,10 +1,16 @@
 //! Chunks to records, handed to the doors in blocks.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use serde::{Deserialize, Serialize};
+
 use super::InputCounts;
 use super::door::Door;
+use super::event_time::{Clock, Extent, MOST, Millis, Watermark, millis};
+use super::{TimeOptions, event_time::Tide};
 use crate::format::Format;
 use crate::runtime::Progress;
 use crate::source::{Chunk, Place};
@@ -15,12 +21,54 @@ use crate::source::{Chunk, Place};
 pub struct Parsed<'a, F: Format> {
     record: F::Record<'a>,
     line: &'a [u8],
+    /// Offset of the line in its partition.
+    offset: u64,
+    time: Option<Millis>,
+    origin: &'a Origin,
+}
+
+/// What the records of a chunk have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// Where the chunk's partition stands among all.
+    pub(super) order: u32,
+    /// As the epoch began.
+    pub(super) watermark: Watermark,
+}
+
+/// Where a record stands in the order in which records arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Arrival {
+    order: u32,
+    offset: u64,
+    /// Among what one record gives.
+    pub(super) part: u32,
 }
 
 impl<'a, F: Format> Parsed<'a, F> {
     /// The line, without its line end.
     pub fn line(&self) -> &'a [u8] {
         self.line
+    }
+
+    /// When it happened, in milliseconds UTC since 1970: by the clock that the run goes by
+    /// ([`TimeOptions::clock`](super::TimeOptions)). `None` if the record tells no time or one too far ahead, or if nobody
+    /// has said how it tells it ([`Records::event_time`](super::Records::event_time)).
+    #[inline]
+    pub fn time(&self) -> Option<i64> {
+        self.time
+    }
+
+    /// The watermark as the record's epoch began: what is before it is late.
+    #[inline]
+    pub fn watermark(&self) -> Watermark {
+        self.origin.watermark
+    }
+
+    /// Where it stands in the order of arrival.
+    #[inline]
+    pub(super) fn arrival(&self) -> Arrival {
+        Arrival { order: self.origin.order, offset: self.offset, part: 0 }
     }
 }
 
@@ -39,13 +87,41 @@ impl<F: Format> std::fmt::Debug for Parsed<'_, F> {
 }
 
 /// Parses chunks and hands the records to the doors in blocks.
-pub(super) struct BlockReader<F> {
+pub(super) struct BlockReader<F: Format> {
     format: F,
     /// What became of the lines since this was last taken.
     pub(super) counts: InputCounts,
     progress: Arc<Progress>,
     /// How many malformed and how many oversize lines may still be shown.
     samples: [usize; 2],
+    times: Option<Times<F>>,
+}
+
+/// How records get their times, and what came of it.
+pub(super) struct Times<F: Format> {
+    options: TimeOptions,
+    time: Box<TimeOf<F>>,
+    now: Rc<Cell<Tide>>,
+    /// Of the partitions read since this was last taken. A worker reads few at a time.
+    pub(super) extents: Vec<(Arc<str>, Extent)>,
+}
+
+/// What a record says of its time.
+pub(super) type TimeOf<F> = dyn for<'a> Fn(&Parsed<'a, F>) -> Option<Millis>;
+
+impl<F: Format> Times<F> {
+    pub(super) fn new(options: TimeOptions, time: Box<TimeOf<F>>, now: Rc<Cell<Tide>>) -> Self {
+        Times { options, time, now, extents: Vec::new() }
+    }
+
+    fn extent(&mut self, partition: &Arc<str>) -> &mut Extent {
+        let known = self.extents.iter().position(|(name, _)| Arc::ptr_eq(name, partition) || name == partition);
+        let at = known.unwrap_or_else(|| {
+            self.extents.push((Arc::clone(partition), Extent::NOTHING));
+            self.extents.len() - 1
+        });
+        &mut self.extents[at].1
+    }
 }
 
 impl<F: Format> BlockReader<F> {
@@ -57,16 +133,51 @@ impl<F: Format> BlockReader<F> {
     const SHOWN: usize = 120;
 
     pub(super) fn new(format: F, progress: Arc<Progress>) -> Self {
-        BlockReader { format, counts: InputCounts::default(), progress, samples: [Self::SAMPLES; 2] }
+        let samples = [Self::SAMPLES; 2];
+        BlockReader { format, counts: InputCounts::default(), progress, samples, times: None }
+    }
+
+    /// From now on, records have times.
+    pub(super) fn tell_times(&mut self, times: Times<F>) {
+        self.times = Some(times);
+    }
+
+    /// What times there were since this was last asked.
+    pub(super) fn take_extents(&mut self) -> Vec<(String, Extent)> {
+        let times = self.times.iter_mut().flat_map(|times| times.extents.drain(..));
+        times.map(|(name, extent)| (name.to_string(), extent)).collect()
     }
 
     pub(super) fn read(&mut self, chunk: &Chunk, doors: &mut [Box<dyn Door<F>>]) {
+        let watermark = self.times.as_ref().map_or(Watermark::NONE, |times| times.now.get().watermark);
+        let origin = Origin { order: chunk.order, watermark };
         let mut block = Vec::with_capacity(Self::BLOCK);
         let (mut lines, mut malformed) = (0, 0);
+        let (mut untimed, mut ahead) = (0, 0);
+        let mut extent = Extent::NOTHING;
+        let horizon = self.times.as_ref().map_or(MOST, |times| {
+            chunk.arrived.saturating_add(millis(times.options.max_ahead)).min(MOST)
+        });
         for (offset, line) in chunk.lines() {
             lines += 1;
             match self.format.parse(line) {
-                Some(record) => block.push(Parsed { record, line }),
+                Some(record) => {
+                    let mut record = Parsed { record, line, offset, time: None, origin: &origin };
+                    record.time = match &self.times {
+                        None => None,
+                        Some(times) if times.options.clock == Clock::Arrival => Some(chunk.arrived),
+                        Some(times) => {
+                            let told = (times.time)(&record).filter(|time| *time >= -MOST);
+                            untimed += i64::from(told.is_none());
+                            ahead += i64::from(told.is_some_and(|time| time > horizon));
+                            told.filter(|time| *time <= horizon)
+                        }
+                    };
+                    if let Some(time) = record.time {
+                        extent.include(time);
+                    }
+                    block.push(record);
+                }
                 None => {
                     malformed += 1;
                     if self.samples[0] > 0 {
@@ -87,7 +198,14 @@ impl<F: Format> BlockReader<F> {
                 Self::show(&mut self.samples[1], "oversize", &oversize.place, &oversize.sample);
             }
         }
+        if let Some(times) = self.times.as_mut().filter(|_| !extent.is_nothing()) {
+            let seen = times.extent(&chunk.place.partition);
+            seen.include(extent.oldest);
+            seen.include(extent.newest);
+        }
         let oversize = chunk.oversize.len() as i64;
+        self.counts.untimed += untimed;
+        self.counts.ahead += ahead;
         self.counts.lines += lines + oversize;
         self.counts.parsed += lines - malformed;
         self.counts.malformed += malformed;

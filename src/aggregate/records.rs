@@ -1,11 +1,12 @@
 //! Records, and the doors that are opened on them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
 use timely::dataflow::operators::ToStream;
@@ -15,11 +16,13 @@ use timely::progress::Timestamp;
 
 use super::door::{Door, Summing, Updates, UpdatesOutput};
 use super::durable::Doors;
-use super::reader::BlockReader;
-use super::{Event, InputCounts, Key, Parsed, Partials, Stats, Total};
+use super::event_time::Tide;
+use super::reader::{BlockReader, Times};
+use super::watermark::{self, Report, Tides};
+use super::{Event, InputCounts, Key, Lines, Parsed, Partials, SharedTimes, Stats, Total};
 use crate::format::Format;
 use crate::operators::Totals;
-use crate::runtime::{Epoch, Progress};
+use crate::runtime::Epoch;
 
 type EventInput =
     InputHandleCore<Epoch, Vec<Event>, <Pipeline as ParallelizationContract<Epoch, Vec<Event>>>::Puller>;
@@ -32,6 +35,11 @@ type EventInput =
 /// panic as the second is opened, with both places.
 pub struct Records<'scope, F: Format> {
     doors: Rc<RefCell<Doors>>,
+    times: Rc<SharedTimes<'scope>>,
+    /// Whether these are the records that tell the time.
+    timed: bool,
+    /// Refusals of late records since this was last taken; all doors add to it.
+    late: Rc<Cell<i64>>,
     counts: VecCollection<'scope, Epoch, (), InputCounts>,
     parts: Option<Parts<'scope, F>>,
 }
@@ -48,22 +56,109 @@ struct Parts<'scope, F: Format> {
     doors: Vec<Box<dyn Door<F>>>,
     reader: BlockReader<F>,
     counts: UpdatesOutput<(), InputCounts>,
+    /// What is said of times, if these records tell them.
+    reports: Option<OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Report>>>>,
+    late: Rc<Cell<i64>>,
 }
 
 impl<'scope, F: Format> Records<'scope, F> {
-    /// Lines from `stream`, read with `format` and counted in `progress`; doors are registered in `registry`.
-    pub(super) fn new(
-        stream: Stream<'scope, Epoch, Vec<Event>>,
-        format: F,
-        registry: Rc<RefCell<Doors>>,
-        progress: Arc<Progress>,
-    ) -> Self {
-        let mut builder = OperatorBuilder::new("Records".to_owned(), stream.scope());
-        let input = builder.new_input(stream, Pipeline);
+    /// Lines read with `format`.
+    pub(super) fn new(lines: &Lines<'scope>, format: F) -> Self {
+        let mut builder = OperatorBuilder::new("Records".to_owned(), lines.stream.scope());
+        let input = builder.new_input(lines.stream.clone(), Pipeline);
         let (output, counts) = builder.new_output();
-        let reader = BlockReader::new(format, progress);
-        let parts = Parts { builder, input, doors: Vec::new(), reader, counts: OutputBuilder::from(output) };
-        Records { doors: registry, counts: counts.as_collection(), parts: Some(parts) }
+        let reader = BlockReader::new(format, Arc::clone(&lines.progress));
+        let late: Rc<Cell<i64>> = Rc::default();
+        let parts = Parts {
+            builder,
+            input,
+            doors: Vec::new(),
+            reader,
+            counts: OutputBuilder::from(output),
+            reports: None,
+            late: Rc::clone(&late),
+        };
+        Records {
+            doors: Rc::clone(&lines.doors),
+            times: Rc::clone(&lines.times),
+            timed: false,
+            late,
+            counts: counts.as_collection(),
+            parts: Some(parts),
+        }
+    }
+
+    /// From now on, each record happened when `time` says, in milliseconds UTC since 1970; `None` if it tells no time.
+    ///
+    /// Windows, sessions and all else that depends on time can be opened after this. The run may decide that it is the time
+    /// of arrival that counts (`--time arrival`); then `time` is not asked.
+    ///
+    /// The times of these records make the dataflow's watermark, on which the first door of every epoch waits. It is
+    /// durable under the name `watermark`.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let hours = thalweg::testing::collection(Text, b"3600000 a\n3599999 b\n- c\n", |records| {
+    ///     let first = |line: &[u8]| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok();
+    ///     records.event_time(move |record| first(record.line())).count_by::<u64>("hours", |record| Some(record.time()? as u64 / 3_600_000))
+    /// });
+    /// assert_eq!(hours, [((0, 1), 1), ((1, 1), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If other records of the dataflow tell the time already.
+    #[track_caller]
+    pub fn event_time(
+        &mut self,
+        time: impl for<'a> Fn(&Parsed<'a, F>) -> Option<i64> + 'static,
+    ) -> &mut Self {
+        assert!(
+            self.times.tides.get().is_none(),
+            "two kinds of records tell the time: a dataflow has one watermark"
+        );
+        self.doors.borrow_mut().claim("watermark");
+        let options = self.times.options;
+        let parts = self.parts.as_mut().expect("the parts are there until drop");
+        parts.reader.tell_times(Times::new(options, Box::new(time), Rc::clone(&self.times.now)));
+        let (output, reports) = parts.builder.new_output();
+        parts.reports = Some(OutputBuilder::from(output));
+
+        let mut doors = self.doors.borrow_mut();
+        let kept = doors.restoring.then(|| doors.take("watermark"));
+        let (tides, partitions) = watermark::tides(reports, options, Rc::clone(&self.times.now), kept);
+        doors.keep("watermark", move || watermark::kept(&partitions));
+        drop(doors);
+        let set = self.times.tides.set(tides);
+        assert!(set.is_ok(), "it was asked above");
+        self.timed = true;
+        self
+    }
+
+    /// The dataflow's watermark as it changes.
+    ///
+    /// # Panics
+    ///
+    /// If nobody has said how these records tell their times.
+    #[track_caller]
+    pub(super) fn tides(&self) -> Stream<'scope, Epoch, Vec<Tide>> {
+        assert!(self.timed, "records without times have no windows: say how they tell them with `event_time`");
+        self.times.tides.get().map(Tides::stream).expect("they are set where `timed` is")
+    }
+
+    /// Where doors count the records that they refuse as too late.
+    pub(super) fn late(&self) -> Rc<Cell<i64>> {
+        Rc::clone(&self.late)
+    }
+
+    /// Whether doors say which rows are final.
+    pub(super) fn finals_wanted(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.times.finals_wanted)
+    }
+
+    /// The doors of the dataflow.
+    pub(super) fn doors(&self) -> &RefCell<Doors> {
+        &self.doors
     }
 
     /// The door under all others: `logic` adds what each record says to the sums of whatever keys it likes.
@@ -297,7 +392,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     ) -> VecCollection<'scope, Epoch, (K, A), isize> {
         let mut doors = self.doors.borrow_mut();
         let sums = if doors.restoring {
-            let rows = doors.take::<K, A>(name).into_iter();
+            let rows = doors.take::<(K, A)>(name).into_iter();
             let rows = rows.map(|(key, total)| (key, Epoch::minimum(), total)).collect::<Vec<_>>();
             let scope = sums.scope();
             sums.concat(rows.to_stream(scope).as_collection())
@@ -305,7 +400,10 @@ impl<'scope, F: Format> Records<'scope, F> {
             sums
         };
         let (rows, table) = sums.totals_core(name, always);
-        doors.keep(name, table);
+        doors.keep(name, move || {
+            let table = table.borrow();
+            table.rows().map(|(key, total)| (key.clone(), total.clone())).collect()
+        });
         rows
     }
 
@@ -342,7 +440,7 @@ impl<F: Format> Drop for Records<'_, F> {
 
 impl<F: Format> Parts<'_, F> {
     fn build(self) {
-        let Parts { builder, mut input, mut doors, mut reader, mut counts } = self;
+        let Parts { builder, mut input, mut doors, mut reader, mut counts, mut reports, late } = self;
         builder.build(move |_initial_capabilities| {
             move |_frontiers| {
                 input.for_each(|capability, events| {
@@ -352,9 +450,17 @@ impl<F: Format> Parts<'_, F> {
                                 reader.read(&chunk, &mut doors);
                                 doors.iter_mut().for_each(|door| door.relieve(&capability));
                             }
-                            Event::End => {
+                            Event::End(end) => {
                                 doors.iter_mut().for_each(|door| door.close(&capability));
-                                let sums = std::mem::take(&mut reader.counts);
+                                if let Some(reports) = &mut reports {
+                                    let live = end.live.iter().map(|name| name.to_string()).collect();
+                                    let (arrived, finished) = (end.arrived, end.finished);
+                                    let extents = reader.take_extents();
+                                    let report = Report { arrived, finished, live, extents };
+                                    reports.activate().session(&capability).give(report);
+                                }
+                                let mut sums = std::mem::take(&mut reader.counts);
+                                sums.late += late.take();
                                 counts.activate().session(&capability).give(((), *capability.time(), sums));
                             }
                         }

@@ -149,6 +149,13 @@ pub struct InputCounts {
     pub oversize: i64,
     /// Bytes of the source.
     pub bytes: i64,
+    /// Records that tell no time, where times are asked for: no window has them.
+    pub untimed: i64,
+    /// Records dated too far ahead of their arrival: they are quarantined, and no window has them.
+    pub ahead: i64,
+    /// Refusals of records that came too late for the window, session or other door that refused them; what two doors
+    /// refuse counts twice.
+    pub late: i64,
 }
 
 impl Total for InputCounts {
@@ -159,6 +166,9 @@ impl Total for InputCounts {
             (&mut self.malformed, other.malformed),
             (&mut self.oversize, other.oversize),
             (&mut self.bytes, other.bytes),
+            (&mut self.untimed, other.untimed),
+            (&mut self.ahead, other.ahead),
+            (&mut self.late, other.late),
         ];
         for (sum, more) in pairs {
             *sum = sum.checked_add(more).ok_or(Overflow)?;

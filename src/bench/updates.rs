@@ -18,7 +18,7 @@ use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
 use super::{arg, median, table};
-use crate::aggregate::{Bytes, Event, Lines};
+use crate::aggregate::{Bytes, End, Event, Lines};
 use crate::cli::{Failure, grouped, print};
 use crate::dataflow::{Build, Flow, View};
 use crate::format::Text;
@@ -204,7 +204,7 @@ impl Bench {
         let chunk = Chunk::from_bytes("bench:", 0, &lines(keys, worker));
         let begun = now();
         self.input.send(Event::Chunk(Rc::new(chunk)));
-        self.input.send(Event::End);
+        self.input.send(Event::End(End::default()));
         self.epoch += 1;
         let next = Epoch::new(self.epoch);
         self.input.advance_to(next);

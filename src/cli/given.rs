@@ -177,12 +177,15 @@ impl Given {
 
     /// The length of time `name`, or `default`; zero is refused.
     pub(crate) fn duration(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
-        let read = |text: &str| {
-            let duration = humantime::parse_duration(text)
-                .map_err(|error| format!("{error} (such as 500ms, 30s, 1h)"))?;
+        let some = |duration: Duration| {
             if duration.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(duration) }
         };
-        Ok(self.parse(name, read)?.unwrap_or(default))
+        Ok(self.parse(name, |text| read_duration(text).and_then(some))?.unwrap_or(default))
+    }
+
+    /// The length of time `name`, which may be none at all, or `default`.
+    pub(crate) fn duration_or_none(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
+        Ok(self.parse(name, read_duration)?.unwrap_or(default))
     }
 
     /// The number of bytes `name`, or `default`; zero is refused.
@@ -198,6 +201,10 @@ impl Given {
         };
         Ok(self.parse(name, read)?.unwrap_or(default))
     }
+}
+
+fn read_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error} (such as 500ms, 30s, 1h)"))
 }
 
 /// The name among `known` that `key` was probably meant to be: one that begins like it, or is a slip or two away.

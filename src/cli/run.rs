@@ -12,6 +12,7 @@ use super::given::{Given, GivenError};
 use super::progress;
 use super::sources::Sources;
 use super::{Failure, eprint};
+use crate::aggregate::{Clock, TimeOptions};
 use crate::dataflow::{Dataflow, Options};
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{self, ClusterSettings, Exit, Progress, Report, Settings, Usage};
@@ -112,10 +113,26 @@ fn tuned(given: &Given, sources: Sources, sinks: Vec<SinkSpec>) -> Result<Settin
             epoch_bytes,
             max_line: usize::try_from(max_line).unwrap_or(usize::MAX),
         },
+        time: time(given)?,
         tick: given.duration("tick", default.tick)?,
         max_open_epochs: positive(given, "max-open-epochs", default.max_open_epochs as usize)? as u64,
         max_open_bytes: given.bytes("max-open-bytes", default.max_open_bytes)?,
         stall_timeout: given.duration("stall-timeout", default.stall_timeout)?,
+    })
+}
+
+fn time(given: &Given) -> Result<TimeOptions, GivenError> {
+    let default = TimeOptions::default();
+    let clock = |text: &str| match text {
+        "event" => Ok(Clock::Event),
+        "arrival" => Ok(Clock::Arrival),
+        _ => Err("it is one of event, arrival"),
+    };
+    Ok(TimeOptions {
+        clock: given.parse("time", clock)?.unwrap_or(default.clock),
+        lateness: given.duration_or_none("lateness", default.lateness)?,
+        idle_timeout: given.duration("idle-timeout", default.idle_timeout)?,
+        max_ahead: given.duration_or_none("max-ahead", default.max_ahead)?,
     })
 }
 
@@ -182,6 +199,10 @@ fn summary_text(report: &Report, settings: &Settings) -> String {
     if counts.oversize > 0 {
         let _ = write!(text, ", {} longer than --max-line", grouped(counts.oversize));
     }
+    let times = [(counts.untimed, "without a time"), (counts.ahead, "too far ahead"), (counts.late, "too late")];
+    for (count, what) in times.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(text, ", {} {what}", grouped(count));
+    }
     let rate = counts.lines as f64 / seconds.max(1e-9);
     let bytes = bytesize::ByteSize::b(counts.bytes.max(0) as u64).display().si();
     let _ = write!(text, "; {bytes} in {seconds:.2} s: {} lines/s", grouped(rate as i64));
@@ -197,6 +218,9 @@ fn summary_json(report: &Report) -> String {
         "parsed": counts.map(|counts| counts.parsed),
         "malformed": counts.map(|counts| counts.malformed),
         "oversize": counts.map(|counts| counts.oversize),
+        "untimed": counts.map(|counts| counts.untimed),
+        "ahead": counts.map(|counts| counts.ahead),
+        "late": counts.map(|counts| counts.late),
         "bytes": counts.map(|counts| counts.bytes),
         "interrupted": report.interrupted,
         "epochs": counts.map(|_| report.epochs),

@@ -14,7 +14,7 @@ use timely::dataflow::operators::{Probe, probe};
 
 use super::View;
 use super::gather::gather;
-use crate::aggregate::{Durable, InputCounts, Lines, Records};
+use crate::aggregate::{Durable, InputCounts, Lines, Records, WatermarkProbe};
 use crate::format::Format;
 use crate::operators::per_closed_time;
 use crate::runtime::Epoch;
@@ -65,6 +65,8 @@ pub struct Installed {
     pub probe: probe::Handle<Epoch>,
     /// What is durable of this worker's part.
     pub durable: Durable,
+    /// When an epoch's lines may be sent.
+    pub watermark: WatermarkProbe,
     /// The input of the closed epochs, on worker 0.
     pub summary: Rc<Cell<Summary>>,
 }
@@ -173,6 +175,6 @@ impl<'scope> Flow<'scope> {
             left_over.is_empty(),
             "state was handed over for doors that the dataflow does not have: {left_over:?}"
         );
-        Installed { outputs, durable, probe: self.probe, summary: self.summary.unwrap_or_default() }
+        Installed { outputs, durable, watermark: self.lines.watermark(), probe: self.probe, summary: self.summary.unwrap_or_default() }
     }
 }

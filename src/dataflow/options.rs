@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
+
+use crate::aggregate::Window;
 
 /// An option of a dataflow, given as `--name VALUE` or in the configuration file as `name = VALUE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,49 @@ impl Options {
     pub fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, OptionError> {
         let value = self.text(name);
         value.parse().map_err(|reason: T::Err| OptionError::new(name, value, reason))
+    }
+
+    /// The length of time that option `name` says, such as `500ms`, `30s` or `1h`; more than nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it is no length of time, or nothing.
+    ///
+    /// # Panics
+    ///
+    /// If the dataflow has no such option.
+    ///
+    /// ```
+    /// use thalweg::dataflow::{Opt, Options};
+    /// const GAP: Opt = Opt { name: "gap", value: "TIME", default: "30m", about: "" };
+    /// assert_eq!(Options::new(&[GAP], []).duration("gap").unwrap().as_secs(), 1800);
+    /// let error = Options::new(&[GAP], [("gap".to_owned(), "soon".to_owned())]).duration("gap").unwrap_err();
+    /// assert_eq!(error.to_string(), "`--gap soon`: expected number at 0 (such as 500ms, 30s, 1h)");
+    /// ```
+    pub fn duration(&self, name: &str) -> Result<Duration, OptionError> {
+        let text = self.text(name);
+        let duration = humantime::parse_duration(text)
+            .map_err(|error| OptionError::new(name, text, format!("{error} (such as 500ms, 30s, 1h)")))?;
+        if duration.is_zero() {
+            return Err(OptionError::new(name, text, "it must be more than nothing"));
+        }
+        Ok(duration)
+    }
+
+    /// The windows of which option `length` says how long they are, and `slide` how far apart they start.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no length of time, or they do not go together; then the error names both.
+    ///
+    /// # Panics
+    ///
+    /// If the dataflow has no such options.
+    pub fn window(&self, length: &str, slide: &str) -> Result<Window, OptionError> {
+        let window = Window::new(self.duration(length)?, self.duration(slide)?);
+        window.map_err(|error| {
+            OptionError::new(length, self.text(length), format!("with `--{slide} {}`, {error}", self.text(slide)))
+        })
     }
 
     /// All values by name, in order of the names; what a fingerprint of the job is made from.

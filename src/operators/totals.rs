@@ -181,7 +181,7 @@ impl<K: Hash + Eq + std::fmt::Debug, A: Total> Table<K, A> {
         self.index.iter().map(|&at| &self.slots[at as usize]).map(|slot| (&slot.key, &slot.total))
     }
 
-    fn add(&mut self, key: K, diff: &A, operator: &str) {
+    pub(crate) fn add(&mut self, key: K, diff: &A, operator: &str) {
         let Table { index, slots, touched, state } = self;
         let hash = state.hash_one(&key);
         let same = |&at: &u32| slots[at as usize].hash == hash && slots[at as usize].key == key;
@@ -209,7 +209,7 @@ impl<K: Hash + Eq + std::fmt::Debug, A: Total> Table<K, A> {
     }
 
     /// Shows each touched key with its total before and now, and forgets those whose total is zero.
-    fn settle(&mut self, mut show: impl FnMut(&K, &A, &A)) {
+    pub(crate) fn settle(&mut self, mut show: impl FnMut(&K, &A, &A)) {
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|&at| {
             let slot = &mut self.slots[at as usize];

@@ -1,7 +1,8 @@
 //! One worker's input: from its readers into the dataflow, epoch by epoch, within its credits.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use timely::container::CapacityContainerBuilder;
@@ -9,8 +10,8 @@ use timely::dataflow::InputHandle;
 
 use super::stop::{Stop, Stopping};
 use super::{Epoch, Settings, clock};
-use crate::aggregate::Event;
-use crate::source::{Pool, Reader, SourceError, Step};
+use crate::aggregate::{End, Event, WatermarkProbe};
+use crate::source::{Plan, Pool, Reader, SourceError, Step};
 
 pub(super) type Input = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
 
@@ -51,18 +52,29 @@ pub(super) struct Ingest {
     epoch_bytes: u64,
     max_open_epochs: u64,
     max_open_bytes: u64,
+    /// Where each planned partition stands among all; live ones come after.
+    order: HashMap<Arc<str>, u32>,
+    /// When the files were found.
+    planned_at: i64,
+    /// When the open epoch began.
+    epoch_at: i64,
+    watermark: WatermarkProbe,
 }
 
 /// The longest wait: something else may have been asked for in the meantime, and the watchdog wants signs of life.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 impl Ingest {
+    /// `worker` of `peers` reads its share of `plan`, and what is `live`; an epoch is not begun before `watermark` knows it.
     pub(super) fn new(
-        planned: Vec<Box<dyn Reader>>,
+        (worker, peers): (usize, usize),
+        plan: &Plan,
         live: Vec<Box<dyn Reader>>,
         input: Input,
+        watermark: WatermarkProbe,
         settings: &Settings,
     ) -> Self {
+        let planned = plan.readers(worker, peers);
         let source = |live| move |reader| Source { reader, live, ended: false };
         Ingest {
             sources: planned
@@ -81,6 +93,10 @@ impl Ingest {
             epoch_bytes: settings.plan.epoch_bytes,
             max_open_epochs: settings.max_open_epochs.max(1),
             max_open_bytes: settings.max_open_bytes,
+            order: (0..).zip(plan.files()).map(|(at, file)| (file.partition(), at)).collect(),
+            planned_at: plan.arrival(),
+            epoch_at: clock::millis(),
+            watermark,
         }
     }
 
@@ -101,12 +117,13 @@ impl Ingest {
         }
         match stopping {
             Stopping::Agreeing => return Ok(Turn::Wait(Duration::from_millis(1))),
-            Stopping::After(epochs) if self.epoch >= epochs => return Ok(self.close()),
-            _ if self.sources.is_empty() => return Ok(self.close()),
+            Stopping::After(epochs) if self.epoch >= epochs => return Ok(self.close(false)),
+            _ if self.sources.is_empty() => return Ok(self.close(true)),
             _ => {}
         }
         let stopping = stopping != Stopping::No;
-        if !self.begun && !self.has_credit() {
+        let known = self.watermark.knows(Epoch::new(self.epoch));
+        if !self.begun && (!self.has_credit() || !known) {
             return Ok(Turn::Wait(LONGEST_WAIT));
         }
 
@@ -117,9 +134,11 @@ impl Ingest {
                 continue;
             }
             match source.reader.poll(&self.pool)? {
-                Step::Chunk(chunk) => {
+                Step::Chunk(mut chunk) => {
                     (idle, self.begun) = (false, true);
                     self.bytes += chunk.consumed;
+                    chunk.arrived = if source.live { self.epoch_at } else { self.planned_at };
+                    chunk.order = self.order.get(&chunk.place.partition).copied().unwrap_or(u32::MAX);
                     self.send(Event::Chunk(Rc::new(chunk)));
                 }
                 Step::EndEpoch => (idle, source.ended, self.begun) = (false, true, true),
@@ -137,7 +156,7 @@ impl Ingest {
         let over =
             planned_ended && (planned || stopping || age >= self.tick || self.bytes >= self.epoch_bytes);
         if over {
-            self.end_epoch();
+            self.end_epoch(false);
             return Ok(Turn::Busy);
         }
         if self.sources.is_empty() || !idle {
@@ -159,23 +178,31 @@ impl Ingest {
         input.flush();
     }
 
-    fn end_epoch(&mut self) {
-        self.send(Event::End);
+    /// Ends the open epoch, after which there is nothing more if `finished`.
+    fn end_epoch(&mut self, finished: bool) {
+        let mut live = Vec::new();
         for (partition, offset) in self.sources.iter().flat_map(|source| source.reader.position()) {
             log::debug!("epoch {} ends in {partition} at byte {offset}", self.epoch);
+            live.push(partition);
         }
+        let any_live = self.sources.iter().any(|source| source.live);
+        let arrived = if any_live { self.epoch_at } else { self.planned_at };
+        self.send(Event::End(End { arrived, live, finished }));
         self.open.push_back(std::mem::take(&mut self.bytes));
         self.epoch += 1;
         self.begun = false;
         self.since = clock::now();
+        self.epoch_at = clock::millis().max(self.epoch_at);
         self.sources.iter_mut().for_each(|source| source.ended = false);
         let input = self.input.as_mut().expect("the input is open");
         input.advance_to(Epoch::new(self.epoch));
     }
 
-    fn close(&mut self) -> Turn {
-        if self.begun {
-            self.end_epoch();
+    /// Ends the input: because the sources have ended, or because the worker was told to stop.
+    fn close(&mut self, finished: bool) -> Turn {
+        // That the input has ended is news for whoever waits for more: it takes an epoch to say so.
+        if self.begun || finished && self.watermark.is_kept() {
+            self.end_epoch(finished);
         }
         self.input = None;
         Turn::Busy

@@ -42,7 +42,7 @@ pub use usage::Usage;
 use self::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
 use self::watchdog::Vitals;
 use self::worker::{Job, Outcome};
-use crate::aggregate::InputCounts;
+use crate::aggregate::{Clock, InputCounts, TimeOptions};
 use crate::dataflow::{Dataflow, OptionError, Options};
 use crate::source::{Plan, PlanOptions, SourceError};
 
@@ -151,7 +151,7 @@ pub fn run(
 
     // Process 0 examines the files, and all others go by its plan: a file that grows meanwhile has one length for all.
     let files = if process == 0 { settings.files.as_slice() } else { &[] };
-    let plan = Plan::new(files, settings.plan)?;
+    let plan = Plan::new(files, settings.plan)?.arrived(clock::millis());
     refuse_overwriting(&plan, settings)?;
     let (builders, guard, plan): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>, Plan) =
         match &settings.cluster {
@@ -295,6 +295,9 @@ fn fingerprint(
     settings.files.iter().for_each(|file| part(file.as_bytes()));
     let PlanOptions { chunk_bytes, epoch_bytes, max_line } = settings.plan;
     [chunk_bytes, epoch_bytes, max_line as u64].iter().for_each(|bytes| part(&bytes.to_be_bytes()));
+    let TimeOptions { clock, lateness, idle_timeout, max_ahead } = settings.time;
+    part(&[u8::from(clock == Clock::Arrival)]);
+    [lateness, idle_timeout, max_ahead].iter().for_each(|time| part(&time.as_nanos().to_be_bytes()));
     Ok(Fingerprint(hash.finalize().into()))
 }
 

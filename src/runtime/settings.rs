@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::aggregate::TimeOptions;
 use crate::sink::SinkSpec;
 use crate::source::PlanOptions;
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub cluster: Option<ClusterSettings>,
     /// How files are cut into chunks and epochs.
     pub plan: PlanOptions,
+    /// How records get their times, and when windows are complete.
+    pub time: TimeOptions,
     /// How long an epoch of live input lasts.
     pub tick: Duration,
     /// Epochs that a worker may have open before the first of them must be closed everywhere.
@@ -67,6 +70,7 @@ impl Default for Settings {
             workers: 1,
             cluster: None,
             plan: PlanOptions::default(),
+            time: TimeOptions::default(),
             tick: Duration::from_secs(1),
             max_open_epochs: 3,
             max_open_bytes: 1 << 30,

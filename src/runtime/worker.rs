@@ -49,7 +49,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let gather = SinkSpec::gather(&job.settings.sinks, bounded);
     let (input, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
         let (input, stream) = scope.new_input::<Vec<Event>>();
-        let lines = Lines::new(stream, Arc::clone(&job.progress));
+        let lines = Lines::timed(stream, Arc::clone(&job.progress), job.settings.time);
         let mut flow = Flow::new(scope, lines, job.views, gather);
         job.build.run(&mut flow);
         (input, flow.finish())
@@ -66,7 +66,8 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         let stdin = Stdin::new(job.settings.plan.max_line, std::thread::current());
         live.push(Box::new(stdin.unwrap_or_else(|error| fatal::end(Exit::Input, error))));
     }
-    let mut ingest = Ingest::new(job.plan.readers(index, peers), live, input, &job.settings);
+    let mut ingest =
+        Ingest::new((index, peers), &job.plan, live, input, installed.watermark, &job.settings);
 
     while !probe.done() {
         let closed =

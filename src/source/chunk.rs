@@ -46,6 +46,11 @@ pub struct Chunk {
     pub consumed: u64,
     /// Lines of this range that were too long and are not among its bytes.
     pub oversize: Vec<Oversize>,
+    /// When it arrived, in milliseconds UTC since 1970: the runtime says so when it feeds the chunk to the dataflow.
+    pub arrived: i64,
+    /// Where its partition stands among those of the run: what comes first is older where nothing else tells. The
+    /// runtime says so, too.
+    pub order: u32,
     buffer: Buffer,
     start: usize,
     end: usize,
@@ -55,7 +60,7 @@ impl Chunk {
     /// A chunk of the lines in `buffer[start .. end]`, the first of which begins at `place`.
     pub fn new(place: Place, buffer: Buffer, start: usize, end: usize) -> Self {
         assert!(start <= end && end <= buffer.bytes.len(), "chunk {start}..{end} of {}", buffer.bytes.len());
-        Chunk { place, consumed: (end - start) as u64, oversize: Vec::new(), buffer, start, end }
+        Chunk { place, consumed: (end - start) as u64, oversize: Vec::new(), arrived: 0, order: 0, buffer, start, end }
     }
 
     /// A chunk of `bytes`, for tests and for sources that have no buffers to recycle.

@@ -187,6 +187,7 @@ fn not_a_file(file_type: FileType) -> (&'static str, &'static str) {
 pub struct Plan {
     options: PlanOptions,
     files: Vec<PlannedFile>,
+    arrived: i64,
 }
 
 impl Plan {
@@ -214,7 +215,18 @@ impl Plan {
                 }
             }
         }
-        Ok(Plan { options, files })
+        Ok(Plan { options, files, arrived: 0 })
+    }
+
+    /// The same plan, of files that arrived at `millis` UTC since 1970: whoever makes a plan has no clock.
+    #[must_use]
+    pub fn arrived(self, millis: i64) -> Self {
+        Plan { arrived: millis, ..self }
+    }
+
+    /// When all of its lines arrived, in milliseconds UTC since 1970.
+    pub fn arrival(&self) -> i64 {
+        self.arrived
     }
 
     /// Looks whether the files are those that the plan was made of; for whoever was handed a plan.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use proptest::prelude::*;
-use thalweg::aggregate::{Event, Lines};
+use thalweg::aggregate::{End, Event, Lines};
 use thalweg::format::Format;
 use thalweg::runtime::{Epoch, Progress};
 use thalweg::source::{Chunk, Oversize, Place};
@@ -143,7 +143,7 @@ pub fn run_lines<D: ExchangeData, X: Send + 'static>(
                     worker.step();
                 }
             }
-            input.send(Event::End);
+            input.send(Event::End(End::default()));
             input.advance_to(Epoch::new(number as u64 + 1));
             for _ in 0..*steps.next().unwrap() {
                 worker.step();

@@ -1,0 +1,407 @@
+//! The sliding view: what the last complete window holds.
+//!
+//! Notation: the window ends at `end`, is `length` long and moves by `slide`; the watermark is `W`. Sums wait in their panes.
+//!
+//! - When `W` reaches `end + slide`, the window moves there: the panes that it now covers *enter* (their sums are added to
+//!   their keys'), those that it leaves behind *leave* (are subtracted, or dropped from a merge). An epoch may bring `W`
+//!   past many ends; each of them is a step of its own, and its number is counted from the first end of the epoch, which
+//!   all workers agree on.
+//! - What arrives for a pane that the window covers enters at once, at step 0: a late record corrects the window.
+//! - What arrives for a pane further on waits there.
+//!
+//! So a record costs one entering and one leaving whatever the length of the window, and a stretch without records costs
+//! nothing: the machine goes from one change to the next, not from one slide to the next.
+//!
+//! Why the sequence of windows does not depend on the epochs: a record that is within the lateness is not before `W` as
+//! its epoch begins, so it is never for a pane that the window covers, and a window is shown when `W` has reached its end,
+//! by when every record in it that is within the lateness has arrived, in this epoch or an earlier one.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::{BuildHasher, Hash};
+
+use differential_dataflow::ExchangeData;
+use differential_dataflow::difference::Abelian;
+use foldhash::quality::RandomState;
+use hashbrown::hash_table::{Entry, HashTable};
+
+use super::event_time::{Millis, Tide, Watermark};
+use super::machine::{Closing, Emitted, Keeps, Machine};
+use super::two_stacks::TwoStacks;
+use super::window::Window;
+use super::{Overflow, Total};
+use crate::runtime::Epoch;
+
+/// What a window holds of one key.
+pub(crate) trait Content<A>: Default + 'static {
+    /// The window now covers a pane that has `sum`.
+    fn enter(&mut self, pane: Millis, sum: &A) -> Result<(), Overflow>;
+    /// The window no longer covers a pane that had `sum`.
+    fn leave(&mut self, pane: Millis, sum: &A) -> Result<(), Overflow>;
+    /// Of all panes that it covers.
+    fn total(&self) -> Result<A, Overflow>;
+}
+
+/// Sums that can be undone.
+#[derive(Debug, Default)]
+pub(crate) struct Undoable<A>(A);
+
+impl<A: Total + Abelian> Content<A> for Undoable<A> {
+    fn enter(&mut self, _: Millis, sum: &A) -> Result<(), Overflow> {
+        self.0.try_add(sum)
+    }
+
+    fn leave(&mut self, _: Millis, sum: &A) -> Result<(), Overflow> {
+        let mut negated = sum.clone();
+        negated.negate();
+        self.0.try_add(&negated)
+    }
+
+    fn total(&self) -> Result<A, Overflow> {
+        Ok(self.0.clone())
+    }
+}
+
+impl<A: Total> Content<A> for TwoStacks<A> {
+    fn enter(&mut self, pane: Millis, sum: &A) -> Result<(), Overflow> {
+        self.add(pane, sum)
+    }
+
+    fn leave(&mut self, pane: Millis, _: &A) -> Result<(), Overflow> {
+        self.expire(pane + 1)
+    }
+
+    fn total(&self) -> Result<A, Overflow> {
+        TwoStacks::total(self)
+    }
+}
+
+/// One worker's keys in the sliding view.
+#[derive(Debug)]
+pub(crate) struct Sliding<K, A, C> {
+    window: Window,
+    /// Where the shown window ends, once there is one.
+    end: Option<Millis>,
+    /// While an epoch is worked on: where its first window ended, and where its last one will.
+    moving: Option<(Millis, Millis)>,
+    /// The sums of each pane by slot; those before `end` have entered.
+    panes: BTreeMap<Millis, Pane<A>>,
+    slots: Slots<K, A, C>,
+}
+
+/// What one pane holds, by slot; a slot may occur more than once.
+#[derive(Debug)]
+struct Pane<A> {
+    sums: Vec<(u32, A)>,
+    /// How many sums there were when every slot last occurred once.
+    tidy: usize,
+}
+
+impl<A> Default for Pane<A> {
+    fn default() -> Self {
+        Pane { sums: Vec::new(), tidy: 0 }
+    }
+}
+
+impl<K, A, C> Sliding<K, A, C>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+    C: Content<A>,
+{
+    pub(crate) fn new(name: &str, window: Window) -> Self {
+        let slots = Slots::new(name);
+        Sliding { window, end: None, moving: None, panes: BTreeMap::new(), slots }
+    }
+
+    /// Where the window stands at `tide`.
+    fn target(&self, tide: Tide) -> Option<Millis> {
+        match tide.watermark {
+            Watermark::END if tide.newest >= tide.oldest => Some(self.window.first_end(tide.newest + 1)),
+            watermark => watermark.time().map(|time| self.window.last_end(time)),
+        }
+    }
+
+    fn put(&mut self, pane: Millis, key: K, sum: A) {
+        let slot = self.slots.refer(key);
+        if self.end.is_some_and(|end| pane < end) {
+            self.slots.enter(slot, pane, &sum);
+        }
+        let entry = self.panes.entry(pane).or_default();
+        entry.sums.push((slot, sum));
+        if entry.sums.len() >= 2 * entry.tidy + 1024 {
+            let slots = &mut self.slots;
+            entry.sums.sort_unstable_by_key(|(slot, _)| *slot);
+            entry.sums.dedup_by(|(other, more), (slot, sum)| {
+                let same = other == slot;
+                if same {
+                    slots.check(*slot, sum.try_add(more));
+                    slots.release(*slot);
+                }
+                same
+            });
+            entry.tidy = entry.sums.len();
+        }
+    }
+
+    /// The end of the next window that differs from the one that ends at `end`.
+    fn next_change(&self, end: Millis) -> Option<Millis> {
+        let pane_length = self.window.pane();
+        let entering = self.panes.range(end..).next().map(|(pane, _)| *pane + pane_length);
+        let leaving = self.panes.first_key_value().map(|(pane, _)| *pane + pane_length + self.window.length());
+        let change = entering.into_iter().chain(leaving).min()?;
+        // A pane that is being left now was left too early to matter.
+        Some(self.window.first_end(change).max(end + self.window.slide()))
+    }
+
+    /// The window moves on to `end`.
+    fn slide_to(&mut self, end: Millis) {
+        let before = self.end.unwrap_or(end - self.window.slide());
+        for (pane, Pane { sums, .. }) in self.panes.range(before..end) {
+            for (slot, sum) in sums {
+                self.slots.enter(*slot, *pane, sum);
+            }
+        }
+        let start = end - self.window.length();
+        while let Some(first) = self.panes.first_entry().filter(|first| *first.key() < start) {
+            let (pane, Pane { sums, .. }) = first.remove_entry();
+            for (slot, sum) in sums {
+                self.slots.leave(slot, pane, &sum);
+            }
+        }
+        self.end = Some(end);
+    }
+}
+
+impl<K, A, C> Machine for Sliding<K, A, C>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+    C: Content<A>,
+{
+    type Datum = (Millis, K);
+    type Diff = A;
+    type Row = (K, A);
+    /// The end of a window in which something changed.
+    type Note = Millis;
+
+    fn close(
+        &mut self,
+        closing: &Closing,
+        updates: &mut Vec<((Millis, K), A)>,
+        emitted: &mut Emitted<(K, A), Millis>,
+    ) -> Option<Epoch> {
+        let (first, last) = match self.moving {
+            Some(moving) => moving,
+            None => {
+                if closing.restoring && self.end.is_none() {
+                    self.end = self.target(closing.now);
+                }
+                for ((pane, key), sum) in updates.drain(..) {
+                    self.put(pane, key, sum);
+                }
+                if self.slots.settle(closing.epoch, &mut emitted.rows)
+                    && let Some(end) = self.end
+                {
+                    emitted.notes.push((end, closing.epoch, 1));
+                }
+                let last = self.target(closing.now)?;
+                // Before the first record, every window is empty.
+                let first = self.end.unwrap_or_else(|| last.min(self.window.last_end(closing.now.oldest)));
+                self.end = Some(first);
+                (first, last.max(first))
+            }
+        };
+        // Ends are numbered from the epoch's first; should there be more than numbers, the oldest share one.
+        let slide = self.window.slide();
+        let slides = (last - first) / slide;
+        let surplus = (slides - i64::from(Epoch::MAX_STEP)).max(0);
+        let step = |end: Millis| {
+            let number = ((end - first) / slide - surplus).max(1);
+            closing.epoch.at_step(number as u32)
+        };
+        while let Some(end) = self.next_change(self.end.unwrap_or(first)).filter(|end| *end <= last) {
+            if emitted.is_much() {
+                self.moving = Some((first, last));
+                return Some(step(end));
+            }
+            self.slide_to(end);
+            if self.slots.settle(step(end), &mut emitted.rows) {
+                emitted.notes.push((end, step(end), 1));
+            }
+        }
+        self.moving = None;
+        self.end = Some(last);
+        None
+    }
+}
+
+impl<K, A, C> Keeps for Sliding<K, A, C>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+    C: Content<A>,
+{
+    fn kept(&self) -> Vec<((Millis, K), A)> {
+        let sums = self.panes.iter().flat_map(|(pane, sums)| sums.sums.iter().map(move |sum| (*pane, sum)));
+        sums.map(|(pane, (slot, sum))| ((pane, self.slots.key(*slot).clone()), sum.clone())).collect()
+    }
+}
+
+/// Keys by number, so that panes can refer to them, with what the window holds of each.
+#[derive(Debug)]
+struct Slots<K, A, C> {
+    name: String,
+    /// Positions in `slots`, by hash of the key.
+    index: HashTable<u32>,
+    slots: Vec<Slot<K, A, C>>,
+    /// Positions that hold no key.
+    free: Vec<u32>,
+    /// Positions whose content has changed since the last `settle`.
+    touched: Vec<u32>,
+    state: RandomState,
+}
+
+#[derive(Debug)]
+struct Slot<K, A, C> {
+    hash: u64,
+    /// `None` where the slot is free.
+    key: Option<K>,
+    content: C,
+    /// How many sums in panes refer to it.
+    references: u32,
+    /// The total as it was at the last `settle`, if it has been touched since.
+    before: Option<A>,
+}
+
+impl<K, A, C> Slots<K, A, C>
+where
+    K: Eq + Hash + Clone + Debug,
+    A: Total,
+    C: Content<A>,
+{
+    fn new(name: &str) -> Self {
+        Slots {
+            name: name.to_owned(),
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            touched: Vec::new(),
+            state: RandomState::default(),
+        }
+    }
+
+    fn key(&self, at: u32) -> &K {
+        self.slots[at as usize].key.as_ref().expect("a slot that is referred to has a key")
+    }
+
+    /// The slot of `key`, which one more sum refers to.
+    fn refer(&mut self, key: K) -> u32 {
+        let Slots { index, slots, free, state, name, .. } = self;
+        let hash = state.hash_one(&key);
+        let same =
+            |&at: &u32| slots[at as usize].hash == hash && slots[at as usize].key.as_ref() == Some(&key);
+        let at = match index.entry(hash, same, |&at| slots[at as usize].hash) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let slot = Slot { hash, key: Some(key), content: C::default(), references: 0, before: None };
+                let at = match free.pop() {
+                    Some(at) => {
+                        slots[at as usize] = slot;
+                        at
+                    }
+                    None => {
+                        assert!(slots.len() < u32::MAX as usize, "more than 2^32 keys in `{name}`");
+                        slots.push(slot);
+                        slots.len() as u32 - 1
+                    }
+                };
+                entry.insert(at);
+                at
+            }
+        };
+        self.slots[at as usize].references += 1;
+        at
+    }
+
+    /// One sum less refers to slot `at`, to which others still do.
+    fn release(&mut self, at: u32) {
+        self.slots[at as usize].references -= 1;
+    }
+
+    fn touch(&mut self, at: u32) -> &mut C {
+        let total = match self.slots[at as usize].before {
+            None => self.total(at).into(),
+            Some(_) => None,
+        };
+        let slot = &mut self.slots[at as usize];
+        if total.is_some() {
+            slot.before = total;
+            self.touched.push(at);
+        }
+        &mut slot.content
+    }
+
+    fn total(&self, at: u32) -> A {
+        let total = self.slots[at as usize].content.total();
+        total.unwrap_or_else(|_| self.overflow(at))
+    }
+
+    fn enter(&mut self, at: u32, pane: Millis, sum: &A) {
+        let result = self.touch(at).enter(pane, sum);
+        self.check(at, result);
+    }
+
+    fn leave(&mut self, at: u32, pane: Millis, sum: &A) {
+        let result = self.touch(at).leave(pane, sum);
+        self.check(at, result);
+        self.release(at);
+    }
+
+    fn check(&self, at: u32, result: Result<(), Overflow>) {
+        if result.is_err() {
+            self.overflow(at);
+        }
+    }
+
+    #[cold]
+    fn overflow(&self, at: u32) -> ! {
+        panic!("in `{}`, the total of key {:?} overflows", self.name, self.key(at));
+    }
+
+    /// Emits the rows that have changed, at `time`, and forgets keys to which nothing refers; returns whether there were
+    /// any.
+    fn settle(&mut self, time: Epoch, rows: &mut Vec<((K, A), Epoch, isize)>) -> bool {
+        let already = rows.len();
+        let mut touched = std::mem::take(&mut self.touched);
+        for at in touched.drain(..) {
+            let now = self.total(at);
+            let slot = &mut self.slots[at as usize];
+            let before = slot.before.take().expect("a touched slot remembers its total");
+            let changed = before != now;
+            let gone = slot.references == 0;
+            let key = if gone { slot.key.take() } else { slot.key.clone().filter(|_| changed) };
+            if changed {
+                let key = key.expect("a slot that is touched has a key");
+                if before.is_zero() {
+                    rows.push(((key, now), time, 1));
+                } else if now.is_zero() {
+                    rows.push(((key, before), time, -1));
+                } else {
+                    rows.push(((key.clone(), before), time, -1));
+                    rows.push(((key, now), time, 1));
+                }
+            }
+            if gone {
+                let hash = slot.hash;
+                slot.content = C::default();
+                if let Ok(entry) = self.index.find_entry(hash, |&other| other == at) {
+                    entry.remove();
+                }
+                self.free.push(at);
+            }
+        }
+        self.touched = touched;
+        rows.len() > already
+    }
+}

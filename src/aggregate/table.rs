@@ -1,0 +1,117 @@
+//! The window table: one row for each window and key, exact while the window is open, final when it is complete.
+//!
+//! Each open window has a table of its own. What arrives for a pane changes every window that the pane is in and that
+//! was open as the epoch began; each changed row is retracted as it was and inserted as it is. When the watermark reaches
+//! a window's end, its rows are final: they are said once more as such, and the table is dropped. That is no retraction: the
+//! rows stay in the collection, nothing will ever change them, and nobody has to keep them.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::rc::Rc;
+
+use differential_dataflow::ExchangeData;
+
+use super::Total;
+use super::event_time::Millis;
+use super::machine::{Closing, Emitted, Keeps, Machine};
+use super::window::{Span, Window};
+use crate::operators::Table;
+use crate::runtime::Epoch;
+
+/// How the first part of an update says which windows it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// It is the start of a pane.
+    Panes,
+    /// It is the start of a window.
+    Windows,
+}
+
+/// One worker's rows of the open windows.
+#[derive(Debug)]
+pub(crate) struct WindowTable<K, A> {
+    name: String,
+    window: Window,
+    updates: For,
+    /// By the start of their window.
+    open: BTreeMap<Millis, Table<K, A>>,
+    /// Whether anyone wants to hear which rows are final.
+    finals_wanted: Rc<Cell<bool>>,
+}
+
+impl<K, A> WindowTable<K, A> {
+    pub(crate) fn new(name: &str, window: Window, updates: For, finals_wanted: Rc<Cell<bool>>) -> Self {
+        WindowTable { name: name.to_owned(), window, updates, open: BTreeMap::new(), finals_wanted }
+    }
+}
+
+impl<K, A> Machine for WindowTable<K, A>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    type Datum = (Millis, K);
+    type Diff = A;
+    type Row = (Span, K, A);
+    /// A row that is final.
+    type Note = (Span, K, A);
+
+    fn close(
+        &mut self,
+        closing: &Closing,
+        updates: &mut Vec<((Millis, K), A)>,
+        emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+    ) -> Option<Epoch> {
+        let length = self.window.length();
+        let mut touched = BTreeSet::new();
+        for ((start, key), sum) in updates.drain(..) {
+            if closing.restoring || self.updates == For::Windows {
+                touched.insert(start);
+                self.open.entry(start).or_default().add(key, &sum, &self.name);
+                continue;
+            }
+            for span in self.window.of(start).filter(|span| !closing.before.watermark.reaches(span.end)) {
+                touched.insert(span.start);
+                self.open.entry(span.start).or_default().add(key.clone(), &sum, &self.name);
+            }
+        }
+        for start in touched {
+            let span = Span::new(start, start + length);
+            let table = self.open.get_mut(&start).expect("what was touched is open");
+            table.settle(|key, before, now| {
+                if before != now {
+                    let row = |total: &A, diff| ((span, key.clone(), total.clone()), closing.epoch, diff);
+                    emitted.rows.extend((!before.is_zero()).then(|| row(before, -1)));
+                    emitted.rows.extend((!now.is_zero()).then(|| row(now, 1)));
+                }
+            });
+            if table.is_empty() {
+                self.open.remove(&start);
+            }
+        }
+        while let Some(first) = self.open.first_entry() {
+            let span = Span::new(*first.key(), first.key() + length);
+            if !closing.now.watermark.reaches(span.end) {
+                break;
+            }
+            let table = first.remove();
+            if self.finals_wanted.get() {
+                let row = |(key, total): (&K, &A)| ((span, key.clone(), total.clone()), closing.epoch, 1);
+                emitted.notes.extend(table.rows().map(row));
+            }
+        }
+        None
+    }
+}
+
+impl<K, A> Keeps for WindowTable<K, A>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    fn kept(&self) -> Vec<((Millis, K), A)> {
+        let rows = self.open.iter().flat_map(|(start, table)| table.rows().map(move |row| (*start, row)));
+        rows.map(|(start, (key, total))| ((start, key.clone()), total.clone())).collect()
+    }
+}

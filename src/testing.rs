@@ -14,18 +14,26 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-use crate::aggregate::{DoorRows, End, Event, Lines, Records};
+use crate::aggregate::{DoorRows, End, Event, InputCounts, Lines, Records, TimeOptions};
 use crate::dataflow::{Build, Dataflow, Flow, Options, View};
 use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
-use crate::sink::{At, Closed, Gather, Outputs, Sink, SinkError, Value, escape_json};
+use crate::sink::{At, Closed, Gather, Outputs, Sink, SinkError, Value, ViewOutput, escape_json};
 use crate::source::Chunk;
 
 /// What the views of a dataflow held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Rows by view, by epoch in which anything changed.
-    views: BTreeMap<String, BTreeMap<u64, Vec<String>>>,
+    /// By view, and by epoch and step at which it changed.
+    views: BTreeMap<String, BTreeMap<(u64, u32), Shown>>,
+    counts: InputCounts,
+}
+
+/// A view at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Shown {
+    rows: Vec<String>,
+    changes: Vec<String>,
 }
 
 impl Answer {
@@ -44,11 +52,38 @@ impl Answer {
     ///
     /// If there is no such view.
     pub fn view_at(&self, name: &str, epoch: u64) -> Vec<&str> {
+        let then = self.times(name).range(..=(epoch, u32::MAX)).next_back();
+        then.into_iter().flat_map(|(_, shown)| &shown.rows).map(String::as_str).collect()
+    }
+
+    /// How view `name` changed in `epoch`: its rows with their differences in front, those of each step retractions first.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such view.
+    pub fn changes(&self, name: &str, epoch: u64) -> Vec<&str> {
+        let steps = self.times(name).range((epoch, 0)..=(epoch, u32::MAX));
+        steps.flat_map(|(_, shown)| &shown.changes).map(String::as_str).collect()
+    }
+
+    /// What view `name` held whenever it had changed, by epoch and step.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such view.
+    pub fn history(&self, name: &str) -> Vec<((u64, u32), Vec<&str>)> {
+        let times = self.times(name).iter();
+        times.map(|(time, shown)| (*time, shown.rows.iter().map(String::as_str).collect())).collect()
+    }
+
+    /// What became of the lines.
+    pub fn counts(&self) -> InputCounts {
+        self.counts
+    }
+
+    fn times(&self, name: &str) -> &BTreeMap<(u64, u32), Shown> {
         let known: Vec<_> = self.views.keys().collect();
-        let epochs =
-            self.views.get(name).unwrap_or_else(|| panic!("no view is named `{name}`; there are {known:?}"));
-        let then = epochs.range(..=epoch).next_back();
-        then.into_iter().flat_map(|(_, rows)| rows).map(String::as_str).collect()
+        self.views.get(name).unwrap_or_else(|| panic!("no view is named `{name}`; there are {known:?}"))
     }
 }
 
@@ -102,66 +137,244 @@ pub fn run_epochs(
 /// Runs `dataflow` with `options` in stages, each on a number of workers and over some epochs, and hands what is durable
 /// from each stage to the next: whatever is cut where, the views are those of one run over all epochs.
 ///
+/// [`Script`] can say more.
+///
 /// # Panics
 ///
 /// If an option has a bad value, or the dataflow does not give what it declares.
+pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(usize, &[&[u8]])]) -> Answer {
+    let mut script = Script::new(dataflow);
+    for (name, value) in options {
+        script = script.option(name, value);
+    }
+    for (workers, epochs) in stages {
+        script = epochs.iter().fold(script.workers(*workers), |script, epoch| script.epoch(epoch));
+    }
+    script.run()
+}
+
+/// A run of a dataflow as a test tells it: epoch by epoch, on any number of workers, at times of its own choosing.
+///
+/// Lines are dealt out among the workers, so a test that passes at one number of workers and not at another has found
+/// something. Nothing reads a clock: each epoch arrives when the script says ([`Script::arriving`]), by default far in
+/// the future, so that no record is dated too far ahead.
 ///
 /// ```
-/// # use thalweg::prelude::*;
-/// # struct Lengths;
-/// # impl Dataflow for Lengths {
-/// #     fn name(&self) -> &'static str { "lengths" }
-/// #     fn about(&self) -> &'static str { "lines by their length" }
-/// #     fn views(&self) -> &'static [View] { &[View { name: "lengths", columns: &["bytes", "lines"], about: "" }] }
-/// #     fn default_source(&self) -> &'static str { "stdin:" }
-/// #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-/// #         Ok(Build::new(|flow| {
-/// #             let lengths = flow.records(Text).count_by::<u64>("lengths", |record| Some(record.line().len() as u64));
-/// #             flow.view_by("lengths", lengths, by_count);
-/// #         }))
-/// #     }
-/// # }
-/// let (first, second): (&[u8], &[u8]) = (b"a\nb\n", b"cd\nef\ngh\n");
-/// let handed = thalweg::testing::run_stages(&Lengths, &[], &[(1, &[first]), (2, &[second])]);
-/// assert_eq!(handed.view("lengths"), ["2\t3", "1\t2"]);
+/// use std::time::Duration;
+/// use thalweg::prelude::*;
+/// use thalweg::testing::Script;
+///
+/// /// Lines such as `12 north`, counted by word over the last ten seconds.
+/// struct Recent;
+/// impl Dataflow for Recent {
+///     fn name(&self) -> &'static str { "recent" }
+///     fn about(&self) -> &'static str { "words of the last ten seconds" }
+///     fn views(&self) -> &'static [View] {
+///         &[View { name: "words", columns: &["word", "count"], about: "by count" }]
+///     }
+///     fn default_source(&self) -> &'static str { "stdin:" }
+///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+///         let window = Window::tumbling(Duration::from_secs(10)).expect("ten seconds are a window");
+///         Ok(Build::new(move |flow| {
+///             let mut lines = flow.records(Text);
+///             lines.event_time(|line| {
+///                 let seconds = line.split(|byte| *byte == b' ').next()?;
+///                 std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
+///             });
+///             let words = lines.over_last(window).count_by::<Bytes>("words", |line| line.split(|byte| *byte == b' ').nth(1));
+///             flow.view_by("words", words.rows, by_count);
+///         }))
+///     }
+/// }
+///
+/// let answer = Script::new(&Recent)
+///     .workers(2)
+///     .epoch("1 north\n3 north\n9 south\n11 east\n")
+///     // With the lateness of ten seconds, this says that everything up to 12 s has arrived.
+///     .epoch("22 west\n")
+///     // Late, but the window that is shown takes it still.
+///     .epoch("2 south\n")
+///     .end()
+///     .run();
+/// assert_eq!(answer.view_at("words", 0), [""; 0]);
+/// assert_eq!(answer.view_at("words", 1), ["north\t2", "south\t1"]);
+/// assert_eq!(answer.changes("words", 2), ["-1\tsouth\t1", "+1\tsouth\t2"]);
+/// // The end of the input brings the window of the newest record.
+/// assert_eq!(answer.view("words"), ["west\t1"]);
+/// assert_eq!(answer.counts().late, 0);
 /// ```
-pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(usize, &[&[u8]])]) -> Answer {
-    let given = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let options = Options::new(dataflow.options(), given);
-    let build = dataflow.prepare(&options).unwrap_or_else(|error| panic!("{error}"));
-    let views = dataflow.views();
-    let answer = Answer { views: views.iter().map(|view| (view.name.to_owned(), BTreeMap::new())).collect() };
-    let answer = Arc::new(Mutex::new(answer));
-    let (mut handed, mut first) = (None, 0);
-    for (workers, epochs) in stages {
-        let stage = Stage {
-            build: build.clone(),
-            views,
-            epochs: epochs.iter().map(|epoch| epoch.to_vec()).collect(),
-            first,
-            handed: handed.map(|rows: Vec<DoorRows>| {
-                // Dealt out anyhow: the doors bring each row to its owner.
-                let mut shares: Vec<_> = (0..*workers).map(|_| Vec::new()).collect();
-                rows.into_iter().enumerate().for_each(|(at, row)| shares[at % workers].push(row));
-                Mutex::new(shares)
-            }),
-            answer: Arc::clone(&answer),
-        };
-        let guards = timely::execute(timely::Config::process(*workers), move |worker| stage.run(worker));
-        let results = guards.unwrap_or_else(|error| panic!("{error}")).join();
-        handed = Some(
-            results.into_iter().flat_map(|rows| rows.unwrap_or_else(|error| panic!("{error}"))).collect(),
-        );
-        first += epochs.len() as u64;
+#[derive(Clone)]
+#[must_use]
+pub struct Script<'a> {
+    dataflow: &'a dyn Dataflow,
+    options: Vec<(String, String)>,
+    time: TimeOptions,
+    arriving: i64,
+    stages: Vec<(usize, Vec<Telling>)>,
+}
+
+impl std::fmt::Debug for Script<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("dataflow", &self.dataflow.name()).finish_non_exhaustive()
     }
-    std::mem::take(&mut answer.lock().expect("no worker panicked"))
+}
+
+/// What a script tells of one epoch.
+#[derive(Clone, Debug, Default)]
+struct Telling {
+    arrived: i64,
+    /// Lines by partition.
+    lines: Vec<(String, Vec<u8>)>,
+    /// Whether the input ends here.
+    finished: bool,
+}
+
+/// The year 3000.
+const FAR_AHEAD: i64 = 32_503_680_000_000;
+
+/// Dealt out singly up to so many lines an epoch, and in larger pieces beyond.
+const PIECES: usize = 4096;
+
+impl<'a> Script<'a> {
+    /// An empty script for `dataflow`, on one worker.
+    pub fn new(dataflow: &'a dyn Dataflow) -> Self {
+        let time = TimeOptions::default();
+        Script { dataflow, options: Vec::new(), time, arriving: FAR_AHEAD, stages: vec![(1, Vec::new())] }
+    }
+
+    /// With this value of an option of the dataflow.
+    pub fn option(mut self, name: &str, value: &str) -> Self {
+        self.options.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With times as `options` say, in the whole run.
+    pub fn time(mut self, options: TimeOptions) -> Self {
+        self.time = options;
+        self
+    }
+
+    /// From here on, on so many workers. If there was an epoch before, the run is stopped there, and what is durable is handed
+    /// to a new one.
+    pub fn workers(mut self, workers: usize) -> Self {
+        match self.stages.last_mut() {
+            Some((last, epochs)) if epochs.is_empty() => *last = workers,
+            _ => self.stages.push((workers, Vec::new())),
+        }
+        self
+    }
+
+    /// From here on, epochs arrive at `millis` UTC since 1970.
+    pub fn arriving(mut self, millis: i64) -> Self {
+        self.arriving = millis;
+        self
+    }
+
+    /// An epoch with these lines.
+    pub fn epoch(self, lines: impl AsRef<[u8]>) -> Self {
+        self.epoch_of(&[("test:", lines.as_ref())])
+    }
+
+    /// An epoch with lines of several partitions, the older ones first.
+    pub fn epoch_of(self, lines: &[(&str, &[u8])]) -> Self {
+        let lines = lines.iter().map(|(name, lines)| ((*name).to_owned(), lines.to_vec())).collect();
+        let arrived = self.arriving;
+        self.tell(Telling { arrived, lines, finished: false })
+    }
+
+    /// The input ends. Without this, it is as if the run had been stopped.
+    pub fn end(self) -> Self {
+        let arrived = self.arriving;
+        self.tell(Telling { arrived, finished: true, ..Telling::default() })
+    }
+
+    fn tell(mut self, telling: Telling) -> Self {
+        if let Some((_, epochs)) = self.stages.last_mut() {
+            epochs.push(telling);
+        }
+        self
+    }
+
+    /// Runs it.
+    ///
+    /// # Panics
+    ///
+    /// If an option has a bad value, or the dataflow does not give what it declares.
+    pub fn run(self) -> Answer {
+        let options = Options::new(self.dataflow.options(), self.options);
+        let build = self.dataflow.prepare(&options).unwrap_or_else(|error| panic!("{error}"));
+        let views = self.dataflow.views();
+        let known = views.iter().map(|view| (view.name.to_owned(), BTreeMap::new())).collect();
+        let answer = Arc::new(Mutex::new(Answer { views: known, ..Answer::default() }));
+        let mut partitions: Vec<Arc<str>> = Vec::new();
+        for (name, _) in self.stages.iter().flat_map(|(_, epochs)| epochs).flat_map(|epoch| &epoch.lines) {
+            if partitions.iter().all(|known| **known != **name) {
+                partitions.push(name.as_str().into());
+            }
+        }
+        let (mut handed, mut first) = (None, 0);
+        let mut offsets = vec![0; partitions.len()];
+        for (workers, epochs) in self.stages {
+            let count = epochs.len() as u64;
+            let stage = Stage {
+                build: build.clone(),
+                views,
+                time: self.time,
+                first,
+                epochs: epochs.into_iter().map(|epoch| Dealt::new(epoch, &partitions, &mut offsets)).collect(),
+                partitions: partitions.clone(),
+                handed: handed.map(|rows: Vec<DoorRows>| {
+                    // Dealt out anyhow: the doors bring each row to its owner.
+                    let mut shares: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
+                    rows.into_iter().enumerate().for_each(|(at, row)| shares[at % workers].push(row));
+                    Mutex::new(shares)
+                }),
+                answer: Arc::clone(&answer),
+            };
+            let guards = timely::execute(timely::Config::process(workers), move |worker| stage.run(worker));
+            let results = guards.unwrap_or_else(|error| panic!("{error}")).join();
+            handed = Some(
+                results.into_iter().flat_map(|rows| rows.unwrap_or_else(|error| panic!("{error}"))).collect(),
+            );
+            first += count;
+        }
+        std::mem::take(&mut answer.lock().expect("no worker panicked"))
+    }
+}
+
+/// An epoch cut into pieces for the workers.
+struct Dealt {
+    arrived: i64,
+    finished: bool,
+    /// Which partition, at which offset, and the lines.
+    pieces: Vec<(usize, u64, Vec<u8>)>,
+}
+
+impl Dealt {
+    fn new(telling: Telling, partitions: &[Arc<str>], offsets: &mut [u64]) -> Self {
+        let mut pieces = Vec::new();
+        for (name, lines) in telling.lines {
+            let partition =
+                partitions.iter().position(|known| **known == *name).expect("all partitions were collected");
+            let lines: Vec<_> = lines.split_inclusive(|byte| *byte == b'\n').collect();
+            for piece in lines.chunks(lines.len().div_ceil(PIECES).max(1)) {
+                let bytes = piece.concat();
+                let length = bytes.len() as u64;
+                pieces.push((partition, offsets[partition], bytes));
+                offsets[partition] += length;
+            }
+        }
+        Dealt { arrived: telling.arrived, finished: telling.finished, pieces }
+    }
 }
 
 /// Some epochs on some workers.
 struct Stage {
     build: Build,
     views: &'static [View],
-    epochs: Vec<Vec<u8>>,
+    time: TimeOptions,
+    epochs: Vec<Dealt>,
+    partitions: Vec<Arc<str>>,
     /// The number of the first epoch.
     first: u64,
     /// What each worker goes on from.
@@ -175,7 +388,7 @@ impl Stage {
         let (index, peers) = (worker.index(), worker.peers());
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<Event>>();
-            let mut lines = Lines::new(stream, Arc::new(Progress::default()));
+            let mut lines = Lines::timed(stream, Arc::new(Progress::default()), self.time);
             if let Some(handed) = &self.handed {
                 lines =
                     lines.restoring(std::mem::take(&mut handed.lock().expect("no worker panicked")[index]));
@@ -188,12 +401,17 @@ impl Stage {
             Box::new(Recorder { answer: Arc::clone(&self.answer), first: self.first });
         let mut outputs = Outputs::new(installed.outputs, vec![recorder]);
         for (number, epoch) in (self.first..).zip(&self.epochs) {
-            input.advance_to(Epoch::new(number));
-            let mine = epoch.split_inclusive(|byte| *byte == b'\n').skip(index).step_by(peers);
-            let bytes: Vec<u8> = mine.flatten().copied().collect();
-            input.send(Event::Chunk(Rc::new(Chunk::from_bytes("test:", 0, &bytes))));
-            input.send(Event::End(End::default()));
-            let next = Epoch::new(number + 1);
+            let now = Epoch::new(number);
+            input.advance_to(now);
+            worker.step_while(|| !installed.watermark.knows(now));
+            for (partition, offset, bytes) in epoch.pieces.iter().skip(index).step_by(peers) {
+                let mut chunk = Chunk::from_bytes(&self.partitions[*partition], *offset, bytes);
+                (chunk.arrived, chunk.order) = (epoch.arrived, *partition as u32);
+                input.send(Event::Chunk(Rc::new(chunk)));
+            }
+            let live = self.partitions.clone();
+            input.send(Event::End(End { arrived: epoch.arrived, live, finished: epoch.finished }));
+            let next = now.next();
             input.advance_to(next);
             input.flush();
             worker.step_while(|| installed.probe.less_than(&next));
@@ -203,6 +421,10 @@ impl Stage {
         input.close();
         worker.step_while(|| !installed.probe.done());
         commit(&mut outputs, None, index);
+        if index == 0 {
+            let mut answer = self.answer.lock().expect("no worker panicked");
+            answer.counts.plus_equals(&installed.summary.get().counts);
+        }
         rows
     }
 }
@@ -242,8 +464,11 @@ where
             });
             (input, updates.probe().0)
         });
-        input.send(Event::Chunk(Rc::new(Chunk::from_bytes("test:", 0, &lines))));
-        input.send(Event::End(End::default()));
+        let mut chunk = Chunk::from_bytes("test:", 0, &lines);
+        chunk.arrived = FAR_AHEAD;
+        input.send(Event::Chunk(Rc::new(chunk)));
+        let live = vec!["test:".into()];
+        input.send(Event::End(End { arrived: FAR_AHEAD, live, finished: false }));
         input.close();
         worker.step_while(|| !probe.done());
         let mut held = held.take();
@@ -273,10 +498,14 @@ impl Sink for Recorder {
 
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
         let mut answer = self.answer.lock().expect("no worker panicked");
-        for view in closed.views.iter().filter(|_| closed.epoch >= self.first) {
-            let mut rows = Vec::new();
-            view.rows(&mut |values| rows.push(values.iter().map(text).collect::<Vec<_>>().join("\t")));
-            answer.views.entry(view.view().name.to_owned()).or_default().insert(closed.epoch, rows);
+        let news = |view: &&Box<dyn ViewOutput>| closed.epoch >= self.first && view.has_changed();
+        for view in closed.views.iter().filter(news) {
+            let mut shown = Shown::default();
+            let line = |values: &[Value<'_>]| values.iter().map(text).collect::<Vec<_>>().join("\t");
+            view.rows(&mut |values| shown.rows.push(line(values)));
+            view.changes(&mut |diff, values| shown.changes.push(format!("{diff:+}\t{}", line(values))));
+            let times = answer.views.entry(view.view().name.to_owned()).or_default();
+            times.insert((closed.epoch, 0), shown);
         }
         Ok(())
     }

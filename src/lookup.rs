@@ -180,7 +180,7 @@ impl Lookup {
         if bytes.len() as u64 > limits.bytes {
             return Err(LookupError::TooManyBytes { path: path.to_owned(), limits });
         }
-        Ok(Lookup { table: Arc::new(Reading { path, limits }.table(&bytes, key, keys)?) })
+        Ok(Lookup { table: Arc::new(Reading { path, limits, bytes: &bytes }.table(key, keys)?) })
     }
 
     /// The names of the columns other than the key, in the order of the file.
@@ -242,11 +242,12 @@ impl Lookup {
 struct Reading<'p> {
     path: &'p Path,
     limits: LookupLimits,
+    bytes: &'p [u8],
 }
 
 impl Reading<'_> {
-    fn table(self, bytes: &[u8], key: &str, keys: LookupKeys) -> Result<Table, LookupError> {
-        let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
+    fn table(self, key: &str, keys: LookupKeys) -> Result<Table, LookupError> {
+        let mut reader = csv::ReaderBuilder::new().from_reader(self.bytes);
         let header = reader.byte_headers().map_err(|error| self.csv(error))?;
         let mut columns: Vec<_> =
             header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
@@ -270,7 +271,7 @@ impl Reading<'_> {
             let row = row.map_err(|error| self.csv(error))?;
             if row.as_slice().iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
                 let reason = "a field has a line break in it\n  hint: perhaps a quote was left open";
-                return Err(self.bad(line(&row), reason));
+                return Err(self.bad(row.position(), reason));
             }
             if rows.len() >= self.limits.rows as usize {
                 return Err(LookupError::TooManyRows { path: self.path.to_owned(), limits: self.limits });
@@ -281,7 +282,7 @@ impl Reading<'_> {
             LookupKeys::Exact => self.exact(&rows, at)?,
             LookupKeys::Networks => self.networks(&rows, at)?,
         };
-        Ok(Table { columns, key: at, rows, index, digest: Sha256::digest(bytes).into() })
+        Ok(Table { columns, key: at, rows, index, digest: Sha256::digest(self.bytes).into() })
     }
 
     /// The index by bytes.
@@ -315,7 +316,7 @@ impl Reading<'_> {
                         format!("\"{key}\" has bits behind its prefix\n  hint: the network is {network}")
                     }
                 };
-                self.bad(line(row), reason)
+                self.bad(row.position(), reason)
             })?;
             networks.push((network, place));
         }
@@ -329,32 +330,39 @@ impl Reading<'_> {
     }
 
     fn csv(self, error: csv::Error) -> LookupError {
-        let line = error.position().map_or(1, csv::Position::line);
         let reason = match error.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                 format!("it has {len} fields, and the header {expected_len}")
             }
             _ => error.to_string(),
         };
-        self.bad(line, reason)
+        self.bad(error.position(), reason)
     }
 
-    fn bad(self, line: u64, reason: impl Into<String>) -> LookupError {
-        LookupError::BadRow { path: self.path.to_owned(), line, reason: reason.into() }
+    fn bad(self, at: Option<&csv::Position>, reason: impl Into<String>) -> LookupError {
+        LookupError::BadRow { path: self.path.to_owned(), line: self.line(at), reason: reason.into() }
     }
 
     fn same_key(self, rows: &[ByteRecord], first: u32, second: u32, key: usize) -> LookupError {
         let row = |row: u32| rows.get(row as usize);
         LookupError::SameKey {
             path: self.path.to_owned(),
-            first: row(first).map_or(0, line),
-            line: row(second).map_or(0, line),
+            first: self.line(row(first).and_then(ByteRecord::position)),
+            line: self.line(row(second).and_then(ByteRecord::position)),
             key: row(second).and_then(|row| row.get(key)).unwrap_or_default().escape_ascii().to_string(),
         }
     }
-}
 
-/// The line that a row begins in.
-fn line(row: &ByteRecord) -> u64 {
-    row.position().map_or(0, csv::Position::line)
+    /// The line that a row begins in. The reader's own count is one short where lines end in CR LF: it takes the LF
+    /// for the beginning of the next row, as it does with empty lines.
+    fn line(self, at: Option<&csv::Position>) -> u64 {
+        let at = at.and_then(|at| usize::try_from(at.byte()).ok()).unwrap_or_default();
+        let ends = self.bytes.iter().skip(at).take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        let before = self.bytes.get(..at.saturating_add(ends)).unwrap_or_default();
+        let lone_returns = before
+            .iter()
+            .zip(before.iter().skip(1).chain([&0]))
+            .filter(|(one, next)| **one == b'\r' && **next != b'\n');
+        1 + (memchr::memchr_iter(b'\n', before).count() + lone_returns.count()) as u64
+    }
 }

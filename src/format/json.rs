@@ -13,7 +13,7 @@
 //!   text with such a thing in it reads as U+FFFD there.
 //! - A byte order mark before the object is passed over: files from some editors begin with one.
 //! - A number may have any size, and nesting any depth: neither is looked at before it is asked for, and passing over
-//!   nested values takes a byte of heap for each level and none of the stack.
+//!   nested values takes a byte of heap for each level and none of the stack. `-0` is the integer 0.
 //! - A line that is empty or blank is malformed.
 //!
 //! # Why serde_json

@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | [`source`] | where bytes come from, and at which offset | formats, dataflow |
 //! | [`mod@format`] | bytes to records that borrow from them | dataflow, clock, files |
+//! | [`lookup`] | static tables: what is known beforehand of a key | dataflow, log formats, clock |
 //! | [`aggregate`] | the doors: records to collections | log formats, clock |
 //! | [`operators`] | collections to collections | log formats, sources |
 //! | [`sink`] | collections to the world, by whole epochs | dataflow, clock |
@@ -51,6 +52,7 @@ pub mod cli;
 pub mod dataflow;
 pub mod format;
 pub mod generate;
+pub mod lookup;
 pub mod operators;
 pub mod runtime;
 pub mod sink;

@@ -12,7 +12,7 @@ use super::door::Door;
 use super::event_time::{Clock, Extent, MOST, Millis, Watermark, millis};
 use super::{TimeOptions, event_time::Tide};
 use crate::format::Format;
-use crate::runtime::Progress;
+use crate::runtime::{self, Progress};
 use crate::source::{Chunk, Place};
 
 /// A record with the line that it was read from.
@@ -180,6 +180,9 @@ impl<F: Format> BlockReader<F> {
                 }
                 None => {
                     malformed += 1;
+                    if let Some(reason) = self.format.fatal(line) {
+                        Self::end(&reason, &Place { offset, ..chunk.place.clone() }, line);
+                    }
                     if self.samples[0] > 0 {
                         let place = Place { offset, ..chunk.place.clone() };
                         Self::show(&mut self.samples[0], "malformed", &place, line);
@@ -215,12 +218,26 @@ impl<F: Format> BlockReader<F> {
         self.progress.lines.fetch_add((lines + oversize) as u64, Relaxed);
     }
 
+    /// Ends the process at a malformed line, because the format says so.
+    #[cold]
+    fn end(reason: &str, place: &Place, line: &[u8]) -> ! {
+        let (shown, cut) = Self::cut(line);
+        let Place { partition, offset, .. } = place;
+        let reason = format!("malformed line in {partition} at byte {offset}: {reason}: \"{shown}{cut}\"");
+        runtime::end(runtime::Exit::Input, reason)
+    }
+
+    /// What is shown of a line, and the sign that it is not all.
+    fn cut(line: &[u8]) -> (impl std::fmt::Display, &'static str) {
+        let cut = if line.len() > Self::SHOWN { "…" } else { "" };
+        (line[..line.len().min(Self::SHOWN)].escape_ascii(), cut)
+    }
+
     /// Logs a sample line. Cold: it is called a handful of times in the life of a worker.
     #[cold]
     fn show(left: &mut usize, what: &str, place: &Place, line: &[u8]) {
         *left -= 1;
-        let shown = line[..line.len().min(Self::SHOWN)].escape_ascii();
-        let cut = if line.len() > Self::SHOWN { "…" } else { "" };
+        let (shown, cut) = Self::cut(line);
         let last = if *left == 0 { " (this worker shows no more of them)" } else { "" };
         log::warn!("{what} line in {} at byte {}: \"{shown}{cut}\"{last}", place.partition, place.offset);
     }

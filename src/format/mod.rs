@@ -5,11 +5,13 @@
 //! counts it, keeps a sample, and goes on.
 
 pub mod access_log;
+pub mod json;
 pub mod pattern;
 pub mod reference;
 pub mod time;
 
 pub use access_log::{AccessLog, AccessRecord, Size};
+pub use json::{Json, JsonElements, JsonError, JsonField, JsonMode, JsonRecord, JsonValue};
 pub use pattern::{Pattern, PatternError, PatternRecord};
 pub use reference::Reference;
 
@@ -22,6 +24,13 @@ pub trait Format: Clone + Send + Sync + 'static {
 
     /// Reads `line`, which has neither its LF nor the one CR before it, or returns `None` if it is malformed.
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Self::Record<'a>>;
+
+    /// Why `line`, which [`parse`](Format::parse) found malformed, is to end the run, for a format that was asked to be
+    /// so strict. `None`, as provided: it is counted, and the run goes on.
+    fn fatal(&self, line: &[u8]) -> Option<String> {
+        let _ = line;
+        None
+    }
 }
 
 /// Whole lines as records; nothing is malformed.

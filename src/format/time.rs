@@ -46,23 +46,100 @@ fn canonical(time: &[u8]) -> Option<i64> {
         sign, oh1, oh2, om1, om2,
     ] = time else { return None };
 
-    let (year, month, day) = (number([y1, y2, y3, y4])?, month([b1, b2, b3])?, number([d1, d2])?);
-    let (hour, minute, second) = (number([h1, h2])?, number([m1, m2])?, number([s1, s2])?);
-    let (offset_hours, offset_minutes) = (number([oh1, oh2])?, number([om1, om2])?);
-    let offset = offset_hours * 3600 + offset_minutes * 60;
-    let offset = match sign {
-        b'+' => offset,
-        b'-' => -offset,
+    let date = Date { year: number([y1, y2, y3, y4])?, month: month([b1, b2, b3])?, day: number([d1, d2])? };
+    let time = [number([h1, h2])?, number([m1, m2])?, number([s1, s2])?];
+    let sign = match sign {
+        b'+' => 1,
+        b'-' => -1,
         _ => return None,
     };
-    let valid = (1..=days_in(year, month)).contains(&day)
+    Some(instant(date, time, sign, [number([oh1, oh2])?, number([om1, om2])?])? * MILLIS)
+}
+
+/// Reads `2015-05-17T10:05:03.123Z` as milliseconds since the Unix epoch.
+///
+/// What is accepted is what chrono accepts as RFC 3339: any number of digits behind the point, of which those finer
+/// than milliseconds are cut off; `Z` or an offset; small letters, a space or an underscore in place of the `T`, as far
+/// as chrono goes; and a leap second (`:60`, the same instant as the second after it). As with [`parse_clf`], only the
+/// form that everybody writes is read by hand.
+///
+/// ```
+/// use thalweg::format::time::parse_rfc3339;
+/// assert_eq!(parse_rfc3339(b"1970-01-01T00:00:01Z"), Some(1_000));
+/// assert_eq!(parse_rfc3339(b"2019-01-22T03:56:14.0019+03:30"), Some(1_548_116_774_001));
+/// assert_eq!(parse_rfc3339(b"2016-12-31T23:59:60Z"), parse_rfc3339(b"2017-01-01T00:00:00Z"));
+/// assert_eq!(parse_rfc3339(b"2015-02-30T10:05:03Z"), None);
+/// assert_eq!(parse_rfc3339(b"2015-02-20T10:05:03"), None);
+/// ```
+#[inline]
+pub fn parse_rfc3339(time: &[u8]) -> Option<i64> {
+    canonical_rfc3339(time).or_else(|| rfc3339_by_chrono(time))
+}
+
+/// The slow way, for the forms that hardly anybody writes.
+#[cold]
+fn rfc3339_by_chrono(time: &[u8]) -> Option<i64> {
+    let time = std::str::from_utf8(time).ok()?;
+    Some(DateTime::parse_from_rfc3339(time).ok()?.timestamp_millis())
+}
+
+/// The form with a `T`, at most nine digits of a second's fraction, and `Z` or an offset. `None` means no more than
+/// "not by me".
+#[inline]
+fn canonical_rfc3339(time: &[u8]) -> Option<i64> {
+    #[rustfmt::skip]
+    let &[
+        y1, y2, y3, y4, b'-', b1, b2, b'-', d1, d2, b'T', h1, h2, b':', m1, m2, b':', s1, s2, ref rest @ ..
+    ] = time else { return None };
+    let (fraction, offset) = match rest {
+        [b'.', rest @ ..] => {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            rest.split_at(digits)
+        }
+        rest => (&b"000"[..], rest),
+    };
+    let millis = match *fraction {
+        [d1] => number([d1, b'0', b'0'])?,
+        [d1, d2] => number([d1, d2, b'0'])?,
+        [d1, d2, d3, ..] if fraction.len() <= 9 => number([d1, d2, d3])?,
+        _ => return None,
+    };
+    let (sign, offset_hours, offset_minutes) = match *offset {
+        [b'Z'] => (1, 0, 0),
+        [b'+', h1, h2, b':', m1, m2] => (1, number([h1, h2])?, number([m1, m2])?),
+        [b'-', h1, h2, b':', m1, m2] => (-1, number([h1, h2])?, number([m1, m2])?),
+        _ => return None,
+    };
+    let date = Date { year: number([y1, y2, y3, y4])?, month: number([b1, b2])?, day: number([d1, d2])? };
+    let (hour, minute, second) = (number([h1, h2])?, number([m1, m2])?, number([s1, s2])?);
+    let seconds = instant(date, [hour, minute, second], sign, [offset_hours, offset_minutes])?;
+    Some(seconds * MILLIS + millis)
+}
+
+/// A day of the calendar, as digits have it.
+#[derive(Clone, Copy)]
+struct Date {
+    year: i64,
+    month: i64,
+    day: i64,
+}
+
+/// Seconds since the Unix epoch of a local time and its offset from UTC, each part from the largest down, if there is
+/// such a time.
+#[inline]
+fn instant(date: Date, [hour, minute, second]: [i64; 3], sign: i64, offset: [i64; 2]) -> Option<i64> {
+    let Date { year, month, day } = date;
+    let [offset_hours, offset_minutes] = offset;
+    let valid = (1..=12).contains(&month)
+        && (1..=days_in(year, month)).contains(&day)
         && hour < 24
         && minute < 60
         && second < 60
         && offset_hours < 24
         && offset_minutes < 60;
+    let offset = sign * (offset_hours * 3600 + offset_minutes * 60);
     let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
-    valid.then_some(seconds * MILLIS)
+    valid.then_some(seconds)
 }
 
 /// The value of decimal digits, if all are.

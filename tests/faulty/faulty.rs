@@ -1,4 +1,5 @@
-//! `faulty`: the `thalweg` command with dataflows that do what a dataflow must not, for `tests/cluster.rs`.
+//! `faulty`: the `thalweg` command with dataflows that do what a dataflow must not, for `tests/cluster.rs`
+//! and `tests/json.rs`.
 //!
 //! Public API only, like any dataflow outside this repository.
 
@@ -6,18 +7,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use differential_dataflow::AsCollection;
+use thalweg::format::{Json, JsonMode};
 use thalweg::prelude::*;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
 
 fn main() -> ExitCode {
-    thalweg::cli::main(&[&Panics, &HoldsCapability, &Dangles, &Sleeps, &Slow])
+    thalweg::cli::main(&[&Panics, &HoldsCapability, &Dangles, &Sleeps, &Slow, &Strict])
 }
 
 const INPUT: View = View { name: "input", columns: &["lines"], about: "how many lines there are" };
 const INITIALS: View =
     View { name: "initials", columns: &["byte", "lines"], about: "lines by their first byte" };
+const ACTIONS: View = View { name: "actions", columns: &["action", "lines"], about: "lines by their action" };
 const WORKER: Opt = Opt { name: "worker", value: "N", default: "0", about: "the worker that sleeps" };
 const PAUSE: Opt = Opt { name: "pause", value: "MILLISECONDS", default: "1", about: "how long a line takes" };
 
@@ -206,6 +209,37 @@ impl Dataflow for Slow {
                 line.first().copied()
             });
             flow.view("initials", initials);
+        }))
+    }
+}
+
+/// Ends at a line that is not one JSON object.
+struct Strict;
+
+impl Dataflow for Strict {
+    fn name(&self) -> &'static str {
+        "strict"
+    }
+
+    fn about(&self) -> &'static str {
+        "counts actions in JSON lines, and ends at one that is malformed"
+    }
+
+    fn views(&self) -> &'static [View] {
+        &[ACTIONS]
+    }
+
+    fn default_source(&self) -> &'static str {
+        "stdin:"
+    }
+
+    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+        let json = Json::new([("action", "action")]).expect("a path").with_mode(JsonMode::FailFast);
+        Ok(Build::new(move |flow| {
+            let actions = flow
+                .records(json.clone())
+                .count_by::<Bytes>("actions", |record| Some(record.escaped("action")?.as_bytes()));
+            flow.view("actions", actions);
         }))
     }
 }

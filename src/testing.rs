@@ -18,7 +18,9 @@ use crate::aggregate::{DoorRows, End, Event, InputCounts, Lines, Records, TimeOp
 use crate::dataflow::{Build, Dataflow, Flow, Options, View};
 use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
-use crate::sink::{At, Closed, Gather, Outputs, Sink, SinkError, Value, ViewOutput, escape_json};
+use crate::sink::{
+    At, Closed, Gather, History, Outputs, Sink, SinkError, Time, Value, ViewOutput, escape_json,
+};
 use crate::source::Chunk;
 
 /// What the views of a dataflow held.
@@ -26,6 +28,8 @@ use crate::source::Chunk;
 pub struct Answer {
     /// By view, and by epoch and step at which it changed.
     views: BTreeMap<String, BTreeMap<(u64, u32), Shown>>,
+    /// Final rows by view, as they were shown.
+    finals: BTreeMap<String, Vec<String>>,
     counts: InputCounts,
 }
 
@@ -84,6 +88,19 @@ impl Answer {
     fn times(&self, name: &str) -> &BTreeMap<(u64, u32), Shown> {
         let known: Vec<_> = self.views.keys().collect();
         self.views.get(name).unwrap_or_else(|| panic!("no view is named `{name}`; there are {known:?}"))
+    }
+
+    /// The rows of view `name` that have become final, by when they did, and at one time in the view's order.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such view, or none of its rows ever become final.
+    pub fn finals(&self, name: &str) -> Vec<&str> {
+        let known: Vec<_> = self.finals.keys().collect();
+        let rows = self.finals.get(name);
+        let rows =
+            rows.unwrap_or_else(|| panic!("no view `{name}` has final rows; those that have are {known:?}"));
+        rows.iter().map(String::as_str).collect()
     }
 }
 
@@ -393,13 +410,21 @@ impl Stage {
                 lines =
                     lines.restoring(std::mem::take(&mut handed.lock().expect("no worker panicked")[index]));
             }
-            let mut flow = Flow::new(scope, lines, self.views, Gather::Changes { keep: true });
+            let gather = Gather { rows: History::Whole, finals: History::Changes };
+            let mut flow = Flow::new(scope, lines, self.views, gather);
             self.build.run(&mut flow);
             (input, flow.finish())
         });
-        let recorder: Box<dyn Sink> =
-            Box::new(Recorder { answer: Arc::clone(&self.answer), first: self.first });
-        let mut outputs = Outputs::new(installed.outputs, vec![recorder]);
+        let recorder = |finals| -> Box<dyn Sink> {
+            Box::new(Recorder { answer: Arc::clone(&self.answer), first: self.first, finals })
+        };
+        if index == 0 {
+            let mut answer = self.answer.lock().expect("no worker panicked");
+            for view in &installed.outputs.finals {
+                answer.finals.entry(view.view().name.to_owned()).or_default();
+            }
+        }
+        let mut outputs = Outputs::new(installed.outputs, vec![recorder(false), recorder(true)]);
         for (number, epoch) in (self.first..).zip(&self.epochs) {
             let now = Epoch::new(number);
             input.advance_to(now);
@@ -483,12 +508,13 @@ fn commit(outputs: &mut Outputs, frontier: Option<Epoch>, worker: usize) {
     }
 }
 
-/// A sink that writes whole views into an [`Answer`].
+/// A sink that writes whole views, or the rows that have become final, into an [`Answer`].
 #[derive(Debug)]
 struct Recorder {
     answer: Arc<Mutex<Answer>>,
     /// The first epoch that is news; what was handed over appears before it.
     first: u64,
+    finals: bool,
 }
 
 impl Sink for Recorder {
@@ -496,16 +522,25 @@ impl Sink for Recorder {
         At::EveryEpoch
     }
 
+    fn finals(&self) -> bool {
+        self.finals
+    }
+
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
         let mut answer = self.answer.lock().expect("no worker panicked");
+        let line = |values: &[Value<'_>]| values.iter().map(text).collect::<Vec<_>>().join("\t");
         let news = |view: &&Box<dyn ViewOutput>| closed.epoch >= self.first && view.has_changed();
         for view in closed.views.iter().filter(news) {
-            let mut shown = Shown::default();
-            let line = |values: &[Value<'_>]| values.iter().map(text).collect::<Vec<_>>().join("\t");
-            view.rows(&mut |values| shown.rows.push(line(values)));
-            view.changes(&mut |diff, values| shown.changes.push(format!("{diff:+}\t{}", line(values))));
-            let times = answer.views.entry(view.view().name.to_owned()).or_default();
-            times.insert((closed.epoch, 0), shown);
+            let name = view.view().name.to_owned();
+            if self.finals {
+                let finals = answer.finals.entry(name).or_default();
+                view.changes(&mut |diff, values| (0..diff).for_each(|_| finals.push(line(values))));
+            } else {
+                let mut shown = Shown::default();
+                view.rows(&mut |values| shown.rows.push(line(values)));
+                view.changes(&mut |diff, values| shown.changes.push(format!("{diff:+}\t{}", line(values))));
+                answer.views.entry(name).or_default().insert((closed.epoch, closed.step), shown);
+            }
         }
         Ok(())
     }
@@ -516,6 +551,8 @@ fn text(value: &Value<'_>) -> String {
         Value::Null => "-".to_owned(),
         Value::Int(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::Time(millis) => Time(*millis).to_string(),
         Value::Bytes(bytes) => escape_json(bytes),
     }
 }

@@ -13,5 +13,7 @@ mod oracle;
 mod outputs;
 #[path = "doors/partials.rs"]
 mod partials;
+#[path = "doors/sinks.rs"]
+mod sinks;
 #[path = "doors/sums.rs"]
 mod sums;

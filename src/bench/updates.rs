@@ -24,7 +24,7 @@ use crate::dataflow::{Build, Flow, View};
 use crate::format::Text;
 use crate::operators::TopK;
 use crate::runtime::{Epoch, Exit, Progress, now};
-use crate::sink::{At, Closed, Gather, Outputs, Sink, SinkError};
+use crate::sink::{At, Closed, Gather, History, Outputs, Sink, SinkError};
 use crate::source::Chunk;
 
 pub(super) fn command() -> Command {
@@ -187,7 +187,7 @@ impl Bench {
         let (input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<Event>>();
             let lines = Lines::new(stream, Arc::new(Progress::default()));
-            let mut flow = Flow::new(scope, lines, VIEWS, Gather::Changes { keep: false });
+            let mut flow = Flow::new(scope, lines, VIEWS, Gather::rows(History::Changes));
             build.run(&mut flow);
             (input, flow.finish())
         });

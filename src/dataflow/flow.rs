@@ -14,11 +14,11 @@ use timely::dataflow::operators::{Probe, probe};
 
 use super::View;
 use super::gather::gather;
-use crate::aggregate::{Durable, InputCounts, Lines, Records, WatermarkProbe};
+use crate::aggregate::{Durable, InputCounts, Lines, Records, WatermarkProbe, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
 use crate::runtime::Epoch;
-use crate::sink::{Gather, Row, ViewOutput};
+use crate::sink::{Gather, History, Row, ViewOutput, Views};
 
 /// A function that builds a dataflow, run once by each worker.
 #[derive(Clone)]
@@ -50,17 +50,25 @@ pub struct Flow<'scope> {
     scope: Scope<'scope, Epoch>,
     views: &'static [View],
     gather: Gather,
-    outputs: Vec<Option<Box<dyn ViewOutput>>>,
+    /// The views that were given, by their place among all.
+    outputs: Vec<Option<Output>>,
     probe: probe::Handle<Epoch>,
     /// What became of the input so far, on worker 0; set up by the first `records`.
     summary: Option<Rc<Cell<Summary>>>,
 }
 
+/// A view that was given.
+#[derive(Debug)]
+struct Output {
+    rows: Box<dyn ViewOutput>,
+    finals: Option<Box<dyn ViewOutput>>,
+}
+
 /// What a built dataflow leaves with its worker.
 #[derive(Debug)]
 pub struct Installed {
-    /// The views' outputs, in the order of the dataflow's views; they receive on worker 0.
-    pub outputs: Vec<Box<dyn ViewOutput>>,
+    /// The views' outputs; they receive on worker 0.
+    pub outputs: Views,
     /// Closed epochs: what every view has been given.
     pub probe: probe::Handle<Epoch>,
     /// What is durable of this worker's part.
@@ -89,6 +97,9 @@ impl<'scope> Flow<'scope> {
         gather: Gather,
     ) -> Self {
         let outputs = views.iter().map(|_| None).collect();
+        if gather.finals != History::Nothing {
+            lines.want_finals();
+        }
         Flow { lines, scope, views, gather, outputs, probe: probe::Handle::new(), summary: None }
     }
 
@@ -143,6 +154,109 @@ impl<'scope> Flow<'scope> {
         rows: VecCollection<'scope, Epoch, R, isize>,
         compare: fn(&R, &R) -> Ordering,
     ) {
+        self.give(name, rows, None, compare);
+    }
+
+    /// Shows `rows` as view `name`, in the order of the rows, and `finals` where a sink appends.
+    ///
+    /// This is for tables whose rows become final, such as those of windows: `rows` holds every row as it is now (−old,
+    /// +new as records arrive), and `finals` each row once, inserted when nothing can change it any more, and never
+    /// retracted. A row that is final is not taken out of `rows`: a sink that shows whole views shows it for ever.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    ///
+    /// /// Counts the lines of each length; a length is final once it has been seen twice.
+    /// struct Pairs;
+    ///
+    /// impl Dataflow for Pairs {
+    ///     fn name(&self) -> &'static str { "pairs" }
+    ///     fn about(&self) -> &'static str { "lengths that occur twice" }
+    ///     fn views(&self) -> &'static [View] {
+    ///         &[View { name: "pairs", columns: &["bytes", "lines"], about: "the first two lines of each length" }]
+    ///     }
+    ///     fn default_source(&self) -> &'static str { "stdin:" }
+    ///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    ///         Ok(Build::new(|flow| {
+    ///             let mut lines = flow.records(Text);
+    ///             let rows = lines
+    ///                 .count_by::<u64>("lengths", |record| Some(record.line().len() as u64))
+    ///                 .map(|(length, count)| (length, count.min(2)));
+    ///             let finals = rows.clone().filter(|(_, count)| *count == 2);
+    ///             flow.view_table("pairs", rows, finals);
+    ///         }))
+    ///     }
+    /// }
+    ///
+    /// let answer = thalweg::testing::run_epochs(&Pairs, &[], 1, &[b"a\nbb\ncc\n", b"d\neee\n"]);
+    /// assert_eq!(answer.view("pairs"), ["1\t2", "2\t2", "3\t1"]);
+    /// assert_eq!(answer.finals("pairs"), ["2\t2", "1\t2"]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Flow::view`].
+    pub fn view_table<R: Row>(
+        &mut self,
+        name: &str,
+        rows: VecCollection<'scope, Epoch, R, isize>,
+        finals: VecCollection<'scope, Epoch, R, isize>,
+    ) {
+        self.view_table_by(name, rows, finals, R::cmp);
+    }
+
+    /// Shows the rows of windows or sessions as view `name`, in the order of the rows: [`Flow::view_table`] for what windowed
+    /// doors return.
+    ///
+    /// # Panics
+    ///
+    /// As [`Flow::view`].
+    pub fn view_windows<R: Row>(&mut self, name: &str, windows: Windowed<'scope, R>) {
+        self.view_windows_by(name, windows, R::cmp);
+    }
+
+    /// As [`Flow::view_windows`], in the order that `compare` says; rows that it calls equal are in their own order.
+    ///
+    /// # Panics
+    ///
+    /// As [`Flow::view`].
+    pub fn view_windows_by<R: Row>(
+        &mut self,
+        name: &str,
+        windows: Windowed<'scope, R>,
+        compare: fn(&R, &R) -> Ordering,
+    ) {
+        self.view_table_by(name, windows.rows(), windows.finals(), compare);
+    }
+
+    /// As [`Flow::view_table`], in the order that `compare` says; rows that it calls equal are in their own order.
+    ///
+    /// # Panics
+    ///
+    /// As [`Flow::view`].
+    pub fn view_table_by<R: Row>(
+        &mut self,
+        name: &str,
+        rows: VecCollection<'scope, Epoch, R, isize>,
+        finals: VecCollection<'scope, Epoch, R, isize>,
+        compare: fn(&R, &R) -> Ordering,
+    ) {
+        self.give(name, rows, Some(finals), compare);
+    }
+
+    /// Whether a sink wants rows that have become final: where none does, [`Flow::view_table`] leaves them aside, and an
+    /// operator need not make them.
+    pub fn finals_wanted(&self) -> bool {
+        self.gather.finals != History::Nothing
+    }
+
+    fn give<R: Row>(
+        &mut self,
+        name: &str,
+        rows: VecCollection<'scope, Epoch, R, isize>,
+        finals: Option<VecCollection<'scope, Epoch, R, isize>>,
+        compare: fn(&R, &R) -> Ordering,
+    ) {
         let Some(at) = self.views.iter().position(|view| view.name == name) else {
             let known: Vec<_> = self.views.iter().map(|view| view.name).collect();
             panic!("the dataflow gives a view `{name}`, but declares only {known:?}");
@@ -150,9 +264,11 @@ impl<'scope> Flow<'scope> {
         let view = self.views[at];
         assert!(self.outputs[at].is_none(), "the dataflow gives view `{name}` twice");
         assert_eq!(R::COLUMNS, view.columns.len(), "columns given and declared of view `{name}`");
-        let (output, stream) = gather(self.gather, view, rows, compare);
-        stream.probe_with(&self.probe);
-        self.outputs[at] = Some(output);
+        let Gather { rows: of_rows, finals: of_finals } = self.gather;
+        let rows = gather(of_rows, view, rows, compare, &self.probe);
+        let finals = finals.filter(|_| of_finals != History::Nothing);
+        let finals = finals.map(|finals| gather(of_finals, view, finals, compare, &self.probe));
+        self.outputs[at] = Some(Output { rows, finals });
     }
 
     /// Ends the building.
@@ -161,14 +277,14 @@ impl<'scope> Flow<'scope> {
     ///
     /// If a declared view was not given, or state was handed over for a door that there is not.
     pub fn finish(self) -> Installed {
-        let given = self.outputs.into_iter().zip(self.views);
-        let outputs = given
-            .map(|(output, view)| {
-                output.unwrap_or_else(|| {
-                    panic!("the dataflow declares view `{}`, but does not give it", view.name)
-                })
-            })
-            .collect();
+        let mut outputs = Views::default();
+        for (output, view) in self.outputs.into_iter().zip(self.views) {
+            let Some(Output { rows, finals }) = output else {
+                panic!("the dataflow declares view `{}`, but does not give it", view.name)
+            };
+            outputs.rows.push(rows);
+            outputs.finals.extend(finals);
+        }
         let durable = self.lines.durable();
         let left_over = durable.left_over();
         assert!(

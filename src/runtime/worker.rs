@@ -56,6 +56,9 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     });
     let probe = installed.probe;
 
+    // Before one of them is opened, which empties its file.
+    let fit = job.settings.sinks.iter().try_for_each(|sink| sink.check(&installed.outputs));
+    fit.unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
     // Views arrive on worker 0, so the sinks are there; a sink that cannot be opened is found out before the first line.
     let sinks = job.settings.sinks.iter().filter(|_| index == 0).map(|sink| sink.open(bounded));
     let sinks = sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Output, error));

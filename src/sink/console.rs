@@ -1,10 +1,14 @@
 //! `console:`: aligned tables for people.
+//!
+//! Every step of an epoch has a heading, `── epoch 3.17 ──`, and under it a table of each view that changed. Rows that
+//! have become final (`mode=append`) stand in one table of each view for the whole epoch, in the order of the steps.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{At, Closed, Mode, Sink, SinkError, Value, ViewOutput, escape_terminal};
+use super::{At, Closed, Mode, Sink, SinkError, Time, Value, ViewOutput, escape_terminal};
 
 /// Writes views as tables: text to the left, numbers to the right, nothing that a terminal would obey.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub struct Console<W: Write> {
     at: At,
     /// Rows of each view that are shown.
     rows: usize,
+    /// The rows that have become final in this epoch, by the place of their view.
+    appended: BTreeMap<usize, Table>,
 }
 
 /// Widest cell that is shown whole, in columns of a terminal.
@@ -24,62 +30,83 @@ const WIDEST: usize = 100;
 impl<W: Write> Console<W> {
     /// Writes to `out`, at most `rows` rows of each view; `terminal` says whether it is one.
     pub fn new(out: W, terminal: bool, mode: Mode, at: At, rows: usize) -> Self {
-        Console { out: BufWriter::new(out), terminal, mode, at, rows }
+        let out = BufWriter::new(out);
+        Console { out, terminal, mode, at, rows, appended: BTreeMap::new() }
     }
 
     fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
-        let shown: Vec<_> = closed.views.iter().filter(|view| closed.last || view.has_changed()).collect();
-        if !closed.last && !shown.is_empty() {
-            writeln!(self.out, "── epoch {} ──", closed.epoch)?;
+        let shown = closed.views.iter().enumerate().filter(|(_, view)| closed.last || view.has_changed());
+        if self.mode == Mode::Append && !closed.last {
+            for (place, view) in shown {
+                let mut table = self.appended.remove(&place).unwrap_or_else(|| Table::new(view.as_ref()));
+                self.fill(&mut table, view.as_ref(), false);
+                self.appended.insert(place, table);
+            }
+            return Ok(());
         }
-        for view in shown {
-            let table = self.table(view.as_ref(), closed.last);
-            self.write_table(view.view().name, &table)?;
+        if !closed.last {
+            match closed.step {
+                0 => writeln!(self.out, "── epoch {} ──", closed.epoch)?,
+                step => writeln!(self.out, "── epoch {}.{step} ──", closed.epoch)?,
+            }
+        }
+        for (_, view) in shown {
+            let mut table = Table::new(view.as_ref());
+            self.fill(&mut table, view.as_ref(), closed.last);
+            self.write_table(&table)?;
+        }
+        Ok(())
+    }
+
+    fn write_appended(&mut self, epoch: u64) -> io::Result<()> {
+        if !self.appended.is_empty() {
+            writeln!(self.out, "── epoch {epoch} ──")?;
+        }
+        for table in std::mem::take(&mut self.appended).into_values() {
+            self.write_table(&table)?;
         }
         self.out.flush()
     }
 
     /// Picks the rows to show, the first of them as text.
-    fn table(&self, view: &dyn ViewOutput, last: bool) -> Table {
-        let mut columns: Vec<_> = view.view().columns.iter().map(|name| Column::new(name)).collect();
-        let mut total = 0;
+    fn fill(&self, table: &mut Table, view: &dyn ViewOutput, last: bool) {
+        let Table { columns, total, .. } = table;
         if self.mode == Mode::Changes && !last {
             columns.insert(0, Column::new("diff"));
             view.changes(&mut |diff, values| {
-                total += 1;
-                if total <= self.rows {
+                *total += 1;
+                if *total <= self.rows {
                     columns[0].push(format!("{diff:+}"), true);
                     self.push_row(&mut columns[1..], values);
                 }
             });
         } else {
             let mut show = |values: &[Value<'_>]| {
-                total += 1;
-                if total <= self.rows {
-                    self.push_row(&mut columns, values);
+                *total += 1;
+                if *total <= self.rows {
+                    self.push_row(columns, values);
                 }
             };
             match self.mode {
-                Mode::Update if !last => {
+                Mode::Update | Mode::Append if !last => {
                     view.changes(&mut |diff, values| (0..diff).for_each(|_| show(values)));
                 }
                 _ => view.rows(&mut show),
             }
         }
-        Table { columns, total }
     }
 
     fn push_row(&self, columns: &mut [Column], values: &[Value<'_>]) {
         columns.iter_mut().zip(values).for_each(|(column, value)| column.push_value(*value, self.terminal));
     }
 
-    fn write_table(&mut self, name: &str, table: &Table) -> io::Result<()> {
+    fn write_table(&mut self, table: &Table) -> io::Result<()> {
         let (bold, plain) = if self.terminal { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         let count = match table.total {
             1 => "1 row".to_owned(),
             many => format!("{many} rows"),
         };
-        writeln!(self.out, "{bold}{name}{plain} ({count})")?;
+        writeln!(self.out, "{bold}{}{plain} ({count})", table.name)?;
         let heads = table.columns.iter().map(|column| (column, column.name.as_str()));
         write_line(&mut self.out, heads)?;
         let shown = table.total.min(self.rows);
@@ -92,6 +119,10 @@ impl<W: Write> Console<W> {
         }
         writeln!(self.out)
     }
+
+    fn error(source: io::Error) -> SinkError {
+        SinkError::Write { sink: "console:".to_owned(), source }
+    }
 }
 
 impl<W: Write + std::fmt::Debug> Sink for Console<W> {
@@ -99,17 +130,36 @@ impl<W: Write + std::fmt::Debug> Sink for Console<W> {
         self.at
     }
 
+    fn finals(&self) -> bool {
+        self.mode == Mode::Append
+    }
+
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
-        self.write_all(closed).map_err(|source| SinkError::Write { sink: "console:".to_owned(), source })
+        self.write_all(closed).map_err(Self::error)
+    }
+
+    fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
+        self.write_appended(epoch).map_err(Self::error)
     }
 }
 
+#[derive(Debug)]
 struct Table {
+    name: &'static str,
     columns: Vec<Column>,
     /// Rows that there are, of which the first are in the columns.
     total: usize,
 }
 
+impl Table {
+    fn new(view: &dyn ViewOutput) -> Self {
+        let view = view.view();
+        let columns = view.columns.iter().map(|name| Column::new(name)).collect();
+        Table { name: view.name, columns, total: 0 }
+    }
+}
+
+#[derive(Debug)]
 struct Column {
     name: String,
     cells: Vec<String>,
@@ -127,6 +177,8 @@ impl Column {
             Value::Null => self.push("-".to_owned(), self.numbers),
             Value::Int(number) => self.push(number.to_string(), true),
             Value::Float(number) => self.push(format!("{number:.3}"), true),
+            Value::Bool(value) => self.push(value.to_string(), false),
+            Value::Time(millis) => self.push(Time(millis).to_string(), false),
             Value::Bytes(bytes) if terminal => self.push(cut(bytes), false),
             Value::Bytes(bytes) => self.push(escape_terminal(bytes), false),
         }

@@ -2,14 +2,18 @@
 //!
 //! | mode | a line |
 //! |---|---|
-//! | `complete` | `{"view": V, "epoch": E, "row": {COLUMN: VALUE, …}}`, one for each row of each view that changed in the epoch |
+//! | `complete` | `{"view": V, "epoch": E, "row": {COLUMN: VALUE, …}}`, one for each row of each view that changed |
 //! | `update` | the same, for each row that is new or has changed |
 //! | `changes` | `{"view": V, "epoch": E, "diff": ±N, "row": {…}}`, one for each row that came (`+`) or went (`-`) |
+//! | `append` | as `complete`, one for each row once, when it is final, of the views that have final rows |
+//!
+//! Where an epoch has several steps, `"step": N` stands behind `"epoch"`; where it is missing, the step is 0.
 //!
 //! A view that has become empty has no line in `complete`; `changes` shows what went.
 //!
 //! Lines stand in the order of the views and, within each, of the view. Keys that are not UTF-8 show each bad byte as
-//! `\xNN`. What is written of an epoch is handed to the operating system before the next epoch begins.
+//! `\xNN`; times are text in the form of RFC 3339, or the number of milliseconds where that form has no year for them.
+//! What is written of an epoch is handed to the operating system before the next epoch begins.
 
 use std::io::{self, BufWriter, Write};
 
@@ -18,7 +22,7 @@ use serde::ser::SerializeMap;
 
 use crate::dataflow::View;
 
-use super::{At, Closed, Mode, Sink, SinkError, Value, escape_json};
+use super::{At, Closed, Mode, Sink, SinkError, Time, Value, escape_json};
 
 /// Writes views as JSON lines.
 #[derive(Debug)]
@@ -41,8 +45,8 @@ impl<W: Write> Jsonl<W> {
             let mut result = Ok(());
             let mut line = |diff: Option<isize>, values: &[Value<'_>]| {
                 if result.is_ok() {
-                    let record =
-                        Record { view: name, epoch: closed.epoch, diff, row: Columns(columns, values) };
+                    let Closed { epoch, step, .. } = *closed;
+                    let record = Record { view: name, epoch, step, diff, row: Columns(columns, values) };
                     result = serde_json::to_writer(&mut self.out, &record)
                         .map_err(io::Error::from)
                         .and_then(|()| self.out.write_all(b"\n"));
@@ -52,15 +56,20 @@ impl<W: Write> Jsonl<W> {
             match self.mode {
                 Mode::Changes if closed.last => view.rows(&mut |values| line(Some(1), values)),
                 Mode::Changes => view.changes(&mut |diff, values| line(Some(diff), values)),
-                Mode::Update if !closed.last => view.changes(&mut |diff, values| {
+                // What is final is never retracted, so the new rows are all there is.
+                Mode::Update | Mode::Append if !closed.last => view.changes(&mut |diff, values| {
                     (0..diff).for_each(|_| line(None, values));
                 }),
                 Mode::Complete if !closed.last && !view.has_changed() => {}
-                Mode::Complete | Mode::Update => view.rows(&mut |values| line(None, values)),
+                Mode::Complete | Mode::Update | Mode::Append => view.rows(&mut |values| line(None, values)),
             }
             result?;
         }
-        self.out.flush()
+        Ok(())
+    }
+
+    fn error(&self, source: io::Error) -> SinkError {
+        SinkError::Write { sink: self.uri.clone(), source }
     }
 }
 
@@ -69,8 +78,16 @@ impl<W: Write + std::fmt::Debug> Sink for Jsonl<W> {
         self.at
     }
 
+    fn finals(&self) -> bool {
+        self.mode == Mode::Append
+    }
+
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
-        self.write_all(closed).map_err(|source| SinkError::Write { sink: self.uri.clone(), source })
+        self.write_all(closed).map_err(|source| self.error(source))
+    }
+
+    fn commit(&mut self, _epoch: u64) -> Result<(), SinkError> {
+        self.out.flush().map_err(|source| self.error(source))
     }
 }
 
@@ -78,9 +95,16 @@ impl<W: Write + std::fmt::Debug> Sink for Jsonl<W> {
 struct Record<'a> {
     view: &'static str,
     epoch: u64,
+    #[serde(skip_serializing_if = "is_first")]
+    step: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     diff: Option<isize>,
     row: Columns<'a>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_first(step: &u32) -> bool {
+    *step == 0
 }
 
 struct Columns<'a>(&'static [&'static str], &'a [Value<'a>]);
@@ -93,6 +117,11 @@ impl Serialize for Columns<'_> {
                 Value::Null => map.serialize_entry(name, &())?,
                 Value::Int(value) => map.serialize_entry(name, value)?,
                 Value::Float(value) => map.serialize_entry(name, value)?,
+                Value::Bool(value) => map.serialize_entry(name, value)?,
+                Value::Time(millis) => match Time(*millis).rfc3339() {
+                    Some(text) => map.serialize_entry(name, &text)?,
+                    None => map.serialize_entry(name, millis)?,
+                },
                 Value::Bytes(bytes) => map.serialize_entry(name, &escape_json(bytes))?,
             }
         }

@@ -1,8 +1,11 @@
 //! Collections to the world.
 //!
 //! A sink is driven by the worker loop of worker 0, not by an operator: when the probe says that an epoch is closed,
-//! [`Outputs::commit`] shows it to every sink, all views together, once, and in order. Sinks know rows and values; they
-//! know no dataflow and no clock.
+//! [`Outputs::commit`] shows it to every sink, all views together, once, and in order: one step of the epoch after the
+//! other, and then the sink completes the epoch. Sinks know rows and values; they know no dataflow and no clock.
+//!
+//! A view is up to two collections: its rows as they are, and, where it is a table of windows or sessions, each of
+//! those rows once, when it is final. A sink shows the one or the other ([`Sink::finals`]).
 
 mod console;
 mod escape;
@@ -16,14 +19,14 @@ use std::path::PathBuf;
 pub use console::Console;
 pub use escape::{escape_json, escape_terminal, escape_text};
 pub use jsonl::Jsonl;
-pub use row::{Cell, Real, Row, Value, by_count};
+pub use row::{Cell, Real, Row, Time, Value, by_count};
 pub use spec::{At, Mode, SinkSpec, SinkSpecError};
-pub use view::{Gather, ViewOutput};
+pub use view::{Gather, History, ViewOutput, Views};
 pub(crate) use view::{Inbox, Multiset, Store, add};
 
 use crate::runtime::Epoch;
 
-/// Why a sink cannot be written.
+/// Why a sink cannot be written, or has nothing to write.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkError {
@@ -43,6 +46,18 @@ pub enum SinkError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// It appends final rows, and no view of the dataflow has such.
+    #[error(
+        "sink `{sink}`: none of the views ({}) has rows that become final: only tables of windows and of sessions have\n  \
+         hint: use mode=complete, mode=update or mode=changes",
+        views.join(", ")
+    )]
+    NoFinals {
+        /// The sink as given.
+        sink: String,
+        /// The views that there are.
+        views: Vec<&'static str>,
+    },
 }
 
 /// What a sink is shown: a closed time, and the views as of it.
@@ -50,9 +65,12 @@ pub enum SinkError {
 pub struct Closed<'a> {
     /// The number of the epoch.
     pub epoch: u64,
-    /// All views of the dataflow, in its order.
+    /// The step within the epoch, from 0; steps at which nothing changed are left out.
+    pub step: u32,
+    /// What the sink shows, in the order of the dataflow's views: the rows of all of them, or the final rows of those
+    /// that have such.
     pub views: &'a [Box<dyn ViewOutput>],
-    /// Whether this is the last state of all views rather than one epoch's changes.
+    /// Whether this is the last state of all views rather than one step's changes.
     pub last: bool,
 }
 
@@ -60,31 +78,59 @@ pub struct Closed<'a> {
 pub trait Sink: std::fmt::Debug {
     /// When it wants to be shown what.
     fn at(&self) -> At;
+
+    /// Whether it is shown each row once, when it is final, instead of the rows as they are.
+    fn finals(&self) -> bool {
+        false
+    }
+
     /// Writes what `closed` says.
     ///
     /// # Errors
     ///
     /// When it could not be written, or not wholly.
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError>;
+
+    /// Completes `epoch`: all its steps have been written, and must now get where they go.
+    ///
+    /// Called once for each epoch of which anything was written, before anything of the next. An epoch may have
+    /// thousands of small steps: what costs a system call is done here and not in [`Sink::write`].
+    ///
+    /// # Errors
+    ///
+    /// When it could not be written, or not wholly.
+    fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
+        let _ = epoch;
+        Ok(())
+    }
 }
 
 /// The views of a dataflow on worker 0, and the sinks that they go to.
 #[derive(Debug)]
 pub struct Outputs {
-    views: Vec<Box<dyn ViewOutput>>,
-    sinks: Vec<Box<dyn Sink>>,
+    views: Views,
+    sinks: Vec<Attached>,
     finished: bool,
+}
+
+/// A sink, and whether it was shown anything of the epoch that is being shown.
+#[derive(Debug)]
+struct Attached {
+    sink: Box<dyn Sink>,
+    written: bool,
 }
 
 impl Outputs {
     /// `views` go to `sinks`.
-    pub fn new(views: Vec<Box<dyn ViewOutput>>, sinks: Vec<Box<dyn Sink>>) -> Self {
+    pub fn new(views: Views, sinks: Vec<Box<dyn Sink>>) -> Self {
+        let sinks = sinks.into_iter().map(|sink| Attached { sink, written: false }).collect();
         Outputs { views, sinks, finished: false }
     }
 
     /// Shows the sinks every epoch before `frontier` that they have not been shown; with `None` all, and the end.
     ///
-    /// An epoch that the frontier stands within, at a later step, is not shown in part: it waits until it is closed.
+    /// The steps of an epoch are shown one by one, in order. An epoch that the frontier stands within, at a later step,
+    /// is not shown in part: it waits until it is closed. A time at which nothing has changed in the end is not shown.
     ///
     /// `epochs` is how many epochs there have been: the last state is shown under the number of the last.
     ///
@@ -93,21 +139,60 @@ impl Outputs {
     /// When a sink cannot be written.
     pub fn commit(&mut self, frontier: Option<Epoch>, epochs: u64) -> Result<(), SinkError> {
         let frontier = frontier.map(|frontier| frontier.at_step(0));
-        while let Some(time) = self.views.iter().filter_map(|view| view.pending(frontier)).min() {
-            self.views.iter_mut().for_each(|view| view.advance(time));
-            if time != Epoch::END {
-                self.show(At::EveryEpoch, time.number())?;
+        let mut open = None;
+        while let Some(time) = self.pending(frontier) {
+            let number = time.number();
+            if let Some(before) = open.replace(number)
+                && before != number
+            {
+                self.complete(before)?;
             }
+            self.stores().for_each(|view| view.advance(time));
+            if time != Epoch::END {
+                self.show(At::EveryEpoch, number, time.step())?;
+            }
+        }
+        if let Some(epoch) = open {
+            self.complete(epoch)?;
         }
         if frontier.is_none() && !self.finished {
             self.finished = true;
-            self.show(At::End, epochs.saturating_sub(1))?;
+            let epoch = epochs.saturating_sub(1);
+            self.show(At::End, epoch, 0)?;
+            self.complete(epoch)?;
         }
         Ok(())
     }
 
-    fn show(&mut self, at: At, epoch: u64) -> Result<(), SinkError> {
-        let closed = Closed { epoch, views: &self.views, last: at == At::End };
-        self.sinks.iter_mut().filter(|sink| sink.at() == at).try_for_each(|sink| sink.write(&closed))
+    fn stores(&mut self) -> impl Iterator<Item = &mut Box<dyn ViewOutput>> {
+        self.views.rows.iter_mut().chain(&mut self.views.finals)
+    }
+
+    fn pending(&self, frontier: Option<Epoch>) -> Option<Epoch> {
+        let stores = self.views.rows.iter().chain(&self.views.finals);
+        stores.filter_map(|view| view.pending(frontier)).min()
+    }
+
+    fn show(&mut self, at: At, epoch: u64, step: u32) -> Result<(), SinkError> {
+        let last = at == At::End;
+        for Attached { sink, written } in self.sinks.iter_mut().filter(|attached| attached.sink.at() == at) {
+            let views = if sink.finals() { &self.views.finals } else { &self.views.rows };
+            if last || views.iter().any(|view| view.has_changed()) {
+                *written = true;
+                sink.write(&Closed { epoch, step, views, last })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, epoch: u64) -> Result<(), SinkError> {
+        let shown = self
+            .sinks
+            .iter_mut()
+            .filter_map(|attached| std::mem::take(&mut attached.written).then_some(&mut attached.sink));
+        for sink in shown {
+            sink.commit(epoch)?;
+        }
+        Ok(())
     }
 }

@@ -4,16 +4,23 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Console, Gather, Jsonl, Sink, SinkError};
+use super::{Console, Gather, History, Jsonl, Sink, SinkError, Views};
 
 /// What a sink writes of a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Each row once, when it is final: when no record can change it any more.
+    ///
+    /// Only tables of windows and of sessions have final rows. Other views are left out, and where all are, it is an
+    /// error ([`SinkError::NoFinals`]).
+    Append,
     /// Every change, with its difference: −old, +new.
     Changes,
     /// The rows that are new or have changed, as they are now; a row that goes away is not shown.
     Update,
     /// The whole of each view that has changed.
+    ///
+    /// A row that is final stays in it for ever, so a table of windows grows for as long as the run lasts.
     Complete,
 }
 
@@ -42,6 +49,8 @@ pub struct SinkSpec {
     /// What it writes.
     pub mode: Mode,
     /// When it writes, if that was said: otherwise `console:` waits for the end of bounded input, and the rest do not.
+    ///
+    /// A console that appends does not wait, either: a row that is final is worth showing as soon as it is.
     pub at: Option<At>,
     target: Target,
 }
@@ -79,19 +88,37 @@ impl SinkSpec {
     /// When this sink writes, given whether the input has an end.
     pub fn at(&self, bounded: bool) -> At {
         self.at.unwrap_or(match self.target {
-            Target::Console { .. } if bounded => At::End,
+            Target::Console { .. } if bounded && self.mode != Mode::Append => At::End,
             _ => At::EveryEpoch,
         })
     }
 
     /// What the dataflow must send to serve `sinks`.
     pub fn gather(sinks: &[SinkSpec], bounded: bool) -> Gather {
-        if sinks.iter().all(|sink| sink.at(bounded) == At::End) {
-            Gather::AtEnd
-        } else {
-            let keep = |sink: &SinkSpec| sink.mode == Mode::Complete || sink.at(bounded) == At::End;
-            Gather::Changes { keep: sinks.iter().any(keep) }
+        sinks.iter().fold(Gather::default(), |all, sink| {
+            let wanted = match (sink.at(bounded), sink.mode) {
+                (At::End, _) => History::AtEnd,
+                (At::EveryEpoch, Mode::Complete) => History::Whole,
+                (At::EveryEpoch, Mode::Append | Mode::Changes | Mode::Update) => History::Changes,
+            };
+            match sink.mode {
+                Mode::Append => Gather { finals: all.finals.and(wanted), ..all },
+                _ => Gather { rows: all.rows.and(wanted), ..all },
+            }
+        })
+    }
+
+    /// Checks that `views`, as they came of what [`SinkSpec::gather`] asked for, have something for this sink.
+    ///
+    /// # Errors
+    ///
+    /// When it appends final rows, and none of them has such.
+    pub fn check(&self, views: &Views) -> Result<(), SinkError> {
+        if self.mode == Mode::Append && views.finals.is_empty() {
+            let views = views.rows.iter().map(|view| view.view().name).collect();
+            return Err(SinkError::NoFinals { sink: self.uri.clone(), views });
         }
+        Ok(())
     }
 
     /// Opens the sink.
@@ -144,11 +171,14 @@ impl FromStr for SinkSpec {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             match (key, value, &mut target) {
+                ("mode", "append", _) => mode = Mode::Append,
                 ("mode", "changes", _) => mode = Mode::Changes,
                 ("mode", "update", _) => mode = Mode::Update,
                 ("mode", "complete", _) => mode = Mode::Complete,
                 ("mode", _, _) => {
-                    return Err(error(format!("mode `{value}` is not one of changes, update, complete")));
+                    return Err(error(format!(
+                        "mode `{value}` is not one of append, changes, update, complete"
+                    )));
                 }
                 ("at", "end", _) => at = Some(At::End),
                 ("at", "epoch", _) => at = Some(At::EveryEpoch),
@@ -192,10 +222,30 @@ mod tests {
     #[test]
     fn consoles_wait_for_the_end_of_what_has_one() {
         let console: SinkSpec = "console:".parse().expect("valid");
-        let jsonl: SinkSpec = "jsonl:-?mode=changes".parse().expect("valid");
         assert_eq!((console.at(true), console.at(false)), (At::End, At::EveryEpoch));
-        assert_eq!(SinkSpec::gather(std::slice::from_ref(&console), true), Gather::AtEnd);
-        assert_eq!(SinkSpec::gather(std::slice::from_ref(&jsonl), true), Gather::Changes { keep: false });
-        assert_eq!(SinkSpec::gather(&[console, jsonl], true), Gather::Changes { keep: true });
+        let append: SinkSpec = "console:?mode=append".parse().expect("valid");
+        assert_eq!((append.at(true), append.at(false)), (At::EveryEpoch, At::EveryEpoch));
+        let append: SinkSpec = "console:?mode=append&at=end".parse().expect("valid");
+        assert_eq!(append.at(false), At::End);
+    }
+
+    #[test]
+    fn no_more_is_gathered_than_the_sinks_show() {
+        use History::{AtEnd, Changes, Nothing, Whole};
+        for (uris, rows, finals) in [
+            (&[][..], Nothing, Nothing),
+            (&["console:"], AtEnd, Nothing),
+            (&["jsonl:-?mode=changes"], Changes, Nothing),
+            (&["jsonl:-?mode=update", "jsonl:a?mode=changes"], Changes, Nothing),
+            (&["jsonl:-"], Whole, Nothing),
+            (&["console:", "jsonl:-?mode=changes"], Whole, Nothing),
+            (&["console:?mode=append"], Nothing, Changes),
+            (&["jsonl:-?mode=append&at=end"], Nothing, AtEnd),
+            (&["console:", "jsonl:-?mode=append"], AtEnd, Changes),
+            (&["jsonl:-?mode=append", "jsonl:a?mode=append&at=end"], Nothing, Whole),
+        ] {
+            let sinks: Vec<SinkSpec> = uris.iter().map(|uri| uri.parse().expect("valid")).collect();
+            assert_eq!(SinkSpec::gather(&sinks, true), Gather { rows, finals }, "{uris:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Views on the first worker: what the sinks are shown of them.
 //!
-//! The changes of a view arrive in its [`Inbox`], by time. When a time is shown, a [`Store`] takes them in, and keeps as
-//! much of the view as the sinks need.
+//! The changes of a collection arrive in its [`Inbox`], by time. When a time is shown, a [`Store`] takes them in, and
+//! keeps as much of the collection as the sinks need.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -15,25 +15,73 @@ use super::{Row, Value};
 use crate::dataflow::View;
 use crate::runtime::Epoch;
 
-/// How much of the views' history reaches the sinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gather {
+/// How much of a collection's history reaches the sinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// Nothing: no sink shows it.
+    #[default]
+    Nothing,
     /// The last state only.
     AtEnd,
-    /// The changes of each epoch, from which the current state is kept if `keep` is set.
-    Changes {
-        /// Whether a sink wants whole views, rather than changes only.
-        keep: bool,
-    },
+    /// The changes of each time, and no state.
+    Changes,
+    /// The changes of each time, and the state as of it, which is kept for that.
+    Whole,
 }
 
-/// The receiving end of a view, on worker 0.
+impl History {
+    /// What serves both a sink that wants `self` and one that wants `other`.
+    ///
+    /// ```
+    /// use thalweg::sink::History::{AtEnd, Changes, Nothing, Whole};
+    /// assert_eq!(Nothing.and(AtEnd), AtEnd);
+    /// assert_eq!(AtEnd.and(Changes), Whole);
+    /// ```
+    #[must_use]
+    pub fn and(self, other: History) -> History {
+        match (self, other) {
+            (History::Nothing, other) => other,
+            (own, other) if own == other || other == History::Nothing => own,
+            // The last state beside changes is the sum of them.
+            _ => History::Whole,
+        }
+    }
+}
+
+/// How much of its views a dataflow sends to the sinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gather {
+    /// Of the rows of each view.
+    pub rows: History,
+    /// Of the rows that have become final, in the views that have such.
+    pub finals: History,
+}
+
+impl Gather {
+    /// So much of the rows, and nothing of what is final.
+    pub const fn rows(rows: History) -> Self {
+        Gather { rows, finals: History::Nothing }
+    }
+}
+
+/// The receiving ends of a dataflow's views, on worker 0.
+#[derive(Debug, Default)]
+pub struct Views {
+    /// The rows of every view, in the order in which the dataflow declares its views.
+    pub rows: Vec<Box<dyn ViewOutput>>,
+    /// The final rows of the views that have such, in the same order; none where no sink wants them.
+    pub finals: Vec<Box<dyn ViewOutput>>,
+}
+
+/// The receiving end of one collection of a view, on worker 0: its rows, or those of them that are final.
 pub trait ViewOutput: fmt::Debug {
     /// What the view is called.
     fn view(&self) -> View;
     /// The earliest time before `frontier` (`None`: of all) for which there are changes that were not taken in.
     fn pending(&self, frontier: Option<Epoch>) -> Option<Epoch>;
-    /// Takes in the changes at `time`, which become [`ViewOutput::changes`].
+    /// Takes in the changes at `time`, which become [`ViewOutput::changes`]: none, if there are none at that time.
+    ///
+    /// It costs what changes at `time`, and does not depend on how many later times wait.
     fn advance(&mut self, time: Epoch);
     /// The changes of the last `advance` in the view's order, retractions first; `show` gets the multiplicity too.
     fn changes(&self, show: &mut dyn FnMut(isize, &[Value<'_>]));
@@ -71,12 +119,23 @@ pub(crate) fn add<R: Row>(sums: &mut Multiset<R>, row: R, diff: isize) {
     }
 }
 
+/// Gives room back where a view has become much smaller than it was: going through a hash table costs its room.
+///
+/// It halves at least, so all shrinking costs no more than the removals before it.
+fn shrink<R: Row>(rows: &mut Multiset<R>) {
+    const SMALL: usize = 64;
+    let fitting = rows.len().max(SMALL).saturating_mul(2);
+    if rows.capacity() / 2 > fitting {
+        rows.shrink_to(fitting);
+    }
+}
+
 /// A view on worker 0.
 pub(crate) struct Store<R> {
     view: View,
     compare: fn(&R, &R) -> Ordering,
     inbox: Inbox<R>,
-    keep: bool,
+    history: History,
     rows: Multiset<R>,
     changes: Vec<(R, isize)>,
 }
@@ -91,9 +150,18 @@ impl<R: Row> fmt::Debug for Store<R> {
 }
 
 impl<R: Row> Store<R> {
-    /// A view whose changes arrive in `inbox`; it keeps whole rows if `keep` is set.
-    pub(crate) fn new(view: View, compare: fn(&R, &R) -> Ordering, inbox: Inbox<R>, keep: bool) -> Self {
-        Store { view, compare, inbox, keep, rows: Multiset::default(), changes: Vec::new() }
+    /// A view whose changes arrive in `inbox`; it keeps as much of them as `history` asks for.
+    pub(crate) fn new(
+        view: View,
+        compare: fn(&R, &R) -> Ordering,
+        inbox: Inbox<R>,
+        history: History,
+    ) -> Self {
+        Store { view, compare, inbox, history, rows: Multiset::default(), changes: Vec::new() }
+    }
+
+    fn keeps_rows(&self) -> bool {
+        matches!(self.history, History::AtEnd | History::Whole)
     }
 
     fn order(&self, a: &R, b: &R) -> Ordering {
@@ -115,14 +183,15 @@ impl<R: Row> ViewOutput for Store<R> {
         let mut changes = self.inbox.borrow_mut().remove(&time).unwrap_or_default();
         consolidate(&mut changes);
         changes.sort_by(|(a, m), (b, n)| (*m > 0).cmp(&(*n > 0)).then_with(|| self.order(a, b)));
-        if self.keep {
+        if self.keeps_rows() {
             changes.iter().for_each(|(row, diff)| add(&mut self.rows, row.clone(), *diff));
+            shrink(&mut self.rows);
         }
         self.changes = changes;
     }
 
     fn changes(&self, show: &mut dyn FnMut(isize, &[Value<'_>])) {
-        self.changes.iter().for_each(|(row, diff)| show(*diff, &row.values()));
+        self.changes.iter().for_each(|(row, diff)| row.show(&mut |values| show(*diff, values)));
     }
 
     fn has_changed(&self) -> bool {
@@ -130,11 +199,16 @@ impl<R: Row> ViewOutput for Store<R> {
     }
 
     fn rows(&self, show: &mut dyn FnMut(&[Value<'_>])) {
-        assert!(self.keep, "view `{}` keeps no rows: its sinks asked for changes", self.view.name);
+        assert!(
+            self.keeps_rows(),
+            "view `{}` keeps no rows: its sinks asked for {:?}",
+            self.view.name,
+            self.history
+        );
         let mut rows: Vec<_> = self.rows.iter().collect();
         rows.sort_by(|(a, _), (b, _)| self.order(a, b));
         for (row, count) in rows {
-            (0..*count).for_each(|_| show(&row.values()));
+            (0..*count).for_each(|_| row.show(show));
         }
     }
 

@@ -1,4 +1,5 @@
-//! Views on their way to the sinks: whole epochs, once, in order; and the same last state however they are gathered.
+//! Views on their way to the sinks: whole epochs, once, step by step in order; the same last state however they are
+//! gathered; and each final row once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use thalweg::aggregate::{Event, Lines};
 use thalweg::dataflow::{Flow, View};
 use thalweg::runtime::{Epoch, Progress};
-use thalweg::sink::{At, Closed, Gather, Outputs, Sink, SinkError, Value, by_count};
+use thalweg::sink::{At, Closed, Gather, History, Outputs, Sink, SinkError, Value, by_count};
 use timely::dataflow::operators::Input;
 
 use crate::oracle::{ROUNDS, Script, Sent, WORKERS, cases, moment, on_workers, pace, sums};
@@ -32,16 +33,19 @@ struct Shown {
 /// One call of a sink.
 #[derive(Clone, Debug, PartialEq)]
 struct Call {
-    epoch: u64,
+    time: Epoch,
     last: bool,
     views: Vec<Shown>,
     /// How far every worker's input was: nothing of this epoch or of a later one may be shown.
     open: u64,
+    /// Whether the epoch was completed since.
+    committed: bool,
 }
 
 #[derive(Debug)]
 struct Recorder {
     at: At,
+    finals: bool,
     rows: bool,
     open: Rc<RefCell<u64>>,
     calls: Arc<Mutex<Vec<Call>>>,
@@ -59,6 +63,10 @@ impl Sink for Recorder {
         self.at
     }
 
+    fn finals(&self) -> bool {
+        self.finals
+    }
+
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
         let views = closed.views.iter().map(|view| {
             let mut shown = Shown::default();
@@ -72,16 +80,40 @@ impl Sink for Recorder {
             shown
         });
         let (views, open) = (views.collect(), *self.open.borrow());
-        self.calls.lock().unwrap().push(Call { epoch: closed.epoch, last: closed.last, views, open });
+        let time = Epoch::new(closed.epoch).at_step(closed.step);
+        let mut calls = self.calls.lock().unwrap();
+        let one_epoch = calls.iter().all(|call| call.committed || call.time.number() == closed.epoch);
+        assert!(one_epoch, "{time} is shown before the epoch before it is complete");
+        calls.push(Call { time, last: closed.last, views, open, committed: false });
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
+        let mut calls = self.calls.lock().unwrap();
+        let mut of_epoch = 0;
+        for call in calls.iter_mut().filter(|call| !call.committed) {
+            assert_eq!(call.time.number(), epoch, "it is another epoch that was shown");
+            (call.committed, of_epoch) = (true, of_epoch + 1);
+        }
+        assert!(of_epoch > 0, "epoch {epoch} is completed twice, or was never shown");
         Ok(())
     }
 }
 
-/// What the sinks at every epoch and at the end are shown.
-fn shown(workers: usize, script: &Script<(u8, Row), isize>, gather: Gather) -> (Vec<Call>, Vec<Call>) {
+/// The calls of four sinks.
+#[derive(Default)]
+struct Calls {
+    each: Vec<Call>,
+    end: Vec<Call>,
+    finals_each: Vec<Call>,
+    finals_end: Vec<Call>,
+}
+
+/// What sinks at every epoch and at the end are shown, of rows and of final rows; what is for view 2 is final in view 1.
+fn shown(workers: usize, script: &Script<(u8, Row), isize>, gather: Gather) -> Calls {
     let script = script.clone();
-    let calls = [Arc::default(), Arc::default()];
-    let [each, end]: [Arc<Mutex<Vec<Call>>>; 2] = calls.clone();
+    let calls: [Arc<Mutex<Vec<Call>>>; 4] = Default::default();
+    let called = calls.clone();
     on_workers(workers, move |worker, together| {
         let (index, peers) = (worker.index(), worker.peers());
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
@@ -90,18 +122,24 @@ fn shown(workers: usize, script: &Script<(u8, Row), isize>, gather: Gather) -> (
             let mut flow = Flow::new(scope, Lines::new(events, Arc::new(Progress::default())), VIEWS, gather);
             let rows = stream.as_collection();
             let of = |view: u8| rows.clone().filter(move |(to, _)| *to == view).map(|(_, row)| row);
+            assert_eq!(flow.finals_wanted(), gather.finals != History::Nothing);
             // In another order than that of the views.
-            flow.view_by("by count", of(1), by_count);
+            flow.view_table_by("by count", of(1), of(2), by_count);
             flow.view("by key", of(0));
             (input, flow.finish())
         });
+        assert_eq!(installed.outputs.rows.len(), 2);
+        let finals: Vec<_> = installed.outputs.finals.iter().map(|view| view.view().name).collect();
+        assert_eq!(finals, if gather.finals == History::Nothing { vec![] } else { vec!["by count"] });
+
         let open = Rc::new(RefCell::new(0));
-        let rows = gather != Gather::Changes { keep: false };
-        let recorder = |at, rows, calls: &Arc<Mutex<Vec<Call>>>| -> Box<dyn Sink> {
-            Box::new(Recorder { at, rows, open: Rc::clone(&open), calls: Arc::clone(calls) })
-        };
-        let sinks = vec![recorder(At::EveryEpoch, rows, &each), recorder(At::End, rows, &end)];
-        let mut outputs = Outputs::new(installed.outputs, sinks);
+        let sinks = called.iter().enumerate().map(|(at, calls)| -> Box<dyn Sink> {
+            let (finals, at) = (at >= 2, if at % 2 == 0 { At::EveryEpoch } else { At::End });
+            let history = if finals { gather.finals } else { gather.rows };
+            let rows = matches!(history, History::AtEnd | History::Whole);
+            Box::new(Recorder { at, finals, rows, open: Rc::clone(&open), calls: Arc::clone(calls) })
+        });
+        let mut outputs = Outputs::new(installed.outputs, sinks.collect());
         let mut commit = || {
             if index == 0 {
                 let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
@@ -127,8 +165,23 @@ fn shown(workers: usize, script: &Script<(u8, Row), isize>, gather: Gather) -> (
         // The end is the end once.
         commit();
     });
-    let [each, end] = calls.map(|calls| calls.lock().unwrap().clone());
-    (each, end)
+    let [each, end, finals_each, finals_end] = calls.map(|calls| calls.lock().unwrap().clone());
+    for calls in [&each, &end, &finals_each, &finals_end] {
+        assert!(calls.iter().all(|call| call.committed), "an epoch is shown and never complete: {calls:?}");
+    }
+    for calls in [&each, &finals_each] {
+        assert!(
+            calls.iter().all(|call| call.time.number() < call.open),
+            "shown before it is closed: {calls:?}"
+        );
+        assert!(calls.windows(2).all(|calls| calls[0].time < calls[1].time), "out of order: {calls:?}");
+        assert!(calls.iter().all(|call| !call.last));
+    }
+    for calls in [&end, &finals_end] {
+        assert_eq!(calls.len(), 1);
+        assert!(calls[0].last && calls[0].time == Epoch::new(ROUNDS - 1));
+    }
+    Calls { each, end, finals_each, finals_end }
 }
 
 /// Rows of two views, inserted some times and perhaps retracted again, never before.
@@ -180,11 +233,11 @@ fn changed(view: usize, before: &BTreeMap<Row, isize>, now: &BTreeMap<Row, isize
     [gone, new].concat()
 }
 
-/// The states that a sink should be shown: one for each time at which anything was sent.
-fn expected(script: &Script<(u8, Row), isize>, keep: bool) -> Vec<(u64, Vec<Shown>)> {
+/// The states that a sink should be shown: one for each time at which anything changed.
+fn expected(script: &Script<(u8, Row), isize>, keep: bool) -> Vec<(Epoch, Vec<Shown>)> {
     let times: std::collections::BTreeSet<_> = script.sent.iter().map(|sent| sent.time).collect();
     let mut before = [BTreeMap::new(), BTreeMap::new()];
-    let states = times.into_iter().map(|time| {
+    let states = times.into_iter().filter_map(|time| {
         let now = contents(script, time);
         let view = |view: usize| Shown {
             changes: changed(view, &before[view], &now[view]),
@@ -192,36 +245,42 @@ fn expected(script: &Script<(u8, Row), isize>, keep: bool) -> Vec<(u64, Vec<Show
         };
         let views = vec![view(0), view(1)];
         before = now;
-        (time.number(), views)
+        views.iter().any(|view| !view.changes.is_empty()).then_some((time, views))
     });
     states.collect()
+}
+
+fn states(calls: Vec<Call>) -> Vec<(Epoch, Vec<Shown>)> {
+    calls.into_iter().map(|call| (call.time, call.views)).collect()
+}
+
+/// Rows of the plain view and of the table, and insertions of final ones.
+fn rows_and_finals() -> impl Strategy<Value = Script<(u8, Row), isize>> {
+    let last = (0..4usize, moment(), (0..3u8, 0..3i64)).prop_map(|(worker, (round, time), row)| Sent {
+        worker,
+        round,
+        data: (2, row),
+        time,
+        diff: 1,
+    });
+    (rows(true), prop::collection::vec(last, 0..10)).prop_map(|(mut script, finals)| {
+        script.sent.extend(finals);
+        script
+    })
 }
 
 proptest! {
     #![proptest_config(cases(64))]
 
+    /// Every time is shown once, with its step, after it is closed; `shown` checks the order, and that an epoch is
+    /// completed once and before the next.
     #[test]
-    fn each_epoch_is_shown_once_whole_and_in_order(script in rows(false), keep in any::<bool>()) {
+    fn each_epoch_is_shown_once_whole_and_step_by_step(script in (any::<bool>()).prop_flat_map(rows), keep in any::<bool>()) {
+        let gather = Gather::rows(if keep { History::Whole } else { History::Changes });
         for workers in WORKERS {
-            let (each, end) = shown(workers, &script, Gather::Changes { keep });
-            let states: Vec<_> = each.iter().map(|call| (call.epoch, call.views.clone())).collect();
-            prop_assert_eq!(states, expected(&script, keep), "{} workers", workers);
-            prop_assert!(each.windows(2).all(|calls| calls[0].epoch < calls[1].epoch));
-            prop_assert!(each.iter().all(|call| call.epoch < call.open && !call.last));
-            prop_assert_eq!(end.len(), 1);
-            prop_assert!(end[0].last && end[0].epoch == ROUNDS - 1);
-        }
-    }
-
-    /// Steps of an epoch are shown one by one, in order.
-    #[test]
-    fn each_step_is_shown_in_order(script in rows(true)) {
-        for workers in WORKERS {
-            let (each, _) = shown(workers, &script, Gather::Changes { keep: true });
-            let open = each.iter().all(|call| call.epoch < call.open);
-            let states: Vec<_> = each.into_iter().map(|call| (call.epoch, call.views)).collect();
-            prop_assert_eq!(states, expected(&script, true), "{} workers", workers);
-            prop_assert!(open, "an epoch is shown before it is closed");
+            let calls = shown(workers, &script, gather);
+            prop_assert_eq!(states(calls.each), expected(&script, keep), "{} workers", workers);
+            prop_assert_eq!(calls.finals_each, vec![]);
         }
     }
 
@@ -229,13 +288,53 @@ proptest! {
     fn the_last_state_does_not_depend_on_how_it_is_gathered(script in rows(true)) {
         for workers in WORKERS {
             let last: Vec<_> = contents(&script, Epoch::END).iter().enumerate().map(|(at, rows)| listed(at, rows)).collect();
-            for gather in [Gather::AtEnd, Gather::Changes { keep: true }] {
-                let (each, end) = shown(workers, &script, gather);
-                prop_assert_eq!(end.len(), 1);
+            for history in [History::AtEnd, History::Whole] {
+                let Calls { each, end, .. } = shown(workers, &script, Gather::rows(history));
                 let rows: Vec<_> = end[0].views.iter().map(|view| view.rows.clone().unwrap()).collect();
-                prop_assert_eq!(&rows, &last, "{:?} with {} workers", gather, workers);
-                prop_assert!(end[0].last && end[0].epoch == ROUNDS - 1);
-                prop_assert!(gather != Gather::AtEnd || each.is_empty(), "only the last state is gathered");
+                prop_assert_eq!(&rows, &last, "{:?} with {} workers", history, workers);
+                prop_assert!(history != History::AtEnd || each.is_empty(), "only the last state is gathered");
+            }
+        }
+    }
+
+    /// Each final row once, when it becomes final, whatever else is shown of rows and of final ones.
+    #[test]
+    fn final_rows_are_appended_once(script in rows_and_finals()) {
+        let finals = |until: Epoch| -> BTreeMap<Row, isize> {
+            let all = sums(&script.sent, until).into_iter();
+            all.filter(|((to, _), _)| *to == 2).map(|((_, row), count)| (row, count)).collect()
+        };
+        let times: std::collections::BTreeSet<_> =
+            script.sent.iter().filter(|sent| sent.data.0 == 2).map(|sent| sent.time).collect();
+        let mut before = BTreeMap::new();
+        let appended: Vec<_> = times.into_iter().map(|time| {
+            let now = finals(time);
+            let changes = changed(1, &before, &now);
+            before = now;
+            (time, changes)
+        }).collect();
+        let all = listed(1, &finals(Epoch::END));
+
+        for workers in [1, 2] {
+            for (of_rows, of_finals) in [
+                (History::Nothing, History::Changes),
+                (History::Nothing, History::AtEnd),
+                (History::AtEnd, History::Changes),
+                (History::Whole, History::Whole),
+                (History::Changes, History::AtEnd),
+            ] {
+                let Calls { each, finals_each, finals_end, .. } =
+                    shown(workers, &script, Gather { rows: of_rows, finals: of_finals });
+                let rows = expected(&script, of_rows == History::Whole);
+                let shows_rows = matches!(of_rows, History::Changes | History::Whole);
+                prop_assert_eq!(states(each), if shows_rows { rows } else { vec![] });
+                let seen: Vec<_> = finals_each.into_iter().map(|call| {
+                    assert_eq!(call.views.len(), 1, "views without final rows are left out");
+                    (call.time, call.views[0].changes.clone())
+                }).collect();
+                prop_assert_eq!(&seen, if of_finals == History::AtEnd { &[][..] } else { &appended });
+                let kept = matches!(of_finals, History::AtEnd | History::Whole).then_some(&all);
+                prop_assert_eq!(finals_end[0].views[0].rows.as_ref(), kept);
             }
         }
     }
@@ -244,34 +343,42 @@ proptest! {
 /// A frontier within an epoch closes some of its steps, and not the epoch: nothing of it is shown until all of it is.
 #[test]
 fn an_epoch_is_not_shown_in_part() {
-    let numbers = on_workers(1, |worker, together| {
+    let times = on_workers(1, |worker, together| {
         let open = Rc::new(RefCell::new(u64::MAX));
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (_, events) = scope.new_input::<Vec<Event>>();
             let (input, stream) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
             let lines = Lines::new(events, Arc::new(Progress::default()));
-            let mut flow = Flow::new(scope, lines, &VIEWS[..1], Gather::Changes { keep: true });
+            let mut flow = Flow::new(scope, lines, &VIEWS[..1], Gather::rows(History::Whole));
             flow.view("by key", stream.as_collection());
             (input, flow.finish())
         });
-        for (key, time) in [(1, Epoch::new(3)), (2, Epoch::new(3).at_step(1)), (3, Epoch::new(4))] {
+        for (key, time) in [(1, Epoch::new(3)), (2, Epoch::new(3).at_step(17)), (3, Epoch::new(4))] {
             input.send(((key, 1), time, 1));
         }
         input.close();
         together.step_until(worker, |_| installed.probe.done());
 
         let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
-        let recorder = Recorder { at: At::EveryEpoch, rows: true, open, calls: Arc::clone(&calls) };
+        let (at, finals, rows) = (At::EveryEpoch, false, true);
+        let recorder = Recorder { at, finals, rows, open, calls: Arc::clone(&calls) };
         let mut outputs = Outputs::new(installed.outputs, vec![Box::new(recorder)]);
         let mut shown_before = |frontier| {
             outputs.commit(frontier, 5).unwrap();
-            calls.lock().unwrap().iter().map(|call| call.epoch).collect::<Vec<_>>()
+            calls.lock().unwrap().iter().map(|call| call.time).collect::<Vec<_>>()
         };
-        let frontiers =
-            [Some(Epoch::new(3)), Some(Epoch::new(3).at_step(1)), Some(Epoch::new(4)), Some(Epoch::END)];
-        let mut numbers: Vec<_> = frontiers.into_iter().map(&mut shown_before).collect();
-        numbers.push(shown_before(None));
-        numbers
+        let [third, fourth] = [Epoch::new(3), Epoch::new(4)];
+        let frontiers = [
+            Some(third),
+            Some(third.at_step(17)),
+            Some(third.at_step(18)),
+            Some(fourth),
+            Some(Epoch::END),
+            None,
+        ];
+        frontiers.map(&mut shown_before)
     });
-    assert_eq!(numbers[0], [vec![], vec![], vec![3, 3], vec![3, 3, 4], vec![3, 3, 4]]);
+    let third = vec![Epoch::new(3), Epoch::new(3).at_step(17)];
+    let all = [third.clone(), vec![Epoch::new(4)]].concat();
+    assert_eq!(times[0], [vec![], vec![], vec![], third, all.clone(), all]);
 }

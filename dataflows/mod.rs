@@ -1,17 +1,26 @@
 //! The ready-made dataflows: one file each, public API only, made to be copied.
 
 mod access_log;
+mod action_counts;
+mod alarm;
 mod error_lines;
+mod hashtags;
+mod log_stats;
+mod status_counts;
 mod top_urls;
 mod word_count;
 
 use thalweg::dataflow::Dataflow;
 
 /// All of them, in the order of `thalweg list`.
-pub const ALL: &[&dyn Dataflow] =
-    &[
+pub const ALL: &[&dyn Dataflow] = &[
     &access_log::AccessLogStatistics,
+    &log_stats::LogStats,
+    &top_urls::TopUrls,
+    &status_counts::StatusCounts,
+    &alarm::Alarm,
     &error_lines::ErrorLines,
     &word_count::WordCount,
-    &top_urls::TopUrls,
+    &hashtags::Hashtags,
+    &action_counts::ActionCounts,
 ];

@@ -8,6 +8,12 @@ pub struct TopUrls;
 const LENGTH: Opt = Opt { name: "length", value: "TIME", default: "30s", about: "how long a window is" };
 const SLIDE: Opt = Opt { name: "slide", value: "TIME", default: "10s", about: "how far apart windows start" };
 const TOP: Opt = Opt { name: "top", value: "N", default: "10", about: "how many URLs to rank" };
+const TABLE: Opt = Opt {
+    name: "table",
+    value: "",
+    default: "false",
+    about: "keep the rows of all windows, not of the last",
+};
 
 impl Dataflow for TopUrls {
     fn name(&self) -> &'static str {
@@ -15,22 +21,19 @@ impl Dataflow for TopUrls {
     }
 
     fn about(&self) -> &'static str {
-        "the most requested URLs of an access log, over the last window"
+        "the most requested URLs of an access log, by windows of time"
     }
 
     fn views(&self) -> &'static [View] {
-        &[
-            View { name: "window", columns: &["start", "end"], about: "the window that is shown" },
-            View {
-                name: "top_urls",
-                columns: &["rank", "url", "count"],
-                about: "the first --top URLs of the window by count",
-            },
-        ]
+        &[View {
+            name: "top_urls",
+            columns: &["start", "end", "rank", "url", "count"],
+            about: "the first --top URLs by count of the last window, or with --table of every window",
+        }]
     }
 
     fn options(&self) -> &'static [Opt] {
-        &[LENGTH, SLIDE, TOP]
+        &[LENGTH, SLIDE, TOP, TABLE]
     }
 
     fn default_source(&self) -> &'static str {
@@ -39,13 +42,24 @@ impl Dataflow for TopUrls {
 
     fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
         let window = options.window(LENGTH.name, SLIDE.name)?;
-        let top: u32 = options.get(TOP.name)?;
+        let top = options.get::<u32>(TOP.name)? as usize;
+        let table = options.flag(TABLE.name)?;
         Ok(Build::new(move |flow| {
             let mut records = flow.records(AccessLog);
             records.event_time(|record| record.event_time());
-            let urls = records.over_last(window).count_by::<Bytes>("urls", |record| record.endpoint());
-            flow.view("window", urls.window.map(|span| (span.start, span.end)));
-            flow.view("top_urls", urls.rows.top_k(top as usize));
+            if table {
+                let urls = records.by_window(window).count_by::<Bytes>("urls", |record| record.endpoint());
+                let _ = urls;
+            } else {
+                let urls = records.over_last(window).count_by::<Bytes>("urls", |record| record.endpoint());
+                let first = urls.rows.clone().top_k(top);
+                let first = urls.with_window("top_urls", first);
+                flow.view("top_urls", first.map(|(span, (rank, url, count))| row((span, rank, url, count))));
+            }
         }))
     }
+}
+
+fn row((span, rank, url, count): (Span, u64, Bytes, isize)) -> (Time, Time, u64, Bytes, isize) {
+    (Time(span.start), Time(span.end), rank, url, count)
 }

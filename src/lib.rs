@@ -68,10 +68,15 @@ struct Readme;
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::aggregate::{Bytes, InputCounts, Key, Last, Records, Span, Stats, Total, Window, Windowed};
+    pub use crate::aggregate::{
+        Bytes, Distinct, InputCounts, Key, Last, Quantiles, Records, Span, Stats, Total, Window, Windowed,
+    };
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
-    pub use crate::format::{AccessLog, AccessRecord, Format, Pattern, PatternRecord, Size, Text};
-    pub use crate::operators::{Threshold, TopK, Totals};
+    pub use crate::format::{
+        AccessLog, AccessRecord, Format, Json, JsonMode, JsonRecord, Pattern, PatternRecord, Size, Text,
+    };
+    pub use crate::lookup::{Lookup, LookupKeys};
+    pub use crate::operators::{Beside, Threshold, TopK, Totals};
     pub use crate::runtime::Epoch;
-    pub use crate::sink::{Cell, Real, Row, by_count};
+    pub use crate::sink::{Cell, Real, Row, Time, by_count};
 }

@@ -56,7 +56,7 @@ pub use sketch::{Distinct, Quantiles};
 pub use total::{InputCounts, Overflow, Stats, Total};
 pub use watermark::WatermarkProbe;
 pub use window::{InWindow, Span, Window, WindowError};
-pub use windowed::{ByWindow, Last, OverLast, Windowed, WindowSums};
+pub use windowed::{ByWindow, Last, OverLast, WindowSums, Windowed};
 
 use self::durable::Doors;
 use self::event_time::Tide;

@@ -5,11 +5,13 @@
 //! ([`super::sliding`], [`super::table`]) see only sums.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::rc::Rc;
 
 use differential_dataflow::difference::Abelian;
 use differential_dataflow::{ExchangeData, VecCollection};
+use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 
@@ -46,6 +48,76 @@ pub struct Last<'scope, K: ExchangeData, A: ExchangeData> {
     pub rows: VecCollection<'scope, Epoch, (K, A), isize>,
     /// One row, once there is a window: where the last one that differed from the one before stands.
     pub window: VecCollection<'scope, Epoch, Span, isize>,
+}
+
+impl<'scope, K: ExchangeData, A: ExchangeData> Last<'scope, K, A> {
+    /// `rows`, which follow from this view's, each with the window that it is of: `(window, row)`.
+    ///
+    /// All of them change as the window moves on, so they had better be few: a first ten, not a table. State: the rows, on
+    /// one worker.
+    pub fn with_window<R: ExchangeData>(
+        &self,
+        name: &str,
+        rows: VecCollection<'scope, Epoch, R, isize>,
+    ) -> VecCollection<'scope, Epoch, (Span, R), isize> {
+        let one = route(name);
+        let to_one = Exchange::new(move |_: &(Part<R>, Epoch, isize)| one);
+        let parts = self.window.clone().map(Part::Window).concat(rows.map(Part::Row));
+        let (mut window, mut held) = (None, BTreeMap::<R, isize>::new());
+        per_closed_time(parts, to_one, name, vec![], move |time, parts, output| {
+            let mut moved = None;
+            let mut changes = Vec::new();
+            for (part, diff) in parts.drain(..) {
+                match part {
+                    Part::Window(span) if diff > 0 => moved = Some(span),
+                    Part::Window(_) => {}
+                    Part::Row(row) => changes.push((row, diff)),
+                }
+            }
+            if moved.is_some() {
+                output.extend(stamped(window, held.iter().map(|(row, n)| (row, -n)), *time));
+            } else {
+                output.extend(stamped(window, changes.iter().map(|(row, n)| (row, *n)), *time));
+            }
+            for (row, diff) in changes {
+                use std::collections::btree_map::Entry;
+                match held.entry(row) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(diff);
+                    }
+                    Entry::Occupied(mut entry) => {
+                        *entry.get_mut() += diff;
+                        if *entry.get() == 0 {
+                            entry.remove();
+                        }
+                    }
+                }
+            }
+            if moved.is_some() {
+                window = moved;
+                output.extend(stamped(window, held.iter().map(|(row, n)| (row, *n)), *time));
+            }
+        })
+    }
+}
+
+/// What arrives where rows get their window.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Part<R> {
+    Window(Span),
+    Row(R),
+}
+
+/// Updates of `rows` with their `window`; none before there is one.
+fn stamped<'a, R: ExchangeData>(
+    window: Option<Span>,
+    rows: impl Iterator<Item = (&'a R, isize)> + 'a,
+    time: Epoch,
+) -> impl Iterator<Item = ((Span, R), Epoch, isize)> + 'a {
+    window
+        .into_iter()
+        .zip(std::iter::once(rows))
+        .flat_map(move |(window, rows)| rows.map(move |(row, diff)| ((window, row.clone()), time, diff)))
 }
 
 impl<K: ExchangeData, A: ExchangeData> std::fmt::Debug for Last<'_, K, A> {

@@ -15,6 +15,9 @@ Timely's flags keep their letters, so -h is the host file, and help is --help.
 Everything that a flag says can stand in the file that --config names, under the flag's long name; a flag wins.
 SIGINT or SIGTERM finishes the open epochs and ends in order; a second one ends at once.";
 
+/// Above the options that a dataflow brings.
+const OWN: &str = "Options of this dataflow";
+
 /// The whole command.
 pub(super) fn command(dataflows: &[&dyn Dataflow]) -> Command {
     let command = Command::new("thalweg")
@@ -47,11 +50,13 @@ fn run(dataflows: &[&dyn Dataflow]) -> Command {
         .after_help(format!("{RUN_NOTES}\n{EXIT_CODES}"));
     for dataflow in dataflows {
         let own = dataflow.options().iter().map(|opt| {
-            Arg::new(opt.name)
-                .long(opt.name)
-                .value_name(opt.value)
+            let arg = Arg::new(opt.name).long(opt.name);
+            if opt.value.is_empty() {
+                return arg.action(ArgAction::SetTrue).help(opt.about).help_heading(OWN);
+            }
+            arg.value_name(opt.value)
                 .help(format!("{} [default: {}]", opt.about, opt.default))
-                .help_heading("Options of this dataflow")
+                .help_heading(OWN)
         });
         let defaults = format!(
             "Default source: {}\nDefault sink: {}",
@@ -140,10 +145,26 @@ pub(super) fn run_args() -> Vec<Arg> {
                 .value_name("TIME")
                 .help("How long one connection may take to prove itself [default: 5s]"),
         ),
-        tuning("time", "CLOCK", "Whose clock tells when a record happened: its own (event) or this machine's (arrival) [default: event]"),
-        tuning("lateness", "TIME", "How far behind the newest record of its partition one may be and still be in time [default: 10s]"),
-        tuning("idle-timeout", "TIME", "After how long without a record a live partition holds no window open [default: 1m]"),
-        tuning("max-ahead", "TIME", "Records dated further ahead of their arrival are quarantined [default: 10m]"),
+        tuning(
+            "time",
+            "CLOCK",
+            "Whose clock tells when a record happened: its own (event) or this machine's (arrival) [default: event]",
+        ),
+        tuning(
+            "lateness",
+            "TIME",
+            "How far behind the newest record of its partition one may be and still be in time [default: 10s]",
+        ),
+        tuning(
+            "idle-timeout",
+            "TIME",
+            "After how long without a record a live partition holds no window open [default: 1m]",
+        ),
+        tuning(
+            "max-ahead",
+            "TIME",
+            "Records dated further ahead of their arrival are quarantined [default: 10m]",
+        ),
         tuning("tick", "TIME", "How long an epoch of live input lasts [default: 1s]"),
         tuning("epoch-bytes", "SIZE", "How much an epoch of bounded input holds [default: 256MiB]"),
         tuning("chunk-bytes", "SIZE", "How much is read at once [default: 512KiB]"),

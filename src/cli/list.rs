@@ -38,7 +38,9 @@ fn describe(dataflow: &dyn Dataflow, text: &mut String) {
         let _ = writeln!(text, "  view {} ({})\n      {}", view.name, view.columns.join(", "), view.about);
     }
     for opt in dataflow.options() {
-        let _ = writeln!(text, "  --{} {} [{}]\n      {}", opt.name, opt.value, opt.default, opt.about);
+        let value =
+            if opt.value.is_empty() { String::new() } else { format!(" {} [{}]", opt.value, opt.default) };
+        let _ = writeln!(text, "  --{}{value}\n      {}", opt.name, opt.about);
     }
     text.push('\n');
 }

@@ -12,7 +12,7 @@ use crate::aggregate::Window;
 pub struct Opt {
     /// The name, without dashes in front.
     pub name: &'static str,
-    /// What usage texts call the value: `N`, `TEXT`, `DURATION`.
+    /// What usage texts call the value: `N`, `TEXT`, `TIME`; empty for a flag, which takes none and is `true` or `false`.
     pub value: &'static str,
     /// The value when none is given.
     pub default: &'static str,
@@ -80,6 +80,23 @@ impl Options {
         value.parse().map_err(|reason: T::Err| OptionError::new(name, value, reason))
     }
 
+    /// Whether the flag `name` was given.
+    ///
+    /// # Errors
+    ///
+    /// When a configuration file says anything but `true` and `false`.
+    ///
+    /// # Panics
+    ///
+    /// If the dataflow has no such option.
+    pub fn flag(&self, name: &str) -> Result<bool, OptionError> {
+        match self.text(name) {
+            "true" => Ok(true),
+            "false" | "" => Ok(false),
+            other => Err(OptionError::new(name, other, "it is true or false")),
+        }
+    }
+
     /// The length of time that option `name` says, such as `500ms`, `30s` or `1h`; more than nothing.
     ///
     /// # Errors
@@ -119,7 +136,11 @@ impl Options {
     pub fn window(&self, length: &str, slide: &str) -> Result<Window, OptionError> {
         let window = Window::new(self.duration(length)?, self.duration(slide)?);
         window.map_err(|error| {
-            OptionError::new(length, self.text(length), format!("with `--{slide} {}`, {error}", self.text(slide)))
+            OptionError::new(
+                length,
+                self.text(length),
+                format!("with `--{slide} {}`, {error}", self.text(slide)),
+            )
         })
     }
 

@@ -5,12 +5,14 @@
 //! log format and no source. Every operator here takes retractions, works at any number of workers, and shows each
 //! closed time once: what it emits at a time is the change of its result from the time before.
 
+mod beside;
 mod closed;
 mod route;
 mod threshold;
 mod top_k;
 mod totals;
 
+pub use beside::Beside;
 pub use closed::per_closed_time;
 pub use route::route;
 pub use threshold::Threshold;

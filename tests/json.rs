@@ -5,6 +5,8 @@
 //! lines, on the same with bytes changed, and on real ones. Where they are meant to differ is said in
 //! [`differs`].
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use std::io::Read;
 
 use proptest::prelude::*;
@@ -14,7 +16,7 @@ use thalweg::format::time::parse_rfc3339;
 use thalweg::format::{Format, Json, JsonError, JsonMode, JsonRecord, JsonValue};
 
 #[path = "cluster_support/mod.rs"]
-#[allow(dead_code, reason = "only the path of the failing dataflows is needed")]
+#[allow(dead_code, clippy::disallowed_methods, reason = "only the path of the failing dataflows is needed")]
 mod cluster_support;
 mod support;
 use support::{Running, shared_data};
@@ -60,7 +62,10 @@ fn check(line: &[u8]) {
         }
     }
     match serde_json::from_slice::<Value>(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)) {
-        Ok(value) if value.is_object() => fields_are(&record.expect(&shown.to_string()), &value),
+        Ok(value) if value.is_object() => match record {
+            Some(record) => fields_are(&record, &value),
+            None => panic!("it is refused: {shown}"),
+        },
         Ok(_) => assert_eq!(record, None, "line: {shown}"),
         Err(error) if differs(&error) => {}
         Err(error) => assert_eq!(record, None, "{error} in line: {shown}"),

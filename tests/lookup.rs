@@ -1,5 +1,7 @@
 //! Static tables: every address against a search through all networks, and every refusal by its line.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 

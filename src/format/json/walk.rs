@@ -32,13 +32,6 @@ impl Key {
         let index = name.parse().ok().filter(|index: &usize| index.to_string() == name);
         Key { name: name.to_owned(), index }
     }
-
-    /// Whether it is this key, which is as the line has it, with its quotes.
-    #[inline]
-    fn is(&self, written: &str) -> bool {
-        let inner = inner(written);
-        inner == self.name || (inner.contains('\\') && unescape(inner) == self.name)
-    }
 }
 
 /// A string without its quotes.
@@ -73,6 +66,15 @@ impl Node {
             self.children.len() - 1
         });
         self.children[at].1.add(rest, field);
+    }
+
+    /// The child of a key, which is as the line has it.
+    #[inline]
+    fn child(&self, written: &str) -> Option<&Node> {
+        let child = |name: &str| self.children.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
+        // Hardly any key is escaped: that is looked at once a key, and not once a child.
+        child(written)
+            .or_else(|| if written.as_bytes().contains(&b'\\') { child(&unescape(written)) } else { None })
     }
 
     /// Puts into `values`, by field and as the line has them, what is asked for of `line`. If it is malformed, they
@@ -153,8 +155,8 @@ impl<'a> Visitor<'a> for Walk<'_, '_, 'a> {
     #[inline]
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<&RawValue>()? {
-            match self.node.children.iter().find(|(child, _)| child.is(key.get())) {
-                Some((_, node)) => map.next_value_seed(self.at(node))?,
+            match self.node.child(inner(key.get())) {
+                Some(node) => map.next_value_seed(self.at(node))?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }

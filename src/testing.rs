@@ -18,9 +18,7 @@ use crate::aggregate::{DoorRows, End, Event, InputCounts, Lines, Records, TimeOp
 use crate::dataflow::{Build, Dataflow, Flow, Options, View};
 use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
-use crate::sink::{
-    At, Closed, Gather, History, Outputs, Sink, SinkError, Time, Value, ViewOutput, escape_json,
-};
+use crate::sink::{At, Closed, Gather, History, Outputs, Sink, SinkError, Time, Value, escape_json};
 use crate::source::Chunk;
 
 /// What the views of a dataflow held.
@@ -532,8 +530,10 @@ impl Sink for Recorder {
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
         let mut answer = self.answer.lock().expect("no worker panicked");
         let line = |values: &[Value<'_>]| values.iter().map(text).collect::<Vec<_>>().join("\t");
-        let news = |view: &&Box<dyn ViewOutput>| closed.epoch >= self.first && view.has_changed();
-        for view in closed.views.iter().filter(news) {
+        if closed.epoch < self.first {
+            return Ok(());
+        }
+        for view in closed.views.iter().filter(|view| view.has_changed()) {
             let name = view.view().name.to_owned();
             if self.finals {
                 let finals = answer.finals.entry(name).or_default();

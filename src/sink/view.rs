@@ -216,3 +216,43 @@ impl<R: Row> ViewOutput for Store<R> {
         self.rows.values().map(|count| (*count).max(0) as usize).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_that_was_large_gives_its_room_back() {
+        let mut rows = Multiset::default();
+        (0..10_000u32).for_each(|n| add(&mut rows, (n,), 1));
+        shrink(&mut rows);
+        assert!(rows.capacity() >= 10_000 && rows.len() == 10_000);
+        (10..10_000u32).for_each(|n| add(&mut rows, (n,), -1));
+        shrink(&mut rows);
+        let room = rows.capacity();
+        assert!(room < 1000, "{room} places for ten rows");
+        let mut left: Vec<_> = rows.iter().map(|((n,), count)| (*n, *count)).collect();
+        left.sort_unstable();
+        assert!(left.into_iter().eq((0..10).map(|n| (n, 1))));
+        shrink(&mut rows);
+        assert_eq!(rows.capacity(), room, "it rests once it is small");
+    }
+
+    #[test]
+    fn what_serves_two_sinks_serves_each() {
+        use History::{AtEnd, Changes, Nothing, Whole};
+        for (a, b, both) in [
+            (Nothing, Nothing, Nothing),
+            (AtEnd, AtEnd, AtEnd),
+            (Changes, Changes, Changes),
+            (Nothing, Changes, Changes),
+            (Nothing, AtEnd, AtEnd),
+            (AtEnd, Changes, Whole),
+            (AtEnd, Whole, Whole),
+            (Changes, Whole, Whole),
+            (Nothing, Whole, Whole),
+        ] {
+            assert_eq!((a.and(b), b.and(a)), (both, both), "{a:?} and {b:?}");
+        }
+    }
+}

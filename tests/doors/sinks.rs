@@ -54,30 +54,29 @@ fn written(
     let tape = Tape::default();
     let recorded = tape.clone();
     on_workers(1, move |worker, together| {
-        let probe = worker.dataflow::<Epoch, _, _>(|scope| {
+        let (mut inputs, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (_, events) = scope.new_input::<Vec<Event>>();
             let lines = Lines::new(events, Arc::new(Progress::default()));
             let gather = Gather { rows: History::Whole, finals: History::Whole };
             let mut flow = Flow::new(scope, lines, VIEWS, gather);
-            let mut inputs = (
-                scope.new_input::<Vec<(Windows, Epoch, isize)>>(),
-                scope.new_input::<Vec<(Windows, Epoch, isize)>>(),
-                scope.new_input::<Vec<(Flags, Epoch, isize)>>(),
-            );
-            for (to, time, diff) in updates.clone() {
-                match to {
-                    To::Rows(row) => inputs.0.0.send((row, time, diff)),
-                    To::Finals(row) => inputs.1.0.send((row, time, diff)),
-                    To::Flags(row) => inputs.2.0.send((row, time, diff)),
-                }
-            }
-            flow.view_table("windows", inputs.0.1.as_collection(), inputs.1.1.as_collection());
-            flow.view("flags", inputs.2.1.as_collection());
-            flow.finish()
+            let (rows, windows) = scope.new_input::<Vec<(Windows, Epoch, isize)>>();
+            let (finals, final_windows) = scope.new_input::<Vec<(Windows, Epoch, isize)>>();
+            let (flags, flag_rows) = scope.new_input::<Vec<(Flags, Epoch, isize)>>();
+            flow.view_table("windows", windows.as_collection(), final_windows.as_collection());
+            flow.view("flags", flag_rows.as_collection());
+            ((rows, finals, flags), flow.finish())
         });
-        together.step_until(worker, |_| probe.probe.done());
+        for (to, time, diff) in updates.clone() {
+            match to {
+                To::Rows(row) => inputs.0.send((row, time, diff)),
+                To::Finals(row) => inputs.1.send((row, time, diff)),
+                To::Flags(row) => inputs.2.send((row, time, diff)),
+            }
+        }
+        drop(inputs);
+        together.step_until(worker, |_| installed.probe.done());
         let epochs = updates.iter().map(|(_, time, _)| time.number() + 1).max().unwrap_or(0);
-        Outputs::new(probe.outputs, vec![open(recorded.clone())]).commit(None, epochs).unwrap();
+        Outputs::new(installed.outputs, vec![open(recorded.clone())]).commit(None, epochs).unwrap();
     });
     let (bytes, writes, flushes) = std::mem::take(&mut *tape.0.lock().unwrap());
     (String::from_utf8(bytes).unwrap(), writes, flushes)

@@ -124,6 +124,10 @@ fn a_bad_value_ends_with_2_and_says_what_would_do() {
         (&["--sink", "jsnl:x"], &["jsnl", "`jsonl:`"]),
         (&["--sink", "jsonl:"], &["jsonl:-"]),
         (&["--sink", "jsonl:-?mode=all"], &["changes, update, complete"]),
+        (
+            &["--sink", "jsonl:-?mode=append"],
+            &["jsonl:-?mode=append", "frequent_clients", "top_endpoints", "mode=update"],
+        ),
         (&["--sink", "jsonl:-?at=noon"], &["epoch, end"]),
         (&["--sink", "jsonl:-?mod=update"], &["`mod`", "mode, at"]),
         (&["--sink", "console:?rows=many"], &["rows `many`"]),
@@ -218,4 +222,10 @@ fn a_sink_does_not_destroy_the_input_or_another_sink() {
     run(&["run", "word-count", "--sink", &twice(""), "--sink", &twice("?mode=update")])
         .exits(2)
         .says(&["overwrite", "out.jsonl"]);
+    // Whoever appends has no rows of word-count to append, and so does not empty the file.
+    fs::write(path("out.jsonl"), "precious\n").expect("written");
+    run(&["run", "word-count", "-w", "2", "--sink", &twice("?mode=append")])
+        .exits(2)
+        .says(&["(words)", "hint: "]);
+    assert_eq!(fs::read(path("out.jsonl")).expect("still there"), b"precious\n");
 }

@@ -3,11 +3,13 @@
 mod access_log;
 mod action_counts;
 mod alarm;
+mod enrich;
 mod error_lines;
 mod hashtags;
 mod log_stats;
 mod status_counts;
 mod top_urls;
+mod visitors;
 mod word_count;
 
 use thalweg::dataflow::Dataflow;
@@ -19,6 +21,8 @@ pub const ALL: &[&dyn Dataflow] = &[
     &top_urls::TopUrls,
     &status_counts::StatusCounts,
     &alarm::Alarm,
+    &visitors::Visitors,
+    &enrich::Enrich,
     &error_lines::ErrorLines,
     &word_count::WordCount,
     &hashtags::Hashtags,

@@ -198,6 +198,36 @@ impl<'scope, F: Format> Records<'scope, F> {
         stream.as_collection()
     }
 
+    /// As [`Records::sums_by`], with the running totals of the sums, as rows `(key, total)`, which are durable; keys whose
+    /// total is zero are left out.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let sizes = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
+    ///     records.totals_by::<u8, (isize, i64)>("sizes", |record, sums| {
+    ///         if let Some(first) = record.line().first() {
+    ///             let (lines, bytes) = sums.entry(*first);
+    ///             *lines += 1;
+    ///             *bytes += record.line().len() as i64;
+    ///         }
+    ///     })
+    /// });
+    /// assert_eq!(sizes, [((b'a', (2, 5)), 1), ((b'b', (1, 1)), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name; while running, if a total does not fit its type.
+    #[track_caller]
+    pub fn totals_by<K: Key, A: Total>(
+        &mut self,
+        name: &str,
+        logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut Partials<K, A>) + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, A), isize> {
+        let sums = self.sums_by(name, logic);
+        self.totals(name, sums, vec![])
+    }
+
     /// How often each key occurs, as rows `(key, count)`; records without a key (`None`) are left out.
     ///
     /// Each epoch retracts the rows that changed and inserts them as they are now. State: one row a key, on the worker

@@ -160,6 +160,14 @@ impl<'scope, D: ExchangeData> Windowed<'scope, D> {
         self.finals.clone()
     }
 
+    /// These and `others`, of the same dataflow.
+    #[must_use]
+    pub fn concat(self, others: Self) -> Self {
+        let Windowed { rows, finals, mut context } = self;
+        context.window = context.window.filter(|window| others.context.window == Some(*window));
+        Windowed { rows: rows.concat(others.rows), finals: finals.concat(others.finals), context }
+    }
+
     /// As these, each row as `logic` makes it.
     #[must_use]
     pub fn map<D2: ExchangeData>(self, logic: impl Fn(D) -> D2 + Clone + 'static) -> Windowed<'scope, D2> {
@@ -183,14 +191,15 @@ impl<'scope, D: InWindow> Windowed<'scope, D> {
     ///
     /// # Panics
     ///
-    /// If these are the rows of sessions.
+    /// If these are the rows of sessions, or of windows of several lengths.
     #[must_use]
     pub fn count_rows_by<K: ExchangeData + Hash>(
         self,
         name: &str,
         key: impl Fn(&D) -> K + 'static,
     ) -> Windowed<'scope, (Span, K, isize)> {
-        let window = self.context.window.expect("sessions have no common length");
+        let window =
+            self.context.window.expect("sessions, and windows of several kinds, have no common length");
         let keys = self.rows.map(move |row| (row.span().start, key(&row)));
         let table = WindowTable::new(name, window, For::Windows, Rc::clone(&self.context.finals_wanted));
         let machine = Rc::new(RefCell::new(table));

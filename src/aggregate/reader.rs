@@ -115,7 +115,8 @@ impl<F: Format> Times<F> {
     }
 
     fn extent(&mut self, partition: &Arc<str>) -> &mut Extent {
-        let known = self.extents.iter().position(|(name, _)| Arc::ptr_eq(name, partition) || name == partition);
+        let known =
+            self.extents.iter().position(|(name, _)| Arc::ptr_eq(name, partition) || name == partition);
         let at = known.unwrap_or_else(|| {
             self.extents.push((Arc::clone(partition), Extent::NOTHING));
             self.extents.len() - 1
@@ -155,9 +156,13 @@ impl<F: Format> BlockReader<F> {
         let (mut lines, mut malformed) = (0, 0);
         let (mut untimed, mut ahead) = (0, 0);
         let mut extent = Extent::NOTHING;
-        let horizon = self.times.as_ref().map_or(MOST, |times| {
-            chunk.arrived.saturating_add(millis(times.options.max_ahead)).min(MOST)
-        });
+        // A clock that was set back, or files that were planned long ago beside a live source: nothing that has just
+        // arrived is late by its arrival.
+        let arrived = chunk.arrived.max(watermark.time().unwrap_or(Millis::MIN));
+        let horizon = self
+            .times
+            .as_ref()
+            .map_or(MOST, |times| chunk.arrived.saturating_add(millis(times.options.max_ahead)).min(MOST));
         for (offset, line) in chunk.lines() {
             lines += 1;
             match self.format.parse(line) {
@@ -165,7 +170,7 @@ impl<F: Format> BlockReader<F> {
                     let mut record = Parsed { record, line, offset, time: None, origin: &origin };
                     record.time = match &self.times {
                         None => None,
-                        Some(times) if times.options.clock == Clock::Arrival => Some(chunk.arrived),
+                        Some(times) if times.options.clock == Clock::Arrival => Some(arrived),
                         Some(times) => {
                             let told = (times.time)(&record).filter(|time| *time >= -MOST);
                             untimed += i64::from(told.is_none());

@@ -100,8 +100,7 @@ impl Partitions {
         }
         for (name, extent) in extents.into_iter().filter(|(_, extent)| !extent.is_nothing()) {
             let heard = self.arrived;
-            let partition =
-                self.partitions.entry(name).or_insert(Partition { newest: extent.newest, heard });
+            let partition = self.partitions.entry(name).or_insert(Partition { newest: extent.newest, heard });
             partition.newest = partition.newest.max(extent.newest);
             partition.heard = heard;
             self.tide.oldest = self.tide.oldest.min(extent.oldest);
@@ -122,7 +121,8 @@ impl Partitions {
             // What arrives later has a later time.
             return (self.arrived > Millis::MIN).then_some(self.arrived);
         }
-        let idle = millis(self.options.idle_timeout);
+        // Whoever was heard just now is not idle, even if no time at all is allowed.
+        let idle = millis(self.options.idle_timeout).max(1);
         let is_idle = |partition: &Partition| self.arrived.saturating_sub(partition.heard) >= idle;
         let (going_on, ended): (Vec<_>, Vec<_>) =
             self.partitions.iter().partition(|(name, _)| live.contains(*name));
@@ -254,7 +254,10 @@ mod tests {
     use super::*;
 
     /// Each epoch: when it arrived, the partitions that go on, and the times seen.
-    fn watermarks(options: TimeOptions, epochs: &[(Millis, &[&str], &[(&str, Millis)])]) -> Vec<Option<Millis>> {
+    fn watermarks(
+        options: TimeOptions,
+        epochs: &[(Millis, &[&str], &[(&str, Millis)])],
+    ) -> Vec<Option<Millis>> {
         let mut partitions = Partitions::new(options, 1);
         let mut watermarks = Vec::new();
         for (arrived, live, times) in epochs {

@@ -156,6 +156,9 @@ impl<F: Format> BlockReader<F> {
         let (mut lines, mut malformed) = (0, 0);
         let (mut untimed, mut ahead) = (0, 0);
         let mut extent = Extent::NOTHING;
+        // A clock that was set back, or files that were planned long ago beside a live source: nothing that has just
+        // arrived is late by its arrival.
+        let arrived = chunk.arrived.max(watermark.time().unwrap_or(Millis::MIN));
         let horizon = self
             .times
             .as_ref()
@@ -167,7 +170,7 @@ impl<F: Format> BlockReader<F> {
                     let mut record = Parsed { record, line, offset, time: None, origin: &origin };
                     record.time = match &self.times {
                         None => None,
-                        Some(times) if times.options.clock == Clock::Arrival => Some(chunk.arrived),
+                        Some(times) if times.options.clock == Clock::Arrival => Some(arrived),
                         Some(times) => {
                             let told = (times.time)(&record).filter(|time| *time >= -MOST);
                             untimed += i64::from(told.is_none());

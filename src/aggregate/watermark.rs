@@ -121,7 +121,8 @@ impl Partitions {
             // What arrives later has a later time.
             return (self.arrived > Millis::MIN).then_some(self.arrived);
         }
-        let idle = millis(self.options.idle_timeout);
+        // Whoever was heard just now is not idle, even if no time at all is allowed.
+        let idle = millis(self.options.idle_timeout).max(1);
         let is_idle = |partition: &Partition| self.arrived.saturating_sub(partition.heard) >= idle;
         let (going_on, ended): (Vec<_>, Vec<_>) =
             self.partitions.iter().partition(|(name, _)| live.contains(*name));

@@ -9,12 +9,16 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::rc::Rc;
 
+use differential_dataflow::collection::AsCollection;
 use differential_dataflow::difference::Abelian;
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::ToStream;
+use timely::progress::Timestamp;
 
+use super::durable::Doors;
 use super::event_time::{Millis, Tide};
 use super::machine::{operate, operate_durably};
 use super::sliding::{Content, Sliding, Undoable};
@@ -422,7 +426,7 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
         let machine = Sliding::<K, A, C>::new(name, self.window);
         let route = |(_, key): &(Millis, K)| route(key);
         let (rows, ends) = operate_durably(name, self.records.doors(), sums, route, tides, machine);
-        Last { rows, window: shown(name, self.window, ends) }
+        Last { rows, window: shown(name, self.window, self.records.doors(), ends) }
     }
 
     /// The door under those whose sums can be undone: `logic` adds what each record says to the sums of whatever keys it
@@ -554,22 +558,36 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     }
 }
 
-/// The window in which something last changed, from the ends that all workers tell.
+/// The window in which something last changed, from the ends that all workers tell. That does not follow from what the
+/// window holds, so it is durable by itself.
 fn shown<'scope>(
     name: &str,
     window: Window,
+    doors: &RefCell<Doors>,
     ends: VecCollection<'scope, Epoch, Millis, isize>,
 ) -> VecCollection<'scope, Epoch, Span, isize> {
-    let one = route(name);
+    let name = format!("{name}: window");
+    let one = route(name.as_str());
     let pact = Exchange::new(move |_: &(Millis, Epoch, isize)| one);
-    let mut shown = None;
-    per_closed_time(ends, pact, &format!("{name}: window"), vec![], move |time, ends, output| {
+    let shown = Rc::new(Cell::new(None));
+    let mut doors = doors.borrow_mut();
+    let ends = if doors.restoring {
+        let rows = doors.take::<Millis>(&name).into_iter();
+        let rows: Vec<_> = rows.map(|end| (end, Epoch::minimum(), 1)).collect();
+        let scope = ends.scope();
+        ends.concat(rows.to_stream(scope).as_collection())
+    } else {
+        ends
+    };
+    let state = Rc::clone(&shown);
+    doors.keep(&name, move || state.get().into_iter().collect());
+    per_closed_time(ends, pact, &name, vec![], move |time, ends, output| {
         let end = ends.drain(..).map(|(end, _)| end).max();
-        if end != shown {
+        let before = shown.replace(end);
+        if end != before {
             let span = |end: Millis| Span::new(end - window.length(), end);
-            output.extend(shown.map(|end| (span(end), *time, -1)));
+            output.extend(before.map(|end| (span(end), *time, -1)));
             output.extend(end.map(|end| (span(end), *time, 1)));
-            shown = end;
         }
     })
 }

@@ -9,9 +9,4 @@ use thalweg::dataflow::Dataflow;
 
 /// All of them, in the order of `thalweg list`.
 pub const ALL: &[&dyn Dataflow] =
-    &[
-    &access_log::AccessLogStatistics,
-    &error_lines::ErrorLines,
-    &word_count::WordCount,
-    &top_urls::TopUrls,
-];
+    &[&access_log::AccessLogStatistics, &error_lines::ErrorLines, &word_count::WordCount, &top_urls::TopUrls];

@@ -66,7 +66,9 @@ struct Readme;
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::aggregate::{Bytes, InputCounts, Key, Last, Records, Span, Stats, Total, Window, Windowed};
+    pub use crate::aggregate::{
+        Bytes, Gap, InputCounts, Key, Last, Records, Seen, Span, Stats, Total, Window, Windowed,
+    };
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
     pub use crate::format::{AccessLog, AccessRecord, Format, Pattern, PatternRecord, Size, Text};
     pub use crate::operators::{Threshold, TopK, Totals};

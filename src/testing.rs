@@ -321,7 +321,10 @@ impl<'a> Script<'a> {
                 views,
                 time: self.time,
                 first,
-                epochs: epochs.into_iter().map(|epoch| Dealt::new(epoch, &partitions, &mut offsets)).collect(),
+                epochs: epochs
+                    .into_iter()
+                    .map(|epoch| Dealt::new(epoch, &partitions, &mut offsets))
+                    .collect(),
                 partitions: partitions.clone(),
                 handed: handed.map(|rows: Vec<DoorRows>| {
                     // Dealt out anyhow: the doors bring each row to its owner.

@@ -23,14 +23,19 @@
 //! set or multiset of values they have seen, and of nothing else: not of the order, nor of how the values were shared
 //! out among workers and merged. So output with sketches in it is the same, byte for byte, at any number of workers.
 
+mod deadlines;
 mod door;
 mod durable;
 mod event_time;
+mod gap;
 mod key;
+mod keyed;
 mod machine;
 mod partials;
 mod reader;
 mod records;
+mod session;
+mod sessions;
 mod sketch;
 mod sliding;
 mod table;
@@ -48,15 +53,18 @@ use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
 pub use event_time::{Clock, TimeOptions, Watermark};
+pub use gap::{Gap, GapError};
 pub use key::{Bytes, Key};
+pub use keyed::{KeyedState, Seen};
 pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
+pub use sessions::{BySession, SessionSums};
 pub use sketch::{Distinct, Quantiles};
 pub use total::{InputCounts, Overflow, Stats, Total};
 pub use watermark::WatermarkProbe;
 pub use window::{InWindow, Span, Window, WindowError};
-pub use windowed::{ByWindow, Last, OverLast, Windowed, WindowSums};
+pub use windowed::{ByWindow, Last, OverLast, WindowSums, Windowed};
 
 use self::durable::Doors;
 use self::event_time::Tide;

@@ -45,6 +45,14 @@ pub(super) struct Arrival {
     pub(super) part: u32,
 }
 
+#[cfg(test)]
+impl Arrival {
+    /// The line at `offset` of the only partition.
+    pub(super) fn at(offset: u64) -> Self {
+        Arrival { order: 0, offset, part: 0 }
+    }
+}
+
 impl<'a, F: Format> Parsed<'a, F> {
     /// The line, without its line end.
     pub fn line(&self) -> &'a [u8] {
@@ -115,7 +123,8 @@ impl<F: Format> Times<F> {
     }
 
     fn extent(&mut self, partition: &Arc<str>) -> &mut Extent {
-        let known = self.extents.iter().position(|(name, _)| Arc::ptr_eq(name, partition) || name == partition);
+        let known =
+            self.extents.iter().position(|(name, _)| Arc::ptr_eq(name, partition) || name == partition);
         let at = known.unwrap_or_else(|| {
             self.extents.push((Arc::clone(partition), Extent::NOTHING));
             self.extents.len() - 1
@@ -155,9 +164,10 @@ impl<F: Format> BlockReader<F> {
         let (mut lines, mut malformed) = (0, 0);
         let (mut untimed, mut ahead) = (0, 0);
         let mut extent = Extent::NOTHING;
-        let horizon = self.times.as_ref().map_or(MOST, |times| {
-            chunk.arrived.saturating_add(millis(times.options.max_ahead)).min(MOST)
-        });
+        let horizon = self
+            .times
+            .as_ref()
+            .map_or(MOST, |times| chunk.arrived.saturating_add(millis(times.options.max_ahead)).min(MOST));
         for (offset, line) in chunk.lines() {
             lines += 1;
             match self.format.parse(line) {

@@ -142,7 +142,10 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// If nobody has said how these records tell their times.
     #[track_caller]
     pub(super) fn tides(&self) -> Stream<'scope, Epoch, Vec<Tide>> {
-        assert!(self.timed, "records without times have no windows: say how they tell them with `event_time`");
+        assert!(
+            self.timed,
+            "records without times have no windows: say how they tell them with `event_time`"
+        );
         self.times.tides.get().map(Tides::stream).expect("they are set where `timed` is")
     }
 

@@ -148,7 +148,8 @@ where
     fn next_change(&self, end: Millis) -> Option<Millis> {
         let pane_length = self.window.pane();
         let entering = self.panes.range(end..).next().map(|(pane, _)| *pane + pane_length);
-        let leaving = self.panes.first_key_value().map(|(pane, _)| *pane + pane_length + self.window.length());
+        let leaving =
+            self.panes.first_key_value().map(|(pane, _)| *pane + pane_length + self.window.length());
         let change = entering.into_iter().chain(leaving).min()?;
         // A pane that is being left now was left too early to matter.
         Some(self.window.first_end(change).max(end + self.window.slide()))

@@ -100,8 +100,7 @@ impl Partitions {
         }
         for (name, extent) in extents.into_iter().filter(|(_, extent)| !extent.is_nothing()) {
             let heard = self.arrived;
-            let partition =
-                self.partitions.entry(name).or_insert(Partition { newest: extent.newest, heard });
+            let partition = self.partitions.entry(name).or_insert(Partition { newest: extent.newest, heard });
             partition.newest = partition.newest.max(extent.newest);
             partition.heard = heard;
             self.tide.oldest = self.tide.oldest.min(extent.oldest);
@@ -254,7 +253,10 @@ mod tests {
     use super::*;
 
     /// Each epoch: when it arrived, the partitions that go on, and the times seen.
-    fn watermarks(options: TimeOptions, epochs: &[(Millis, &[&str], &[(&str, Millis)])]) -> Vec<Option<Millis>> {
+    fn watermarks(
+        options: TimeOptions,
+        epochs: &[(Millis, &[&str], &[(&str, Millis)])],
+    ) -> Vec<Option<Millis>> {
         let mut partitions = Partitions::new(options, 1);
         let mut watermarks = Vec::new();
         for (arrived, live, times) in epochs {

@@ -76,7 +76,9 @@ impl Window {
         }
         let pane = gcd(length_ms, slide_ms);
         if length_ms / pane > Self::MAX_PANES {
-            return error("their greatest common divisor is too small; a window can have at most 100,000 panes");
+            return error(
+                "their greatest common divisor is too small; a window can have at most 100,000 panes",
+            );
         }
         Ok(Window { length: length_ms, slide: slide_ms, pane })
     }

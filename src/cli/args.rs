@@ -140,10 +140,26 @@ pub(super) fn run_args() -> Vec<Arg> {
                 .value_name("TIME")
                 .help("How long one connection may take to prove itself [default: 5s]"),
         ),
-        tuning("time", "CLOCK", "Whose clock tells when a record happened: its own (event) or this machine's (arrival) [default: event]"),
-        tuning("lateness", "TIME", "How far behind the newest record of its partition one may be and still be in time [default: 10s]"),
-        tuning("idle-timeout", "TIME", "After how long without a record a live partition holds no window open [default: 1m]"),
-        tuning("max-ahead", "TIME", "Records dated further ahead of their arrival are quarantined [default: 10m]"),
+        tuning(
+            "time",
+            "CLOCK",
+            "Whose clock tells when a record happened: its own (event) or this machine's (arrival) [default: event]",
+        ),
+        tuning(
+            "lateness",
+            "TIME",
+            "How far behind the newest record of its partition one may be and still be in time [default: 10s]",
+        ),
+        tuning(
+            "idle-timeout",
+            "TIME",
+            "After how long without a record a live partition holds no window open [default: 1m]",
+        ),
+        tuning(
+            "max-ahead",
+            "TIME",
+            "Records dated further ahead of their arrival are quarantined [default: 10m]",
+        ),
         tuning("tick", "TIME", "How long an epoch of live input lasts [default: 1s]"),
         tuning("epoch-bytes", "SIZE", "How much an epoch of bounded input holds [default: 256MiB]"),
         tuning("chunk-bytes", "SIZE", "How much is read at once [default: 512KiB]"),

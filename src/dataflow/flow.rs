@@ -175,6 +175,12 @@ impl<'scope> Flow<'scope> {
             left_over.is_empty(),
             "state was handed over for doors that the dataflow does not have: {left_over:?}"
         );
-        Installed { outputs, durable, watermark: self.lines.watermark(), probe: self.probe, summary: self.summary.unwrap_or_default() }
+        Installed {
+            outputs,
+            durable,
+            watermark: self.lines.watermark(),
+            probe: self.probe,
+            summary: self.summary.unwrap_or_default(),
+        }
     }
 }

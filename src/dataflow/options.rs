@@ -119,7 +119,11 @@ impl Options {
     pub fn window(&self, length: &str, slide: &str) -> Result<Window, OptionError> {
         let window = Window::new(self.duration(length)?, self.duration(slide)?);
         window.map_err(|error| {
-            OptionError::new(length, self.text(length), format!("with `--{slide} {}`, {error}", self.text(slide)))
+            OptionError::new(
+                length,
+                self.text(length),
+                format!("with `--{slide} {}`, {error}", self.text(slide)),
+            )
         })
     }
 

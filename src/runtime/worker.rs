@@ -66,8 +66,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         let stdin = Stdin::new(job.settings.plan.max_line, std::thread::current());
         live.push(Box::new(stdin.unwrap_or_else(|error| fatal::end(Exit::Input, error))));
     }
-    let mut ingest =
-        Ingest::new((index, peers), &job.plan, live, input, installed.watermark, &job.settings);
+    let mut ingest = Ingest::new((index, peers), &job.plan, live, input, installed.watermark, &job.settings);
 
     while !probe.done() {
         let closed =

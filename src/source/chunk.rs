@@ -60,7 +60,16 @@ impl Chunk {
     /// A chunk of the lines in `buffer[start .. end]`, the first of which begins at `place`.
     pub fn new(place: Place, buffer: Buffer, start: usize, end: usize) -> Self {
         assert!(start <= end && end <= buffer.bytes.len(), "chunk {start}..{end} of {}", buffer.bytes.len());
-        Chunk { place, consumed: (end - start) as u64, oversize: Vec::new(), arrived: 0, order: 0, buffer, start, end }
+        Chunk {
+            place,
+            consumed: (end - start) as u64,
+            oversize: Vec::new(),
+            arrived: 0,
+            order: 0,
+            buffer,
+            start,
+            end,
+        }
     }
 
     /// A chunk of `bytes`, for tests and for sources that have no buffers to recycle.

@@ -140,7 +140,7 @@ fn folded(rows: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
 }
 
 proptest! {
-    #![proptest_config(cases(48))]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn states_are_those_of_a_replay(told in told(true)) {

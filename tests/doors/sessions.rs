@@ -98,7 +98,7 @@ fn table<'a>(sessions: impl Iterator<Item = &'a Vec<Line>>) -> [BTreeMap<String,
 }
 
 proptest! {
-    #![proptest_config(cases(48))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn sessions_are_those_of_the_records_that_are_not_refused(told in told(true)) {

@@ -351,6 +351,9 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// calls of their own. At the end of the input, time has come to the newest record; keys that are not idle by then
     /// keep their state.
     ///
+    /// State: as there. A key that `update` removes is gone from the rows at once, and from memory when it would have timed
+    /// out. Closing an epoch costs its values and the keys that may be due.
+    ///
     /// A value is too late, refused and counted, when its own timeout has passed as its epoch began: the watermark has
     /// reached its time and `timeout`. Records without a time are left out.
     ///

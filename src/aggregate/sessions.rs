@@ -191,16 +191,28 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
     /// after them, their session would have been complete as their epoch began. Stateless.
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use thalweg::aggregate::Gap;
-    /// use thalweg::prelude::*;
+    /// # use std::time::Duration;
+    /// # use thalweg::prelude::*;
+    /// # use thalweg::testing::Script;
+    /// # struct Late;
+    /// # impl Dataflow for Late {
+    /// #     fn name(&self) -> &'static str { "late" }
+    /// #     fn about(&self) -> &'static str { "too late" }
+    /// #     fn views(&self) -> &'static [View] { &[View { name: "refused", columns: &["line"], about: "too late" }] }
+    /// #     fn default_source(&self) -> &'static str { "stdin:" }
+    /// #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    /// #         Ok(Build::new(|flow| {
     /// let gap = Gap::new(Duration::from_secs(5)).unwrap();
-    /// let refused = thalweg::testing::collection(Text, b"90\n1\n", move |records| {
-    ///     records.event_time(|record| std::str::from_utf8(record.line()).ok()?.parse().ok());
-    ///     records.by_session(gap).refused::<Bytes>("refused", |record| Some(record.line()))
-    /// });
-    /// // Nothing is late in the first epoch.
-    /// assert_eq!(refused, []);
+    /// let mut lines = flow.records(Text);
+    /// lines.event_time(|line| Some(1000 * std::str::from_utf8(line.line()).ok()?.parse::<i64>().ok()?));
+    /// let refused = lines.by_session(gap).refused::<Bytes>("refused", |line| Some(line.line()));
+    /// flow.view("refused", refused.map(|line| (line,)));
+    /// #         }))
+    /// #     }
+    /// # }
+    /// // With a lateness of ten seconds, the watermark is 80 s as the second epoch begins.
+    /// let answer = Script::new(&Late).epoch("90\n1\n").epoch("75\n76\n").run();
+    /// assert_eq!(answer.view("refused"), ["75"]);
     /// ```
     ///
     /// # Panics

@@ -7,6 +7,7 @@ mod enrich;
 mod error_lines;
 mod hashtags;
 mod log_stats;
+mod sessions;
 mod status_counts;
 mod top_urls;
 mod visitors;
@@ -21,6 +22,7 @@ pub const ALL: &[&dyn Dataflow] = &[
     &top_urls::TopUrls,
     &status_counts::StatusCounts,
     &alarm::Alarm,
+    &sessions::Sessions,
     &visitors::Visitors,
     &enrich::Enrich,
     &error_lines::ErrorLines,

@@ -69,7 +69,8 @@ pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
     pub use crate::aggregate::{
-        Bytes, Distinct, InputCounts, Key, Last, Quantiles, Records, Span, Stats, Total, Window, Windowed,
+        Bytes, Distinct, Gap, InputCounts, Key, Last, Quantiles, Records, Seen, Span, Stats, Total, Window,
+        Windowed,
     };
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
     pub use crate::format::{

@@ -4,6 +4,8 @@
 
 #[path = "doors/handing_over.rs"]
 mod handing_over;
+#[path = "doors/keyed.rs"]
+mod keyed;
 #[path = "doors/lines.rs"]
 mod lines;
 #[path = "doors/names.rs"]
@@ -13,6 +15,10 @@ mod oracle;
 mod outputs;
 #[path = "doors/partials.rs"]
 mod partials;
+#[path = "doors/seconds.rs"]
+mod seconds;
+#[path = "doors/sessions.rs"]
+mod sessions;
 #[path = "doors/sinks.rs"]
 mod sinks;
 #[path = "doors/sums.rs"]

@@ -23,16 +23,22 @@
 //! set or multiset of values they have seen, and of nothing else: not of the order, nor of how the values were shared
 //! out among workers and merged. So output with sketches in it is the same, byte for byte, at any number of workers.
 
+mod deadlines;
 mod door;
 mod durable;
 mod event_time;
+mod gap;
 mod key;
+mod keyed;
 mod machine;
 mod partials;
 mod reader;
 mod records;
+mod session;
+mod sessions;
 mod sketch;
 mod sliding;
+mod states;
 mod table;
 mod total;
 mod two_stacks;
@@ -48,11 +54,15 @@ use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
 pub use event_time::{Clock, TimeOptions, Watermark};
+pub use gap::{Gap, GapError};
 pub use key::{Bytes, Key};
+pub use keyed::KeyedState;
 pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
+pub use sessions::{BySession, SessionSums};
 pub use sketch::{Distinct, Quantiles};
+pub use states::Seen;
 pub use total::{InputCounts, Overflow, Stats, Total};
 pub use watermark::WatermarkProbe;
 pub use window::{InWindow, Span, Window, WindowError};

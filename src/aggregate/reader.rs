@@ -45,6 +45,14 @@ pub(super) struct Arrival {
     pub(super) part: u32,
 }
 
+#[cfg(test)]
+impl Arrival {
+    /// The line at `offset` of the only partition.
+    pub(super) fn at(offset: u64) -> Self {
+        Arrival { order: 0, offset, part: 0 }
+    }
+}
+
 impl<'a, F: Format> Parsed<'a, F> {
     /// The line, without its line end.
     pub fn line(&self) -> &'a [u8] {

@@ -153,6 +153,16 @@ impl<D: ExchangeData> std::fmt::Debug for Windowed<'_, D> {
 }
 
 impl<'scope, D: ExchangeData> Windowed<'scope, D> {
+    /// The rows of sessions, which have no common length.
+    pub(super) fn of_sessions(
+        rows: VecCollection<'scope, Epoch, D, isize>,
+        finals: VecCollection<'scope, Epoch, D, isize>,
+        tides: Stream<'scope, Epoch, Vec<Tide>>,
+        finals_wanted: Rc<Cell<bool>>,
+    ) -> Self {
+        Windowed { rows, finals, context: Context { tides, finals_wanted, window: None } }
+    }
+
     /// The rows of all windows, open and complete: they change while their window is open, and are never retracted after.
     pub fn rows(&self) -> VecCollection<'scope, Epoch, D, isize> {
         self.rows.clone()

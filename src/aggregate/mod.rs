@@ -38,6 +38,7 @@ mod total;
 mod two_stacks;
 mod watermark;
 mod window;
+mod window_top;
 mod windowed;
 
 use std::cell::{Cell, OnceCell, RefCell};

@@ -173,7 +173,7 @@ impl Span {
     }
 }
 
-/// A datum that belongs to a window: a pair or a triple that begins with its [`Span`].
+/// A datum that belongs to a window: a tuple of two to four that begins with its [`Span`].
 pub trait InWindow: ExchangeData {
     /// The window.
     fn span(&self) -> Span;
@@ -186,6 +186,12 @@ impl<A: ExchangeData> InWindow for (Span, A) {
 }
 
 impl<A: ExchangeData, B: ExchangeData> InWindow for (Span, A, B) {
+    fn span(&self) -> Span {
+        self.0
+    }
+}
+
+impl<A: ExchangeData, B: ExchangeData, C: ExchangeData> InWindow for (Span, A, B, C) {
     fn span(&self) -> Span {
         self.0
     }

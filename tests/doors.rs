@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
+#[path = "doors/dedup.rs"]
+mod dedup;
 #[path = "doors/handing_over.rs"]
 mod handing_over;
+#[path = "doors/join.rs"]
+mod join;
 #[path = "doors/lines.rs"]
 mod lines;
 #[path = "doors/names.rs"]
@@ -15,5 +19,9 @@ mod outputs;
 mod partials;
 #[path = "doors/sinks.rs"]
 mod sinks;
+#[path = "doors/story.rs"]
+mod story;
 #[path = "doors/sums.rs"]
 mod sums;
+#[path = "doors/window_top.rs"]
+mod window_top;

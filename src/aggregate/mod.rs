@@ -23,9 +23,12 @@
 //! set or multiset of values they have seen, and of nothing else: not of the order, nor of how the values were shared
 //! out among workers and merged. So output with sketches in it is the same, byte for byte, at any number of workers.
 
+mod dedup;
 mod door;
 mod durable;
 mod event_time;
+mod in_time;
+mod join;
 mod key;
 mod machine;
 mod partials;
@@ -40,6 +43,7 @@ mod watermark;
 mod window;
 mod window_top;
 mod windowed;
+mod within;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -49,6 +53,7 @@ use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
 pub use event_time::{Clock, TimeOptions, Watermark};
+pub use join::Events;
 pub use key::{Bytes, Key};
 pub use partials::Partials;
 pub use reader::Parsed;
@@ -58,6 +63,7 @@ pub use total::{InputCounts, Overflow, Stats, Total};
 pub use watermark::WatermarkProbe;
 pub use window::{InWindow, Span, Window, WindowError};
 pub use windowed::{ByWindow, Last, OverLast, WindowSums, Windowed};
+pub use within::{Within, WithinError};
 
 use self::durable::Doors;
 use self::event_time::Tide;

@@ -77,7 +77,7 @@ pub mod prelude {
         AccessLog, AccessRecord, Format, Json, JsonMode, JsonRecord, Pattern, PatternRecord, Size, Text,
     };
     pub use crate::lookup::{Lookup, LookupKeys};
-    pub use crate::operators::{Beside, Threshold, TopK, Totals};
+    pub use crate::operators::{Beside, Threshold, TopK, TopKByGroup, Totals};
     pub use crate::runtime::Epoch;
     pub use crate::sink::{Cell, Real, Row, Time, by_count};
 }

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
+#[path = "doors/dedup.rs"]
+mod dedup;
 #[path = "doors/handing_over.rs"]
 mod handing_over;
+#[path = "doors/join.rs"]
+mod join;
 #[path = "doors/keyed.rs"]
 mod keyed;
 #[path = "doors/lines.rs"]
@@ -21,5 +25,9 @@ mod seconds;
 mod sessions;
 #[path = "doors/sinks.rs"]
 mod sinks;
+#[path = "doors/story.rs"]
+mod story;
 #[path = "doors/sums.rs"]
 mod sums;
+#[path = "doors/window_top.rs"]
+mod window_top;

@@ -24,10 +24,13 @@
 //! out among workers and merged. So output with sketches in it is the same, byte for byte, at any number of workers.
 
 mod deadlines;
+mod dedup;
 mod door;
 mod durable;
 mod event_time;
 mod gap;
+mod in_time;
+mod join;
 mod key;
 mod keyed;
 mod machine;
@@ -44,7 +47,9 @@ mod total;
 mod two_stacks;
 mod watermark;
 mod window;
+mod window_top;
 mod windowed;
+mod within;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -55,6 +60,7 @@ use timely::dataflow::Stream;
 pub use durable::{DoorRows, Durable};
 pub use event_time::{Clock, TimeOptions, Watermark};
 pub use gap::{Gap, GapError};
+pub use join::Events;
 pub use key::{Bytes, Key};
 pub use keyed::KeyedState;
 pub use partials::Partials;
@@ -67,6 +73,7 @@ pub use total::{InputCounts, Overflow, Stats, Total};
 pub use watermark::WatermarkProbe;
 pub use window::{InWindow, Span, Window, WindowError};
 pub use windowed::{ByWindow, Last, OverLast, WindowSums, Windowed};
+pub use within::{Within, WithinError};
 
 use self::durable::Doors;
 use self::event_time::Tide;

@@ -160,7 +160,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     }
 
     /// The doors of the dataflow.
-    pub(super) fn doors(&self) -> &RefCell<Doors> {
+    pub(super) fn doors(&self) -> &Rc<RefCell<Doors>> {
         &self.doors
     }
 
@@ -401,6 +401,37 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///     records.count_each::<Bytes>("words", |record, each| record.line().split(|byte| *byte == b' ').for_each(each))
     /// });
     /// assert!(words.contains(&((Bytes::from("be"), 2), 1)));
+    /// ```
+    ///
+    /// This is also how records are joined with a table that does not change: a key that `each` is given need not be
+    /// borrowed from the record, so it can come from a [`Lookup`](crate::lookup::Lookup) that the function owns. An inner join
+    /// leaves out what the table does not have, a left join gives it a key of its own.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("sites.csv");
+    /// std::fs::write(&path, "network,site\n10.0.0.0/8,office\n10.1.0.0/16,lab\n")?;
+    /// let sites = Lookup::read(&path, "network", LookupKeys::Networks)?;
+    ///
+    /// let inner = sites.clone();
+    /// let counts = thalweg::testing::collection(Text, b"10.0.0.1\n10.1.0.1\n10.0.0.2\n192.0.2.1\n", move |records| {
+    ///     let sites = inner.clone();
+    ///     records.count_each::<Bytes>("by site", move |client, each| {
+    ///         sites.get(client.line()).into_iter().for_each(|row| each(row.column(0)));
+    ///     })
+    /// });
+    /// assert_eq!(counts, [((Bytes::from("lab"), 1), 1), ((Bytes::from("office"), 2), 1)]);
+    ///
+    /// let counts = thalweg::testing::collection(Text, b"10.0.0.1\n192.0.2.1\n", move |records| {
+    ///     let sites = sites.clone();
+    ///     records.count_each::<Bytes>("by site", move |client, each| {
+    ///         each(sites.get(client.line()).map_or(b"-", |row| row.column(0)));
+    ///     })
+    /// });
+    /// assert_eq!(counts, [((Bytes::from("-"), 1), 1), ((Bytes::from("office"), 1), 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Panics

@@ -197,6 +197,32 @@ impl<'scope, D: ExchangeData> Windowed<'scope, D> {
     }
 }
 
+impl<'scope> Context<'scope> {
+    pub(super) fn tides(&self) -> Stream<'scope, Epoch, Vec<Tide>> {
+        self.tides.clone()
+    }
+
+    pub(super) fn finals_wanted(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.finals_wanted)
+    }
+}
+
+impl<'scope, D: ExchangeData> Windowed<'scope, D> {
+    /// Rows behind windows.
+    pub(super) fn of(
+        rows: VecCollection<'scope, Epoch, D, isize>,
+        finals: VecCollection<'scope, Epoch, D, isize>,
+        context: Context<'scope>,
+    ) -> Self {
+        Windowed { rows, finals, context }
+    }
+
+    /// What operators behind windows are built on.
+    pub(super) fn into_rows(self) -> (VecCollection<'scope, Epoch, D, isize>, Context<'scope>) {
+        (self.rows, self.context)
+    }
+}
+
 impl<'scope, D: InWindow> Windowed<'scope, D> {
     /// How many rows each window has of each key that `key` makes of them; the windows' own rows must be as many as they
     /// are long, so not sessions.

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use super::InputCounts;
+use super::TimeOptions;
 use super::door::Door;
-use super::event_time::{Clock, Extent, MOST, Millis, Watermark, millis};
-use super::{TimeOptions, event_time::Tide};
+use super::timed::event_time::{Clock, Extent, MOST, Millis, Tide, Watermark, millis};
+
 use crate::format::Format;
 use crate::runtime::{self, Progress};
 use crate::source::{Chunk, Place};

@@ -16,9 +16,9 @@ use timely::progress::Timestamp;
 
 use super::door::{Door, Summing, Updates, UpdatesOutput};
 use super::durable::Doors;
-use super::event_time::Tide;
 use super::reader::{BlockReader, Times};
-use super::watermark::{self, Report, Tides};
+use super::timed::event_time::Tide;
+use super::timed::watermark::{self, Report, Tides};
 use super::{Event, InputCounts, Key, Lines, Parsed, Partials, SharedTimes, Stats, Total};
 use crate::format::Format;
 use crate::operators::Totals;

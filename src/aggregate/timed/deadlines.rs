@@ -12,29 +12,29 @@ use super::event_time::{Millis, Watermark};
 
 /// Keys by the time at which to look at them.
 #[derive(Debug)]
-pub(super) struct Deadlines<K>(BinaryHeap<Reverse<(Millis, K)>>);
+pub(crate) struct Deadlines<K>(BinaryHeap<Reverse<(Millis, K)>>);
 
 impl<K: Ord> Deadlines<K> {
     /// Stale entries that are not worth a clearing.
     const SLACK: usize = 1024;
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Deadlines(BinaryHeap::new())
     }
 
     /// `key` is to be looked at when the watermark reaches `at`.
-    pub(super) fn push(&mut self, at: Millis, key: K) {
+    pub(crate) fn push(&mut self, at: Millis, key: K) {
         self.0.push(Reverse((at, key)));
     }
 
     /// The next entry that `watermark` has reached, earliest first and then by key.
-    pub(super) fn pop(&mut self, watermark: Watermark) -> Option<(Millis, K)> {
+    pub(crate) fn pop(&mut self, watermark: Watermark) -> Option<(Millis, K)> {
         let due = self.0.peek().is_some_and(|Reverse((at, _))| watermark.reaches(*at));
         due.then(|| self.0.pop()).flatten().map(|Reverse(entry)| entry)
     }
 
     /// Drops what is not live, if that may be more than half; `keys` is how many keys there are.
-    pub(super) fn tidy(&mut self, keys: usize, is_live: impl Fn(Millis, &K) -> bool) {
+    pub(crate) fn tidy(&mut self, keys: usize, is_live: impl Fn(Millis, &K) -> bool) {
         if self.0.len() < 2 * keys + Self::SLACK {
             return;
         }
@@ -48,7 +48,7 @@ impl<K: Ord> Deadlines<K> {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }

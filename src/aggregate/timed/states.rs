@@ -32,8 +32,8 @@ use serde::{Deserialize, Serialize};
 use super::deadlines::Deadlines;
 use super::event_time::{Millis, Tide, Watermark};
 use super::machine::{Closing, Emitted, Keeps, Machine};
-use super::reader::Arrival;
-use super::{Gap, Overflow, Total};
+use crate::aggregate::reader::Arrival;
+use crate::aggregate::{Gap, Overflow, Total};
 use crate::runtime::Epoch;
 
 /// Why a key's state is to be updated.
@@ -55,7 +55,7 @@ struct Value<V> {
 
 /// What a machine hears of a key: the values of one worker and epoch, or what another run has kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct News<V, S> {
+pub(crate) struct News<V, S> {
     values: Vec<Value<V>>,
     /// The state, if there is one, and the last time.
     kept: Option<(Option<S>, Millis)>,
@@ -70,7 +70,7 @@ impl<V, S> Default for News<V, S> {
 impl<V, S> News<V, S> {
     /// Takes in a value that arrived at `arrival` and is of `time`.
     #[inline]
-    pub(super) fn push(&mut self, arrival: Arrival, time: Millis, value: V) {
+    pub(crate) fn push(&mut self, arrival: Arrival, time: Millis, value: V) {
         self.values.push(Value { arrival, time, value });
     }
 
@@ -113,7 +113,7 @@ struct Slot<S> {
 
 /// One worker's keys.
 #[derive(Debug)]
-pub(super) struct States<K, V, S, U> {
+pub(crate) struct States<K, V, S, U> {
     timeout: Option<Gap>,
     update: U,
     keys: HashMap<K, Slot<S>, RandomState>,
@@ -129,7 +129,7 @@ where
     S: ExchangeData,
     U: Fn(&K, Seen<'_, V>, Option<S>) -> Option<S>,
 {
-    pub(super) fn new(timeout: Option<Gap>, update: U) -> Self {
+    pub(crate) fn new(timeout: Option<Gap>, update: U) -> Self {
         let keys = HashMap::with_hasher(RandomState::default());
         States { timeout, update, keys, deadlines: Deadlines::new(), buffer: Vec::new() }
     }

@@ -9,7 +9,7 @@ use timely::dataflow::operators::ToStream;
 use super::event_time::{Millis, Tide, Watermark};
 use super::machine::operate_durably;
 use super::states::{News, Seen, States};
-use super::{Gap, Key, Parsed, Partials, Records};
+use crate::aggregate::{Gap, Key, Parsed, Partials, Records};
 use crate::format::Format;
 use crate::operators::route;
 use crate::runtime::Epoch;

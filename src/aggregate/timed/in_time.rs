@@ -5,7 +5,7 @@ use std::cell::Cell;
 use differential_dataflow::VecCollection;
 
 use super::event_time::Millis;
-use super::{Key, Parsed, Records};
+use crate::aggregate::{Key, Parsed, Records};
 use crate::format::Format;
 use crate::runtime::Epoch;
 
@@ -16,7 +16,7 @@ fn is_late<F: Format>(record: &Parsed<'_, F>, time: Millis) -> bool {
 
 /// When `record` happened, unless it is late; that is counted in `late`.
 #[inline]
-pub(super) fn in_time<F: Format>(record: &Parsed<'_, F>, late: &Cell<i64>) -> Option<Millis> {
+pub(crate) fn in_time<F: Format>(record: &Parsed<'_, F>, late: &Cell<i64>) -> Option<Millis> {
     let time = record.time()?;
     if is_late(record, time) {
         late.set(late.get() + 1);

@@ -11,8 +11,8 @@ use super::event_time::{Millis, Watermark};
 use super::machine::operate_durably;
 use super::session::{Sessions, Stretch};
 use super::window::Span;
-use super::windowed::Windowed;
-use super::{Gap, Key, Parsed, Partials, Records, Stats, Total};
+use super::windowed::{Context, Windowed};
+use crate::aggregate::{Gap, Key, Parsed, Partials, Records, Stats, Total};
 use crate::format::Format;
 use crate::operators::route;
 use crate::runtime::Epoch;
@@ -92,7 +92,7 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
         let route = |(_, key): &(Millis, K)| route(key);
         let (rows, finals) =
             operate_durably(name, self.records.doors(), stretches, route, tides.clone(), machine);
-        Windowed::of_sessions(rows, finals, tides, finals_wanted)
+        Windowed::of(rows, finals, Context::new(tides, finals_wanted, None))
     }
 
     /// How many records each session of each key has, as rows `(session, key, count)`; records without a key are left out.

@@ -25,7 +25,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Overflow, Total};
+use crate::aggregate::{Overflow, Total};
 
 /// The sums of one key by pane, and their total as panes come and go.
 ///

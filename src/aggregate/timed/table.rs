@@ -12,10 +12,10 @@ use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 
-use super::Total;
 use super::event_time::Millis;
 use super::machine::{Closing, Emitted, Keeps, Machine};
 use super::window::{Span, Window};
+use crate::aggregate::Total;
 use crate::operators::Table;
 use crate::runtime::Epoch;
 

@@ -29,7 +29,7 @@ use super::event_time::{Millis, Tide, Watermark};
 use super::machine::{Closing, Emitted, Keeps, Machine};
 use super::two_stacks::TwoStacks;
 use super::window::Window;
-use super::{Overflow, Total};
+use crate::aggregate::{Overflow, Total};
 use crate::runtime::Epoch;
 
 /// What a window holds of one key.
@@ -413,8 +413,8 @@ where
 mod tests {
     use std::time::Duration;
 
-    use super::super::Stats;
     use super::*;
+    use crate::aggregate::Stats;
 
     const HOUR: Millis = 3_600_000;
 

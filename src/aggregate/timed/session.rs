@@ -28,12 +28,12 @@ use super::deadlines::Deadlines;
 use super::event_time::{Millis, Watermark};
 use super::machine::{Closing, Emitted, Keeps, Machine};
 use super::window::Span;
-use super::{Gap, Overflow, Total};
+use crate::aggregate::{Gap, Overflow, Total};
 use crate::runtime::Epoch;
 
 /// Records of one key that are in one session: from the first to the last of them, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Stretch<A> {
+pub(crate) struct Stretch<A> {
     first: Millis,
     last: Millis,
     sum: A,
@@ -48,7 +48,7 @@ impl<A: Default> Default for Stretch<A> {
 impl<A> Stretch<A> {
     /// Takes a record at `time` in; its sum is to be added to what is returned.
     #[inline]
-    pub(super) fn include(&mut self, time: Millis) -> &mut A {
+    pub(crate) fn include(&mut self, time: Millis) -> &mut A {
         self.first = self.first.min(time);
         self.last = self.last.max(time);
         &mut self.sum
@@ -127,7 +127,7 @@ impl<A: Total> Open<A> {
 
 /// One worker's open sessions.
 #[derive(Debug)]
-pub(super) struct Sessions<K, A> {
+pub(crate) struct Sessions<K, A> {
     name: String,
     gap: Gap,
     keys: HashMap<K, Open<A>, RandomState>,
@@ -142,7 +142,7 @@ where
     K: ExchangeData + Hash,
     A: Total,
 {
-    pub(super) fn new(name: &str, gap: Gap, finals_wanted: Rc<Cell<bool>>) -> Self {
+    pub(crate) fn new(name: &str, gap: Gap, finals_wanted: Rc<Cell<bool>>) -> Self {
         let keys = HashMap::with_hasher(RandomState::default());
         Sessions { name: name.to_owned(), gap, keys, deadlines: Deadlines::new(), finals_wanted }
     }

@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use super::event_time::{MOST, Millis};
 use super::in_time::in_time;
 use super::machine::{Closing, Emitted, Keeps, Machine, operate_durably};
-use super::reader::Arrival;
-use super::{Key, Overflow, Parsed, Partials, Records, Total};
+use crate::aggregate::reader::Arrival;
+use crate::aggregate::{Key, Overflow, Parsed, Partials, Records, Total};
 use crate::format::Format;
 use crate::operators::route;
 use crate::runtime::Epoch;
@@ -164,7 +164,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// Rows are inserted as soon as they are there, and never retracted. A key occurs once for each record that was accepted.
     ///
     /// Records that are older than the watermark was as their epoch began are refused, duplicates or not, and counted as
-    /// [`InputCounts::late`](super::InputCounts); [`Records::refused`] shows them.
+    /// [`InputCounts::late`](crate::aggregate::InputCounts); [`Records::refused`] shows them.
     ///
     /// State, which is durable: the accepted records, each on the worker that its key is routed to, until the watermark is
     /// `horizon` past it. A run that goes on from another begins with the rows of these, and not with older ones.

@@ -21,12 +21,12 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 
-use super::durable::Doors;
 use super::event_time::{Millis, Tide, Watermark};
 use super::in_time::in_time;
 use super::machine::{Closing, Emitted, Keeps, Machine, operate_durably};
 use super::within::Within;
-use super::{Key, Parsed, Partials, Records};
+use crate::aggregate::durable::Doors;
+use crate::aggregate::{Key, Parsed, Partials, Records};
 use crate::format::Format;
 use crate::operators::route;
 use crate::runtime::Epoch;
@@ -53,7 +53,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// of which it makes `None` are left out. Stateless; what joins them keeps what it needs.
     ///
     /// Records that are older than the watermark was as their epoch began are refused and counted as
-    /// [`InputCounts::late`](super::InputCounts); [`Records::refused`] shows them.
+    /// [`InputCounts::late`](crate::aggregate::InputCounts); [`Records::refused`] shows them.
     ///
     /// # Panics
     ///

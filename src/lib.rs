@@ -28,8 +28,10 @@
 //! # Invariants
 //!
 //! - Two worlds and one door. Records are local, borrowed, and gone with their epoch; collections are shared,
-//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and what is durable is the
-//!   running totals behind a door ([`operators::Totals`]).
+//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and only they have state that is
+//!   durable; all behind them follows from their rows.
+//! - Time is data. A record's time, the arrival of an epoch and the watermark made of them are never the timely timestamp, and
+//!   no operator reads a clock: the same input, cut and stamped alike, gives the same output at any number of workers.
 //! - Operators know collections, not log formats. Formats know bytes, not dataflow.
 //! - Only [`runtime`] reads the clock or the environment's variables. Everything else is handed time, or asks it.
 //! - Only [`cli`] and the sinks that are asked to write to the terminal; and [`runtime::end`], which says why a process

@@ -12,10 +12,26 @@
 //!
 //! What a door hands on is a collection whose differences are the sums ([`Records::sums_by`]: a multiset of keys, for joins and
 //! iteration); running totals of those are the rows that most dataflows want ([`Records::count_by`] and its kin).
-//! Totals are the only state ([`crate::operators::Table`]), and their rows are updates of that same multiset, so state
-//! is handed over by feeding rows through the door's own exchange ([`Durable`], [`Lines::restoring`]).
+//! Windows, sessions, state by key, deduplication and joins of events are doors too (`timed`), behind which a machine
+//! that knows the watermark takes the place of the totals.
 //!
-//! Doors know records, keys and epochs; they know no log format and no clock.
+//! # State
+//!
+//! What a door keeps, it gives as updates of its own input: totals are updates of the multiset that they are taken of, panes are
+//! sums, sessions are stretches of records. So state is handed over by feeding rows through the door's own exchange
+//! ([`Durable`], [`Lines::restoring`]), at any number of workers. What follows from a door's rows (a first ten, a count
+//! of distinct rows) is not durable: it is worked out again.
+//!
+//! # Time
+//!
+//! *Event time* is asked of each record ([`Records::event_time`]). The *watermark* is worked out once an epoch, by one worker
+//! from what all saw, and is the same for all. A record is judged by the watermark as its epoch began, while its line is at
+//! hand: for that, no epoch is read before the watermark of the one before is known ([`WatermarkProbe`]).
+//!
+//! The first design lets a window be final when the watermark has passed its end *plus* the lateness. But the watermark is the
+//! newest time *less* the lateness, so that would wait twice; here a window is final when the watermark reaches its end.
+//!
+//! Doors know records, keys, times and epochs; they know no log format and no clock.
 //!
 //! # Sketches
 //!

@@ -69,6 +69,19 @@ fn the_picture_is_what_comes_out() {
 }
 
 #[test]
+fn what_commands_are_said_to_show_they_show() {
+    let text = readme();
+    let said = blocks(&text, "text").into_iter().filter_map(|block| block.strip_prefix("$ ")?.split_once('\n'));
+    let mut shown = 0;
+    for (command, expected) in said {
+        let output = shell(command);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected.trim(), "`{command}`");
+        shown += 1;
+    }
+    assert!(shown > 0, "the README shows what a command prints");
+}
+
+#[test]
 fn the_test_command_is_what_continuous_integration_runs() {
     let ci = std::fs::read_to_string(root().join(".ci/run")).expect("it is there");
     assert!(blocks(&readme(), "sh").iter().any(|block| block.trim() == "tests/run"));

@@ -3,11 +3,14 @@
 mod access_log;
 mod action_counts;
 mod alarm;
+mod enrich;
 mod error_lines;
 mod hashtags;
 mod log_stats;
+mod sessions;
 mod status_counts;
 mod top_urls;
+mod visitors;
 mod word_count;
 
 use thalweg::dataflow::Dataflow;
@@ -19,6 +22,9 @@ pub const ALL: &[&dyn Dataflow] = &[
     &top_urls::TopUrls,
     &status_counts::StatusCounts,
     &alarm::Alarm,
+    &sessions::Sessions,
+    &visitors::Visitors,
+    &enrich::Enrich,
     &error_lines::ErrorLines,
     &word_count::WordCount,
     &hashtags::Hashtags,

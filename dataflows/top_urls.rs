@@ -49,7 +49,7 @@ impl Dataflow for TopUrls {
             records.event_time(|record| record.event_time());
             if table {
                 let urls = records.by_window(window).count_by::<Bytes>("urls", |record| record.endpoint());
-                let _ = urls;
+                flow.view_windows("top_urls", urls.top_k(top).map(row));
             } else {
                 let urls = records.over_last(window).count_by::<Bytes>("urls", |record| record.endpoint());
                 let first = urls.rows.clone().top_k(top);

@@ -69,14 +69,15 @@ pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
     pub use crate::aggregate::{
-        Bytes, Distinct, InputCounts, Key, Last, Quantiles, Records, Span, Stats, Total, Window, Windowed,
+        Bytes, Distinct, Gap, InputCounts, Key, Last, Quantiles, Records, Seen, Span, Stats, Total, Window,
+        Windowed,
     };
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
     pub use crate::format::{
         AccessLog, AccessRecord, Format, Json, JsonMode, JsonRecord, Pattern, PatternRecord, Size, Text,
     };
     pub use crate::lookup::{Lookup, LookupKeys};
-    pub use crate::operators::{Beside, Threshold, TopK, Totals};
+    pub use crate::operators::{Beside, Threshold, TopK, TopKByGroup, Totals};
     pub use crate::runtime::Epoch;
     pub use crate::sink::{Cell, Real, Row, Time, by_count};
 }

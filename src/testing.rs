@@ -247,6 +247,9 @@ struct Telling {
 /// The year 3000.
 const FAR_AHEAD: i64 = 32_503_680_000_000;
 
+/// How long a worker that waits sleeps at most: another one may have the core.
+const PARK: std::time::Duration = std::time::Duration::from_millis(1);
+
 /// Dealt out singly up to so many lines an epoch, and in larger pieces beyond.
 const PIECES: usize = 4096;
 
@@ -429,7 +432,7 @@ impl Stage {
         for (number, epoch) in (self.first..).zip(&self.epochs) {
             let now = Epoch::new(number);
             input.advance_to(now);
-            worker.step_while(|| !installed.watermark.knows(now));
+            worker.step_or_park_while(Some(PARK), || !installed.watermark.knows(now));
             for (partition, offset, bytes) in epoch.pieces.iter().skip(index).step_by(peers) {
                 let mut chunk = Chunk::from_bytes(&self.partitions[*partition], *offset, bytes);
                 (chunk.arrived, chunk.order) = (epoch.arrived, *partition as u32);
@@ -440,12 +443,12 @@ impl Stage {
             let next = now.next();
             input.advance_to(next);
             input.flush();
-            worker.step_while(|| installed.probe.less_than(&next));
+            worker.step_or_park_while(Some(PARK), || installed.probe.less_than(&next));
             commit(&mut outputs, Some(next), index);
         }
         let rows = installed.durable.rows();
         input.close();
-        worker.step_while(|| !installed.probe.done());
+        worker.step_or_park_while(Some(PARK), || !installed.probe.done());
         commit(&mut outputs, None, index);
         if index == 0 {
             let mut answer = self.answer.lock().expect("no worker panicked");
@@ -496,7 +499,7 @@ where
         let live = vec!["test:".into()];
         input.send(Event::End(End { arrived: FAR_AHEAD, live, finished: false }));
         input.close();
-        worker.step_while(|| !probe.done());
+        worker.step_or_park_while(Some(PARK), || !probe.done());
         let mut held = held.take();
         consolidate(&mut held);
         held

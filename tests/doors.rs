@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
+#[path = "doors/dedup.rs"]
+mod dedup;
 #[path = "doors/handing_over.rs"]
 mod handing_over;
+#[path = "doors/join.rs"]
+mod join;
+#[path = "doors/keyed.rs"]
+mod keyed;
 #[path = "doors/lines.rs"]
 mod lines;
 #[path = "doors/names.rs"]
@@ -13,7 +19,15 @@ mod oracle;
 mod outputs;
 #[path = "doors/partials.rs"]
 mod partials;
+#[path = "doors/seconds.rs"]
+mod seconds;
+#[path = "doors/sessions.rs"]
+mod sessions;
 #[path = "doors/sinks.rs"]
 mod sinks;
+#[path = "doors/story.rs"]
+mod story;
 #[path = "doors/sums.rs"]
 mod sums;
+#[path = "doors/window_top.rs"]
+mod window_top;

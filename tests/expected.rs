@@ -1,14 +1,18 @@
-//! `access-log` on real logs, against the answers of an independent program.
+//! `access-log`, and a table of windows, on real logs, against the answers of an independent program.
 //!
 //! The logs and the answers (`*.expected.json`, under "general") are not part of this repository; where
 //! `../shared/data` is not there, these tests say that they are skipped. Every figure is compared exactly, and the
 //! tables of all clients and all endpoints by their SHA-256.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use thalweg::aggregate::TimeOptions;
+use thalweg::prelude::*;
+use thalweg::testing::Script;
 
 mod support;
 use support::{rows, run, shared_data, uri};
@@ -49,6 +53,70 @@ fn check(name: &str) {
         check_sums(&whole, &answers);
         check_tables(&whole, &answers["general"]);
         check_defaults(&ask(&["--top", "20"]), &answers["general"]);
+    }
+    check_windows(&std::fs::read(&log).expect("the log can be read"), &answers["general"]["windows_30s_10s"]);
+}
+
+/// How often each endpoint occurs in windows of 30 s, one every 10 s.
+struct Endpoints;
+
+impl Dataflow for Endpoints {
+    fn name(&self) -> &'static str {
+        "endpoints"
+    }
+    fn about(&self) -> &'static str {
+        "endpoints by window"
+    }
+    fn views(&self) -> &'static [View] {
+        &[View { name: "windows", columns: &["start", "endpoint", "count"], about: "in seconds since 1970" }]
+    }
+    fn default_source(&self) -> &'static str {
+        "stdin:"
+    }
+    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+        let window = Window::new(Duration::from_secs(30), Duration::from_secs(10)).expect("they go together");
+        Ok(Build::new(move |flow| {
+            let mut records = flow.records(AccessLog);
+            records.event_time(|record| record.event_time());
+            let counts = records.by_window(window).count_by::<Bytes>("windows", |record| record.endpoint());
+            flow.view(
+                "windows",
+                counts.rows().map(|(span, endpoint, count)| (span.start / 1000, endpoint, count)),
+            );
+        }))
+    }
+}
+
+fn check_windows(log: &[u8], answers: &Value) {
+    let lines: Vec<_> = log.split_inclusive(|byte| *byte == b'\n').collect();
+    // A log goes back in time: cut into epochs, its records are in time only if a lateness says so.
+    let year = Duration::from_secs(366 * 86_400);
+    for (workers, epochs, lateness) in
+        [(1, 1, Duration::ZERO), (2, 1, Duration::ZERO), (1, 100, 20 * year), (2, 7, 20 * year)]
+    {
+        let time = TimeOptions { lateness, ..TimeOptions::default() };
+        let script = Script::new(&Endpoints).time(time).workers(workers);
+        let epochs = lines.chunks(lines.len().div_ceil(epochs));
+        let answer = epochs.fold(script, |script, epoch| script.epoch(epoch.concat())).end().run();
+        assert_eq!(answer.counts().late, 0);
+        let mut table = BTreeMap::new();
+        for row in answer.view("windows") {
+            let [start, endpoint, count] = row.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("three cells: {row}")
+            };
+            let start: i64 = start.parse().expect("a number");
+            let twice = table.insert((start, endpoint.as_bytes()), count);
+            assert_eq!(twice, None, "a row of the table: {row}");
+        }
+        let starts: BTreeSet<_> = table.keys().map(|(start, _)| start).collect();
+        assert_eq!(json!(starts.len()), answers["nonempty_windows"]);
+        let mut hash = Sha256::new();
+        for ((start, endpoint), count) in &table {
+            hash.update(format!("{start}\t"));
+            hash.update(endpoint);
+            hash.update(format!("\t{count}\n"));
+        }
+        assert_eq!(json!(hex(hash)), answers["table_sha256"], "the windows on {workers} workers");
     }
 }
 
@@ -138,6 +206,10 @@ fn hash(table: &BTreeMap<Vec<u8>, u64>) -> String {
         hash.update(key);
         hash.update(format!("\t{count}\n"));
     }
+    hex(hash)
+}
+
+fn hex(hash: Sha256) -> String {
     hash.finalize().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

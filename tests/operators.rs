@@ -7,6 +7,8 @@ mod closed;
 mod oracle;
 #[path = "operators/top_k.rs"]
 mod top_k;
+#[path = "operators/top_k_by_group.rs"]
+mod top_k_by_group;
 #[path = "operators/top_k_cost.rs"]
 mod top_k_cost;
 #[path = "operators/totals.rs"]

@@ -25,20 +25,13 @@
 
 mod door;
 mod durable;
-mod event_time;
 mod key;
-mod machine;
 mod partials;
 mod reader;
 mod records;
 mod sketch;
-mod sliding;
-mod table;
+mod timed;
 mod total;
-mod two_stacks;
-mod watermark;
-mod window;
-mod windowed;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -47,20 +40,29 @@ use std::sync::Arc;
 use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
-pub use event_time::{Clock, TimeOptions, Watermark};
 pub use key::{Bytes, Key};
 pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
 pub use sketch::{Distinct, Quantiles};
+pub use timed::by_window::ByWindow;
+pub use timed::event_time::{Clock, TimeOptions, Watermark};
+pub use timed::gap::{Gap, GapError};
+pub use timed::join::Events;
+pub use timed::keyed::KeyedState;
+pub use timed::over_last::{Last, OverLast};
+pub use timed::panes::WindowSums;
+pub use timed::sessions::{BySession, SessionSums};
+pub use timed::states::Seen;
+pub use timed::watermark::WatermarkProbe;
+pub use timed::window::{InWindow, Span, Window, WindowError};
+pub use timed::windowed::Windowed;
+pub use timed::within::{Within, WithinError};
 pub use total::{InputCounts, Overflow, Stats, Total};
-pub use watermark::WatermarkProbe;
-pub use window::{InWindow, Span, Window, WindowError};
-pub use windowed::{ByWindow, Last, OverLast, WindowSums, Windowed};
 
 use self::durable::Doors;
-use self::event_time::Tide;
-use self::watermark::Tides;
+use self::timed::event_time::Tide;
+use self::timed::watermark::Tides;
 use crate::format::Format;
 use crate::runtime::{Epoch, Progress};
 use crate::source::Chunk;

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use super::InputCounts;
+use super::TimeOptions;
 use super::door::Door;
-use super::event_time::{Clock, Extent, MOST, Millis, Watermark, millis};
-use super::{TimeOptions, event_time::Tide};
+use super::timed::event_time::{Clock, Extent, MOST, Millis, Tide, Watermark, millis};
+
 use crate::format::Format;
 use crate::runtime::{self, Progress};
 use crate::source::{Chunk, Place};
@@ -43,6 +44,14 @@ pub(super) struct Arrival {
     offset: u64,
     /// Among what one record gives.
     pub(super) part: u32,
+}
+
+#[cfg(test)]
+impl Arrival {
+    /// The line at `offset` of the only partition.
+    pub(super) fn at(offset: u64) -> Self {
+        Arrival { order: 0, offset, part: 0 }
+    }
 }
 
 impl<'a, F: Format> Parsed<'a, F> {
@@ -156,6 +165,9 @@ impl<F: Format> BlockReader<F> {
         let (mut lines, mut malformed) = (0, 0);
         let (mut untimed, mut ahead) = (0, 0);
         let mut extent = Extent::NOTHING;
+        // A clock that was set back, or files that were planned long ago beside a live source: nothing that has just
+        // arrived is late by its arrival.
+        let arrived = chunk.arrived.max(watermark.time().unwrap_or(Millis::MIN));
         let horizon = self
             .times
             .as_ref()
@@ -167,7 +179,7 @@ impl<F: Format> BlockReader<F> {
                     let mut record = Parsed { record, line, offset, time: None, origin: &origin };
                     record.time = match &self.times {
                         None => None,
-                        Some(times) if times.options.clock == Clock::Arrival => Some(chunk.arrived),
+                        Some(times) if times.options.clock == Clock::Arrival => Some(arrived),
                         Some(times) => {
                             let told = (times.time)(&record).filter(|time| *time >= -MOST);
                             untimed += i64::from(told.is_none());

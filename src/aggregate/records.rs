@@ -16,9 +16,9 @@ use timely::progress::Timestamp;
 
 use super::door::{Door, Summing, Updates, UpdatesOutput};
 use super::durable::Doors;
-use super::event_time::Tide;
 use super::reader::{BlockReader, Times};
-use super::watermark::{self, Report, Tides};
+use super::timed::event_time::Tide;
+use super::timed::watermark::{self, Report, Tides};
 use super::{Event, InputCounts, Key, Lines, Parsed, Partials, SharedTimes, Stats, Total};
 use crate::format::Format;
 use crate::operators::Totals;
@@ -160,7 +160,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     }
 
     /// The doors of the dataflow.
-    pub(super) fn doors(&self) -> &RefCell<Doors> {
+    pub(super) fn doors(&self) -> &Rc<RefCell<Doors>> {
         &self.doors
     }
 
@@ -196,6 +196,36 @@ impl<'scope, F: Format> Records<'scope, F> {
         let output = OutputBuilder::from(output);
         parts.doors.push(Box::new(Summing::new(logic, output)));
         stream.as_collection()
+    }
+
+    /// As [`Records::sums_by`], with the running totals of the sums, as rows `(key, total)`, which are durable; keys whose
+    /// total is zero are left out.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let sizes = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
+    ///     records.totals_by::<u8, (isize, i64)>("sizes", |record, sums| {
+    ///         if let Some(first) = record.line().first() {
+    ///             let (lines, bytes) = sums.entry(*first);
+    ///             *lines += 1;
+    ///             *bytes += record.line().len() as i64;
+    ///         }
+    ///     })
+    /// });
+    /// assert_eq!(sizes, [((b'a', (2, 5)), 1), ((b'b', (1, 1)), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door of this dataflow has the same name; while running, if a total does not fit its type.
+    #[track_caller]
+    pub fn totals_by<K: Key, A: Total>(
+        &mut self,
+        name: &str,
+        logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut Partials<K, A>) + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, A), isize> {
+        let sums = self.sums_by(name, logic);
+        self.totals(name, sums, vec![])
     }
 
     /// How often each key occurs, as rows `(key, count)`; records without a key (`None`) are left out.
@@ -371,6 +401,37 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///     records.count_each::<Bytes>("words", |record, each| record.line().split(|byte| *byte == b' ').for_each(each))
     /// });
     /// assert!(words.contains(&((Bytes::from("be"), 2), 1)));
+    /// ```
+    ///
+    /// This is also how records are joined with a table that does not change: a key that `each` is given need not be
+    /// borrowed from the record, so it can come from a [`Lookup`](crate::lookup::Lookup) that the function owns. An inner join
+    /// leaves out what the table does not have, a left join gives it a key of its own.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("sites.csv");
+    /// std::fs::write(&path, "network,site\n10.0.0.0/8,office\n10.1.0.0/16,lab\n")?;
+    /// let sites = Lookup::read(&path, "network", LookupKeys::Networks)?;
+    ///
+    /// let inner = sites.clone();
+    /// let counts = thalweg::testing::collection(Text, b"10.0.0.1\n10.1.0.1\n10.0.0.2\n192.0.2.1\n", move |records| {
+    ///     let sites = inner.clone();
+    ///     records.count_each::<Bytes>("by site", move |client, each| {
+    ///         sites.get(client.line()).into_iter().for_each(|row| each(row.column(0)));
+    ///     })
+    /// });
+    /// assert_eq!(counts, [((Bytes::from("lab"), 1), 1), ((Bytes::from("office"), 2), 1)]);
+    ///
+    /// let counts = thalweg::testing::collection(Text, b"10.0.0.1\n192.0.2.1\n", move |records| {
+    ///     let sites = sites.clone();
+    ///     records.count_each::<Bytes>("by site", move |client, each| {
+    ///         each(sites.get(client.line()).map_or(b"-", |row| row.column(0)));
+    ///     })
+    /// });
+    /// assert_eq!(counts, [((Bytes::from("-"), 1), 1), ((Bytes::from("office"), 1), 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Panics

@@ -22,18 +22,36 @@ use crate::sink::{Gather, History, Row, ViewOutput, Views};
 
 /// A function that builds a dataflow, run once by each worker.
 #[derive(Clone)]
-pub struct Build(Arc<BuildFn>);
+pub struct Build {
+    build: Arc<BuildFn>,
+    /// Digests of what else was read.
+    read: Vec<u8>,
+}
 
 type BuildFn = dyn for<'a, 'scope> Fn(&'a mut Flow<'scope>) + Send + Sync;
 
 impl Build {
     /// Builds with `build`.
     pub fn new(build: impl for<'a, 'scope> Fn(&'a mut Flow<'scope>) + Send + Sync + 'static) -> Self {
-        Build(Arc::new(build))
+        Build { build: Arc::new(build), read: Vec::new() }
+    }
+
+    /// As this, for a dataflow that goes by something which was read beforehand, such as a table: the processes of a
+    /// cluster refuse each other unless all of them have the same `digest` of it.
+    #[must_use]
+    pub fn reading(mut self, digest: &[u8]) -> Self {
+        self.read.extend_from_slice(&(digest.len() as u64).to_be_bytes());
+        self.read.extend_from_slice(digest);
+        self
+    }
+
+    /// The digests of what was read.
+    pub(crate) fn read(&self) -> &[u8] {
+        &self.read
     }
 
     pub(crate) fn run(&self, flow: &mut Flow<'_>) {
-        (self.0)(flow);
+        (self.build)(flow);
     }
 }
 

@@ -10,6 +10,7 @@ mod closed;
 mod route;
 mod threshold;
 mod top_k;
+mod top_k_by_group;
 mod totals;
 
 pub use beside::Beside;
@@ -17,4 +18,6 @@ pub use closed::per_closed_time;
 pub use route::route;
 pub use threshold::Threshold;
 pub use top_k::TopK;
+pub(crate) use top_k::{Ordered, Ranked};
+pub use top_k_by_group::TopKByGroup;
 pub use totals::{Table, Totals};

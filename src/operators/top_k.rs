@@ -67,32 +67,64 @@ where
         // Any one worker will do, and the same in every process; by name, so that several operators spread out.
         let merger = route(name);
         let to_one = Exchange::new(move |_: &((K, V), T, isize)| merger);
-        let mut ordered = Ordered::new(k);
-        let mut ranked: Vec<(K, V)> = Vec::new();
+        let mut ranked = Ranked::new(k);
         per_closed_time(local, to_one, &format!("{name}: merge"), vec![], move |time, updates, output| {
-            updates.drain(..).for_each(|(row, diff)| ordered.update(row, diff));
-            let mut changed = false;
-            ordered.changes(|_, _| changed = true);
-            if changed {
-                let now = ordered.first();
-                for rank in 0..ranked.len().max(now.len()) {
-                    let (before, now) = (ranked.get(rank), now.get(rank));
-                    if before != now {
-                        let mut show = |(key, value): &(K, V), diff| {
-                            output.push(((rank as u64 + 1, key.clone(), value.clone()), time.clone(), diff));
-                        };
-                        before.into_iter().for_each(|row| show(row, -1));
-                        now.into_iter().for_each(|row| show(row, 1));
-                    }
-                }
-                ranked = now;
-            }
+            updates.drain(..).for_each(|(row, diff)| ranked.update(row, diff));
+            ranked.changes(|rank, (key, value), diff| {
+                output.push(((rank, key.clone(), value.clone()), time.clone(), diff));
+            });
         })
     }
 }
 
+/// Rows in order, and the ranks of the first `k` of them as last shown.
+#[derive(Debug)]
+pub(crate) struct Ranked<K, V> {
+    ordered: Ordered<K, V>,
+    shown: Vec<(K, V)>,
+}
+
+impl<K: Clone + Ord, V: Clone + Ord> Ranked<K, V> {
+    pub(crate) fn new(k: usize) -> Self {
+        Ranked { ordered: Ordered::new(k), shown: Vec::new() }
+    }
+
+    pub(crate) fn update(&mut self, row: (K, V), diff: isize) {
+        self.ordered.update(row, diff);
+    }
+
+    /// Shows how the ranks, which count from 1, differ from those shown before.
+    pub(crate) fn changes(&mut self, mut show: impl FnMut(u64, &(K, V), isize)) {
+        let mut changed = false;
+        self.ordered.changes(|_, _| changed = true);
+        if !changed {
+            return;
+        }
+        let now = self.ordered.first();
+        for at in 0..self.shown.len().max(now.len()) {
+            let (before, now) = (self.shown.get(at), now.get(at));
+            if before != now {
+                let rank = at as u64 + 1;
+                before.into_iter().for_each(|row| show(rank, row, -1));
+                now.into_iter().for_each(|row| show(rank, row, 1));
+            }
+        }
+        self.shown = now;
+    }
+
+    /// The first `k` rows as last shown, the first first.
+    pub(crate) fn ranks(&self) -> impl Iterator<Item = (u64, &(K, V))> {
+        (1..).zip(&self.shown)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ordered.is_empty()
+    }
+}
+
 /// Rows in order, and the first `k` of them as last shown.
-struct Ordered<K, V> {
+#[derive(Debug)]
+pub(crate) struct Ordered<K, V> {
     k: usize,
     rows: BTreeMap<(Reverse<V>, K), isize>,
     shown: Vec<((K, V), isize)>,
@@ -103,11 +135,11 @@ struct Ordered<K, V> {
 }
 
 impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
-    fn new(k: usize) -> Self {
+    pub(crate) fn new(k: usize) -> Self {
         Ordered { k, rows: BTreeMap::new(), shown: Vec::new(), ranks: 0, stale: false }
     }
 
-    fn update(&mut self, (key, value): (K, V), diff: isize) {
+    pub(crate) fn update(&mut self, (key, value): (K, V), diff: isize) {
         use std::collections::btree_map::Entry;
         // Only what sorts no later than the last row shown can change what is shown, unless fewer than k are.
         self.stale |= match self.shown.last() {
@@ -142,8 +174,13 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
             .collect()
     }
 
+    /// Whether there are no rows, and none were shown.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.shown.is_empty()
+    }
+
     /// Shows how the first `k` rows differ from those shown before.
-    fn changes(&mut self, mut show: impl FnMut(&(K, V), isize)) {
+    pub(crate) fn changes(&mut self, mut show: impl FnMut(&(K, V), isize)) {
         if !std::mem::take(&mut self.stale) {
             return;
         }

@@ -44,7 +44,7 @@ use self::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
 use self::watchdog::Vitals;
 use self::worker::{Job, Outcome};
 use crate::aggregate::{Clock, InputCounts, TimeOptions};
-use crate::dataflow::{Dataflow, OptionError, Options};
+use crate::dataflow::{Build, Dataflow, OptionError, Options};
 use crate::source::{Plan, PlanOptions, SourceError};
 
 /// How far the workers of this process have come, for whoever wants to show it.
@@ -163,7 +163,8 @@ pub fn run(
             Some(cluster) => {
                 let offer = serde_json::to_vec(&plan).map_err(RunError::Plan)?;
                 fatal::name_peers(&cluster.addresses);
-                let joined = cluster::join(&join_config(cluster, settings, dataflow, options)?, &offer)?;
+                let joined =
+                    cluster::join(&join_config(cluster, settings, dataflow, options, &build)?, &offer)?;
                 let plan: Plan = serde_json::from_slice(&joined.offer).map_err(RunError::Plan)?;
                 if process != 0 {
                     plan.check()?;
@@ -254,8 +255,9 @@ fn join_config(
     settings: &Settings,
     dataflow: &dyn Dataflow,
     options: &Options,
+    build: &Build,
 ) -> Result<ClusterConfig, RunError> {
-    let fingerprint = fingerprint(settings, dataflow, options)
+    let fingerprint = fingerprint(settings, dataflow, options, build)
         .map_err(|source| RunError::System { what: "read this program's own file", source })?;
     let addresses = cluster.addresses.clone();
     let mut config = ClusterConfig::new(cluster.process, addresses, settings.workers, fingerprint);
@@ -276,6 +278,7 @@ fn fingerprint(
     settings: &Settings,
     dataflow: &dyn Dataflow,
     options: &Options,
+    build: &Build,
 ) -> std::io::Result<Fingerprint> {
     let program = std::fs::read(std::env::current_exe()?)?;
     let mut hash = Sha256::new();
@@ -289,6 +292,7 @@ fn fingerprint(
         part(name.as_bytes());
         part(value.as_bytes());
     });
+    part(build.read());
     // What decides which operators are built.
     settings.sinks.iter().for_each(|sink| part(sink.uri.as_bytes()));
     part(&[u8::from(settings.stdin)]);

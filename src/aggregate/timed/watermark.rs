@@ -31,15 +31,15 @@ use crate::runtime::Epoch;
 
 /// What one worker says at the end of its part of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// When the epoch arrived.
-    pub(super) arrived: Millis,
+    pub(crate) arrived: Millis,
     /// Whether this worker's sources have ended.
-    pub(super) finished: bool,
+    pub(crate) finished: bool,
     /// The partitions that it will read on.
-    pub(super) live: Vec<String>,
+    pub(crate) live: Vec<String>,
     /// What times there were in the partitions that it read.
-    pub(super) extents: Vec<(String, Extent)>,
+    pub(crate) extents: Vec<(String, Extent)>,
 }
 
 /// What is known of one partition; also the form in which it is durable.
@@ -53,7 +53,7 @@ struct Partition {
 
 /// What is durable of the watermark.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct KeptTide {
+pub(crate) struct KeptTide {
     tide: Tide,
     arrived: Millis,
     partitions: Vec<(String, Partition)>,
@@ -61,7 +61,7 @@ pub(super) struct KeptTide {
 
 /// All partitions, on the one worker that works the watermark out.
 #[derive(Debug)]
-pub(super) struct Partitions {
+pub(crate) struct Partitions {
     options: TimeOptions,
     partitions: BTreeMap<String, Partition>,
     tide: Tide,
@@ -121,7 +121,8 @@ impl Partitions {
             // What arrives later has a later time.
             return (self.arrived > Millis::MIN).then_some(self.arrived);
         }
-        let idle = millis(self.options.idle_timeout);
+        // Whoever was heard just now is not idle, even if no time at all is allowed.
+        let idle = millis(self.options.idle_timeout).max(1);
         let is_idle = |partition: &Partition| self.arrived.saturating_sub(partition.heard) >= idle;
         let (going_on, ended): (Vec<_>, Vec<_>) =
             self.partitions.iter().partition(|(name, _)| live.contains(*name));
@@ -160,7 +161,7 @@ impl WatermarkProbe {
 }
 
 impl<'scope> Tides<'scope> {
-    pub(super) fn stream(&self) -> Stream<'scope, Epoch, Vec<Tide>> {
+    pub(crate) fn stream(&self) -> Stream<'scope, Epoch, Vec<Tide>> {
         self.stream.clone()
     }
 
@@ -170,10 +171,10 @@ impl<'scope> Tides<'scope> {
 }
 
 /// What [`tides`] leaves beside the stream: the state, which is durable.
-pub(super) type Kept = Rc<RefCell<Partitions>>;
+pub(crate) type Kept = Rc<RefCell<Partitions>>;
 
 /// Works the watermark out of `reports`; goes on from `kept`, if this worker was given that.
-pub(super) fn tides<'scope>(
+pub(crate) fn tides<'scope>(
     reports: Stream<'scope, Epoch, Vec<Report>>,
     options: TimeOptions,
     now: Rc<Cell<Tide>>,
@@ -236,7 +237,7 @@ pub(super) fn tides<'scope>(
 }
 
 /// The durable form of what one worker knows: everything on the first, and nothing elsewhere.
-pub(super) fn kept(partitions: &Kept) -> Vec<KeptTide> {
+pub(crate) fn kept(partitions: &Kept) -> Vec<KeptTide> {
     let partitions = partitions.borrow();
     let any = partitions.arrived > Millis::MIN || partitions.tide != Tide::NONE;
     any.then(|| partitions.kept()).into_iter().collect()

@@ -25,7 +25,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Overflow, Total};
+use crate::aggregate::{Overflow, Total};
 
 /// The sums of one key by pane, and their total as panes come and go.
 ///
@@ -173,11 +173,13 @@ impl<A: Total> TwoStacks<A> {
     }
 
     /// Whether there is no pane, so that this can be dropped.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.panes.is_empty()
     }
 
     /// The panes and their own sums, ascending. Adding these to another `TwoStacks` gives the same totals.
+    #[cfg(test)]
     pub(crate) fn panes(&self) -> impl Iterator<Item = (i64, &A)> {
         self.panes.iter().map(|(pane, sum)| (*pane, sum))
     }

@@ -12,10 +12,10 @@ use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 
-use super::Total;
 use super::event_time::Millis;
 use super::machine::{Closing, Emitted, Keeps, Machine};
 use super::window::{Span, Window};
+use crate::aggregate::Total;
 use crate::operators::Table;
 use crate::runtime::Epoch;
 
@@ -113,5 +113,55 @@ where
     fn kept(&self) -> Vec<((Millis, K), A)> {
         let rows = self.open.iter().flat_map(|(start, table)| table.rows().map(move |row| (*start, row)));
         rows.map(|(start, (key, total))| ((start, key.clone()), total.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::event_time::{Tide, Watermark};
+    use super::*;
+
+    /// Each epoch brings a record for each of three keys and a second more: once it is complete, a window is said to be
+    /// final, once, and is kept no longer.
+    #[test]
+    fn a_window_is_final_once_and_then_forgotten() {
+        let window = Window::new(Duration::from_secs(30), Duration::from_secs(20)).expect("they go together");
+        let finals_wanted = Rc::new(Cell::new(true));
+        let mut table = WindowTable::<u8, i64>::new("table", window, For::Panes, finals_wanted);
+        let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        let mut before = Tide::NONE;
+        let mut finals = BTreeMap::new();
+        let mut rows: BTreeMap<(Span, u8, i64), isize> = BTreeMap::new();
+        let seconds = 1000;
+        for second in 0..=seconds {
+            let watermark = if second == seconds { Watermark::END } else { Watermark::at(1000 * second) };
+            let now = Tide { watermark, oldest: 0, newest: 1000 * second };
+            let closing = Closing { epoch: Epoch::new(second as u64), before, now, restoring: false };
+            let news = if second == seconds { 0..0 } else { b'a'..b'd' };
+            let mut updates = news.map(|key| ((window.pane_of(1000 * second), key), 1)).collect();
+            assert_eq!(table.close(&closing, &mut updates, &mut emitted), None);
+            assert!(updates.is_empty());
+            for (row, time, diff) in emitted.rows.drain(..) {
+                assert_eq!(time, closing.epoch);
+                *rows.entry(row).or_default() += diff;
+            }
+            for ((span, key, count), _, diff) in emitted.notes.drain(..) {
+                assert!(watermark.reaches(span.end) && !before.watermark.reaches(span.end));
+                assert_eq!((finals.insert((span, key), count), diff), (None, 1));
+            }
+            // At most two windows are open, and as many more as have begun in this epoch.
+            assert!(table.kept().len() <= 3 * 2, "{:?} after {second}", table.kept());
+            before = now;
+        }
+        assert_eq!(table.kept(), []);
+        rows.retain(|_, count| *count != 0);
+        let finals: BTreeMap<_, _> =
+            finals.into_iter().map(|((span, key), count)| ((span, key, count), 1)).collect();
+        assert_eq!(rows, finals);
+        // Each record in all windows that hold it.
+        let held: usize = (0..seconds).map(|second| window.of(1000 * second).count()).sum();
+        assert_eq!(finals.keys().map(|(_, _, count)| *count).sum::<i64>(), 3 * held as i64);
     }
 }

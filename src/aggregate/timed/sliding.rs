@@ -29,7 +29,7 @@ use super::event_time::{Millis, Tide, Watermark};
 use super::machine::{Closing, Emitted, Keeps, Machine};
 use super::two_stacks::TwoStacks;
 use super::window::Window;
-use super::{Overflow, Total};
+use crate::aggregate::{Overflow, Total};
 use crate::runtime::Epoch;
 
 /// What a window holds of one key.
@@ -202,6 +202,8 @@ where
                     self.put(pane, key, sum);
                 }
                 if self.slots.settle(closing.epoch, &mut emitted.rows)
+                    // What comes back is no change: the door remembers when there was one.
+                    && !closing.restoring
                     && let Some(end) = self.end
                 {
                     emitted.notes.push((end, closing.epoch, 1));
@@ -404,5 +406,76 @@ where
         }
         self.touched = touched;
         rows.len() > already
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::aggregate::Stats;
+
+    const HOUR: Millis = 3_600_000;
+
+    fn closing(number: u64, oldest: Millis, newest: Millis) -> Closing {
+        let now = Tide { watermark: Watermark::at(newest), oldest, newest };
+        Closing { epoch: Epoch::new(number), before: Tide::NONE, now, restoring: false }
+    }
+
+    /// Ten million records, by pane, in a week in which the keys change every hour: what is kept is the window, and so is
+    /// what there is room for.
+    fn week<A: Total, C: Content<A>>(sum: &A, records: i64) {
+        let window =
+            Window::new(Duration::from_secs(600), Duration::from_secs(60)).expect("they go together");
+        let mut view = Sliding::<u64, A, C>::new("week", window);
+        let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        let (keys, panes) = (20, HOUR / window.pane());
+        let mut fed = 0;
+        for hour in 0..7 * 24 {
+            let pane = |pane: i64| hour * HOUR + pane * window.pane();
+            let key = |key: i64| (hour * keys + key) as u64;
+            let mut updates: Vec<_> =
+                (0..panes * keys).map(|at| ((pane(at / keys), key(at % keys)), sum.clone())).collect();
+            fed += records * updates.len() as i64;
+            let closing = closing(hour as u64, 0, (hour + 1) * HOUR);
+            while view.close(&closing, &mut updates, &mut emitted).is_some() {
+                emitted.rows.clear();
+            }
+            // A row comes and goes in as many steps as the window has panes.
+            assert!(emitted.rows.len() as i64 <= 2 * keys * (panes + 10));
+            (emitted.rows, emitted.notes) = (Vec::new(), Vec::new());
+            assert_eq!(view.kept().len() as i64, 10 * keys, "after hour {hour}");
+            let slots = view.slots.slots.len() as i64;
+            assert!(slots <= 2 * keys, "{slots} slots after hour {hour}");
+        }
+        assert!(fed >= 10_000_000, "{fed} records");
+    }
+
+    #[test]
+    fn what_is_kept_is_the_window() {
+        week::<isize, Undoable<isize>>(&50, 50);
+        week::<Stats, TwoStacks<Stats>>(&(0..50).collect(), 50);
+    }
+
+    /// More slides in an epoch than it has steps: the oldest share one, the newest have their own, and nothing is gone
+    /// through slide by slide.
+    #[test]
+    fn more_slides_than_steps() {
+        let window = Window::tumbling(Duration::from_secs(1)).expect("a second is a window");
+        let mut view = Sliding::<u8, isize, Undoable<isize>>::new("years", window);
+        let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        let year = 365 * 86_400_000;
+        let mut updates =
+            vec![((0, b'a'), 1), ((year, b'b'), 1), ((60 * year, b'c'), 1), ((60 * year + 1000, b'd'), 1)];
+        let end = 60 * year + 2000;
+        assert_eq!(view.close(&closing(7, 0, end), &mut updates, &mut emitted), None);
+        let row = |((key, _), time, diff): &((u8, _), Epoch, isize)| (time.step(), *key, *diff);
+        let mut steps: Vec<_> = emitted.rows.iter().map(row).collect();
+        steps.sort_unstable();
+        let last = Epoch::MAX_STEP;
+        let share = [(1, b'a', -1), (1, b'a', 1), (1, b'b', -1), (1, b'b', 1)];
+        assert_eq!(steps[..4], share);
+        assert_eq!(steps[4..], [(last - 1, b'c', 1), (last, b'c', -1), (last, b'd', 1)]);
     }
 }

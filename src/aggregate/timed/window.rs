@@ -61,7 +61,8 @@ impl Window {
     /// common divisor that a window would have more than [`Window::MAX_PANES`] panes.
     pub fn new(length: Duration, slide: Duration) -> Result<Self, WindowError> {
         let error = |reason| Err(WindowError { length, slide, reason });
-        if length.subsec_nanos() % 1_000_000 != 0 || slide.subsec_nanos() % 1_000_000 != 0 {
+        let whole = |time: Duration| time.subsec_nanos().is_multiple_of(1_000_000);
+        if !whole(length) || !whole(slide) {
             return error("both must be multiples of a millisecond, the finest time that there is");
         }
         if length.is_zero() || slide.is_zero() {
@@ -173,7 +174,7 @@ impl Span {
     }
 }
 
-/// A datum that belongs to a window: a pair or a triple that begins with its [`Span`].
+/// A datum that belongs to a window: a tuple of two to four that begins with its [`Span`].
 pub trait InWindow: ExchangeData {
     /// The window.
     fn span(&self) -> Span;
@@ -186,6 +187,12 @@ impl<A: ExchangeData> InWindow for (Span, A) {
 }
 
 impl<A: ExchangeData, B: ExchangeData> InWindow for (Span, A, B) {
+    fn span(&self) -> Span {
+        self.0
+    }
+}
+
+impl<A: ExchangeData, B: ExchangeData, C: ExchangeData> InWindow for (Span, A, B, C) {
     fn span(&self) -> Span {
         self.0
     }

@@ -19,8 +19,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Capability, ToStream};
 use timely::progress::Timestamp;
 
-use super::durable::Doors;
 use super::event_time::Tide;
+use crate::aggregate::durable::Doors;
 use crate::runtime::Epoch;
 
 /// The end of an epoch, as a machine sees it.

@@ -14,12 +14,12 @@ pub type Millis = i64;
 
 /// The largest distance from 1970 that a time may have, in either direction: 285,000 years. Sums of a few of these cannot
 /// overflow; what is further off is no time.
-pub(super) const MOST: Millis = 1 << 53;
+pub(crate) const MOST: Millis = 1 << 53;
 
 /// Whose clock tells when a record happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Clock {
-    /// The record's own: what the function that was given to [`Records::event_time`](super::Records::event_time) says.
+    /// The record's own: what the function that was given to [`Records::event_time`](crate::aggregate::Records::event_time) says.
     #[default]
     Event,
     /// The time at which it arrived: for files, when the run began; for what is live, when its epoch began.
@@ -58,7 +58,7 @@ impl Default for TimeOptions {
 }
 
 /// A length of time in milliseconds; what is longer than any time is the longest.
-pub(super) fn millis(duration: Duration) -> Millis {
+pub(crate) fn millis(duration: Duration) -> Millis {
     Millis::try_from(duration.as_millis()).map_or(MOST, |millis| millis.min(MOST))
 }
 
@@ -116,21 +116,21 @@ impl Tide {
 
 /// What a worker found in one partition in one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Extent {
-    pub(super) oldest: Millis,
-    pub(super) newest: Millis,
+pub(crate) struct Extent {
+    pub(crate) oldest: Millis,
+    pub(crate) newest: Millis,
 }
 
 impl Extent {
-    pub(super) const NOTHING: Extent = Extent { oldest: Millis::MAX, newest: Millis::MIN };
+    pub(crate) const NOTHING: Extent = Extent { oldest: Millis::MAX, newest: Millis::MIN };
 
     #[inline]
-    pub(super) fn include(&mut self, time: Millis) {
+    pub(crate) fn include(&mut self, time: Millis) {
         self.oldest = self.oldest.min(time);
         self.newest = self.newest.max(time);
     }
 
-    pub(super) fn is_nothing(self) -> bool {
+    pub(crate) fn is_nothing(self) -> bool {
         self.oldest > self.newest
     }
 }

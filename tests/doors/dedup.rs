@@ -1,0 +1,126 @@
+//! `distinct_within` against looking through all that was accepted.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options, View};
+use thalweg::testing::Script;
+
+use crate::oracle::cases;
+use crate::story::{LATENESS, Record, Story, changes, number, records, shown, story};
+
+/// The first of each key within `horizon` milliseconds, with time and value, and what is refused.
+struct Dedup;
+
+const OPTIONS: &[Opt] = &[Opt { name: "horizon", value: "MS", about: "how far apart", default: "5000" }];
+
+impl Dataflow for Dedup {
+    fn name(&self) -> &'static str {
+        "dedup"
+    }
+    fn about(&self) -> &'static str {
+        "first records"
+    }
+    fn options(&self) -> &'static [Opt] {
+        OPTIONS
+    }
+    fn views(&self) -> &'static [View] {
+        &[
+            View { name: "first", columns: &["key", "time", "value"], about: "accepted" },
+            View { name: "refused", columns: &["key", "time", "value"], about: "too late" },
+        ]
+    }
+    fn default_source(&self) -> &'static str {
+        "stdin:"
+    }
+    fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
+        let horizon = Duration::from_millis(options.get("horizon")?);
+        Ok(Build::new(move |flow| {
+            let mut lines = flow.records(thalweg::format::Text);
+            lines.event_time(|line| number(line.line(), 0));
+            let word = |line: &[u8], at| number(line, at);
+            let first = lines.distinct_within::<i64, (i64, i64)>("first", horizon, move |record| {
+                let line = record.line();
+                Some((word(line, 2)?, (record.time()?, word(line, 3)?)))
+            });
+            flow.view("first", first.map(|(key, (time, value))| (key, time, value)));
+            let refused = lines.refused::<(i64, (i64, i64))>("refused", move |record| {
+                let line = record.line();
+                Some((word(line, 2)?, (record.time()?, word(line, 3)?)))
+            });
+            flow.view("refused", refused.map(|(key, (time, value))| (key, time, value)));
+        }))
+    }
+}
+
+fn row(record: &Record) -> String {
+    format!("{}\t{}\t{}", record.key, record.time, record.value)
+}
+
+/// What is accepted of `records`, one after the other, with nothing forgotten.
+fn accepted<'a>(records: impl Iterator<Item = &'a Record>, horizon: i64) -> Vec<&'a Record> {
+    let mut accepted: Vec<&Record> = Vec::new();
+    for record in records {
+        let same =
+            |other: &&Record| other.key == record.key && (other.time - record.time).abs() < horizon.max(1);
+        if !accepted.iter().any(same) {
+            accepted.push(record);
+        }
+    }
+    accepted
+}
+
+fn horizon() -> impl Strategy<Value = i64> {
+    prop::sample::select(vec![0, 1, 500, 1000, 5000, 12_000, 1_000_000])
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn it_keeps_what_no_accepted_record_is_near(story in story(2 * LATENESS, 40), horizon in horizon()) {
+        let answer = story.tell(Script::new(&Dedup).option("horizon", &horizon.to_string()));
+        let judged = story.judged();
+        let contents: Vec<Vec<String>> = (1..=judged.len())
+            .map(|epochs| {
+                let taken = judged[..epochs].iter().flat_map(|(taken, _)| taken);
+                accepted(taken, horizon).into_iter().map(row).collect()
+            })
+            .collect();
+        prop_assert_eq!(shown(&answer, "first", judged.len()), changes(&contents));
+        prop_assert_eq!(answer.counts().late, story.late() as i64);
+        let refused: Vec<Vec<String>> = (1..=story.epochs.len())
+            .map(|epochs| {
+                let all = story.epochs[..epochs].iter().zip(&judged);
+                let late = |epoch: &Vec<Record>, taken: &Vec<Record>| {
+                    let mut left = epoch.clone();
+                    taken.iter().for_each(|record| { left.remove(left.iter().position(|other| other == record).unwrap()); });
+                    left
+                };
+                all.flat_map(|(epoch, (taken, _))| late(epoch, taken)).map(|record| row(&record)).collect()
+            })
+            .collect();
+        prop_assert_eq!(shown(&answer, "refused", refused.len()), changes(&refused));
+    }
+
+    #[test]
+    fn the_cut_does_not_matter(records in records(LATENESS, 40), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
+        let whole = Story::new(&records, &[], 0, (1, 1)).run(&Dedup);
+        let cut = Story::new(&records, &cuts, 0, (2, 2)).run(&Dedup);
+        prop_assert_eq!(whole.view("first"), cut.view("first"));
+        prop_assert_eq!(cut.counts().late, 0);
+    }
+}
+
+/// A run goes on with what it may still need, and with no more.
+#[test]
+fn what_is_forgotten_is_not_handed_over() {
+    let answer = Script::new(&Dedup)
+        .epoch("0 l 1 1\n20000 l 2 1\n14999 l 3 1\n")
+        .workers(3)
+        .epoch("21000 l 2 2\n11000 l 3 2\n21000 l 4 1\n")
+        .run();
+    // The watermark is at 10 s, and the horizon 5 s: what was at 0 s is gone, what is newer than 5 s is not.
+    assert_eq!(answer.view_at("first", 0), ["1\t0\t1", "2\t20000\t1", "3\t14999\t1"]);
+    assert_eq!(answer.view("first"), ["2\t20000\t1", "3\t14999\t1", "4\t21000\t1"]);
+}

@@ -1,0 +1,118 @@
+//! A week of ten million events: every window is right, and what is kept is what is open.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use thalweg::prelude::*;
+use thalweg::testing::Script;
+
+const WEEK: i64 = 7 * 86_400;
+/// Events of each second: a line stands for so many, each with a key of its own.
+const EVENTS: i64 = 17;
+const KEYS: i64 = 50;
+
+/// The sum of the counts of each window, and how many rows the run was given when it began.
+type Totals = BTreeMap<Span, (isize, usize)>;
+
+struct Week(Arc<Mutex<Totals>>);
+
+/// The events of a line, which is a number of seconds: their keys.
+fn events(line: &[u8]) -> impl Iterator<Item = u64> {
+    let second: i64 = std::str::from_utf8(line).unwrap().parse().unwrap();
+    (0..EVENTS).map(move |event| ((second + 3 * event) % KEYS + KEYS * (second / 86_400)) as u64)
+}
+
+impl Dataflow for Week {
+    fn name(&self) -> &'static str {
+        "week"
+    }
+    fn about(&self) -> &'static str {
+        "a week, with other keys every day"
+    }
+    fn views(&self) -> &'static [View] {
+        &[
+            View { name: "last", columns: &["key", "count"], about: "by key" },
+            View { name: "rows", columns: &["one"], about: "as many as the table has" },
+            View { name: "values", columns: &["key", "count", "min", "max"], about: "by key" },
+        ]
+    }
+    fn default_source(&self) -> &'static str {
+        "stdin:"
+    }
+    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+        let windows = Arc::clone(&self.0);
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let (last, table) =
+            (Window::new(minutes(5), minutes(1)).unwrap(), Window::tumbling(minutes(1)).unwrap());
+        Ok(Build::new(move |flow| {
+            let mut records = flow.records(Text);
+            records
+                .event_time(|line| Some(1000 * std::str::from_utf8(line.line()).ok()?.parse::<i64>().ok()?));
+            let mut sliding = records.over_last(last);
+            let counts = sliding.count_each::<u64>("counts", |line, each| events(line.line()).for_each(each));
+            let values = sliding.merged_by::<u64, Stats>("values", |line, sums| {
+                events(line.line()).zip(0..).for_each(|(key, value)| sums.entry(key).record(value));
+            });
+            let table = records
+                .by_window(table)
+                .count_each::<u64>("table", |line, each| events(line.line()).for_each(each));
+            let windows = Arc::clone(&windows);
+            let table = table.rows().inspect(move |((span, _, count), time, diff)| {
+                let mut windows = windows.lock().unwrap();
+                let (sum, given) = windows.entry(*span).or_default();
+                if time.number() == 0 { *given += 1 } else { *sum += count * diff }
+            });
+            drop(records);
+            flow.view("last", counts.rows);
+            flow.view("rows", table.map(|_| (1,)));
+            flow.view("values", values.rows.map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
+        }))
+    }
+}
+
+#[test]
+fn a_week_of_ten_million_events_keeps_no_more_than_its_windows() {
+    const { assert!(EVENTS * WEEK > 10_000_000) };
+    let windows = Arc::default();
+    let week = Week(Arc::clone(&windows));
+    let mut script = Script::new(&week).epoch("");
+    let hours: Vec<_> = (0..WEEK / 3600).collect();
+    for hour in &hours {
+        // Neighbours are out of order, within the lateness.
+        let lines: String = (0..3600).map(|second| format!("{}\n", 3600 * hour + (second ^ 5))).collect();
+        script = if hour % 50 == 49 { script.workers(1 + (*hour as usize / 50) % 2) } else { script };
+        script = script.epoch(lines);
+    }
+    let answer = script.end().run();
+    assert_eq!(answer.counts().late, 0);
+
+    // Every window has had all of its events, once.
+    let windows = std::mem::take(&mut *windows.lock().unwrap());
+    assert_eq!(windows.len() as i64, WEEK / 60);
+    assert!(windows.values().all(|(sum, _)| *sum as i64 == 60 * EVENTS));
+    // Whoever goes on is given only the minute that was open.
+    let given: Vec<_> =
+        windows.iter().filter(|(_, (_, given))| *given > 0).map(|(span, _)| span.start).collect();
+    assert_eq!(given.len(), 3);
+    assert!(given.iter().all(|start| (start + 60_000) % 3_600_000 == 0), "{given:?}");
+
+    for (epoch, _) in (1..).zip(&hours) {
+        let figure = |view, column: usize| {
+            let rows = answer.view_at(view, epoch).into_iter();
+            rows.map(|row| row.split('\t').nth(column).unwrap().parse::<i64>().unwrap()).collect::<Vec<_>>()
+        };
+        for view in ["last", "values"] {
+            let counts = figure(view, 1);
+            assert_eq!(
+                (counts.len() as i64, counts.iter().sum()),
+                (KEYS, 300 * EVENTS),
+                "{view} after {epoch}"
+            );
+        }
+        assert_eq!(
+            (figure("values", 2).into_iter().min(), figure("values", 3).into_iter().max()),
+            (Some(0), Some(16))
+        );
+    }
+}

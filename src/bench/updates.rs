@@ -78,6 +78,17 @@ fn subjects() -> Vec<Subject> {
                 flow.view("rows", keys.count_total());
             }),
         },
+        Subject {
+            name: "update_state_by_key",
+            build: Build::new(|flow| {
+                let states = flow.records(Text).update_state_by_key::<Bytes, (), isize>(
+                    "keys",
+                    |line| Some((line.line(), ())),
+                    |_, values, count| Some(count.unwrap_or(0) + values.len() as isize),
+                );
+                flow.view("rows", states);
+            }),
+        },
     ]
 }
 

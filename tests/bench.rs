@@ -42,7 +42,7 @@ fn a_dataflow_with_options_is_compared_with_itself() {
     assert_eq!(shapes, ["-w 1", "-w 2", "-n 2"]);
     assert_eq!(table[1][6], "1.00");
     run(&["bench", "throughput", "--dataflow", "top-urls", "--option", "lenght=60s", "--lines", "10"])
-        .exits(101)
+        .exits(70)
         .says(&["lenght"]);
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
 use hashbrown::HashMap;
 
+use super::{arg, baseline_windows};
 use crate::aggregate::{Bytes, InputCounts, Stats};
 use crate::cli::{Failure, print};
 use crate::format::{AccessLog, Format};
@@ -21,20 +22,28 @@ type Table = HashMap<Bytes, i64, foldhash::fast::RandomState>;
 const BUFFER: usize = 512 << 10;
 
 /// The names of dataflows for which there is a loop.
-pub(super) const NAMES: [&str; 3] = ["access-log", "error-lines", "word-count"];
+pub(super) const NAMES: [&str; 5] = ["access-log", "error-lines", "hashtags", "top-urls", "word-count"];
+
+/// Those of them that show every window.
+pub(super) const WINDOWED: [&str; 2] = ["hashtags", "top-urls"];
 
 pub(super) fn command() -> Command {
     Command::new("baseline")
         .about("Runs the plain loop for one dataflow, for `throughput` to compare with")
         .arg(Arg::new("name").value_name("DATAFLOW").required(true).value_parser(NAMES))
         .arg(Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf)))
+        .arg(
+            arg("output", "FILE", "/dev/null", "Where windows are written")
+                .value_parser(clap::value_parser!(PathBuf)),
+        )
 }
 
 pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
     let name = matches.get_one::<String>("name").expect("clap requires it");
     let file = matches.get_one::<PathBuf>("file").expect("clap requires it");
+    let output = matches.get_one::<PathBuf>("output").expect("it has a default");
     let begun = now();
-    let (counts, answer) = run(name, file).map_err(|error| Failure::new(Exit::Input, error))?;
+    let (counts, answer) = run(name, file, output).map_err(|error| Failure::new(Exit::Input, error))?;
     let seconds = (now() - begun).as_secs_f64();
     let usage = Usage::now();
     let summary = serde_json::json!({
@@ -49,8 +58,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
     print(&format!("{summary}\n"))
 }
 
-/// Runs the loop `name` over `file`; returns what became of the lines, and something of its answer.
-fn run(name: &str, file: &Path) -> anyhow::Result<(InputCounts, serde_json::Value)> {
+/// Runs the loop `name` over `file`; returns what became of the lines, and something of its answer. Windows go to `output`.
+fn run(name: &str, file: &Path, output: &Path) -> anyhow::Result<(InputCounts, serde_json::Value)> {
     let read = |line: &mut dyn FnMut(&[u8], &mut InputCounts)| {
         each_line(file, line).with_context(|| format!("cannot read {}", file.display()))
     };
@@ -67,6 +76,8 @@ fn run(name: &str, file: &Path) -> anyhow::Result<(InputCounts, serde_json::Valu
             })?;
             Ok((counts, found.values().sum::<i64>().into()))
         }
+        "hashtags" => baseline_windows::hashtags(file, output),
+        "top-urls" => baseline_windows::top_urls(file, output),
         "word-count" => {
             let mut words: Table = HashMap::default();
             let counts = read(&mut |line, counts| {
@@ -138,7 +149,7 @@ fn count(table: &mut Table, key: &[u8]) {
 }
 
 /// Hands each line of `file` to `each`, with the counts so far.
-fn each_line<L>(file: &Path, each: &mut L) -> io::Result<InputCounts>
+pub(super) fn each_line<L>(file: &Path, each: &mut L) -> io::Result<InputCounts>
 where
     L: FnMut(&[u8], &mut InputCounts) + ?Sized,
 {

@@ -5,8 +5,12 @@
 //! two means something on a noisy machine, too.
 
 mod baseline;
+mod baseline_windows;
+mod corrections;
+mod process;
 mod throughput;
 mod updates;
+mod windows;
 
 use clap::{Arg, ArgMatches, Command};
 
@@ -21,6 +25,7 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(throughput::command())
+        .subcommand(windows::command())
         .subcommand(updates::command())
         .subcommand(baseline::command())
 }
@@ -29,6 +34,7 @@ pub(crate) fn command() -> Command {
 pub(crate) fn main(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("throughput", matches)) => throughput::main(dataflows, matches),
+        Some(("windows", matches)) => windows::main(matches),
         Some(("updates", matches)) => updates::main(matches),
         Some(("baseline", matches)) => baseline::main(matches),
         _ => unreachable!("clap knows no other subcommand, and requires one"),
@@ -38,6 +44,12 @@ pub(crate) fn main(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<
 /// An option with a default.
 fn arg(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).default_value(default).help(help)
+}
+
+/// How often everything is measured.
+fn rounds_arg() -> Arg {
+    arg("rounds", "N", "3", "Rounds over which the median is taken")
+        .value_parser(clap::value_parser!(u16).range(1..=1000))
 }
 
 /// `rows` under `heads`, the first column to the left and the others to the right.

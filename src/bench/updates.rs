@@ -2,7 +2,8 @@
 //!
 //! N keys are loaded; then batches of lines, each one key, go in, and the time is taken until the rows that they change have
 //! been handed to a sink: through the door, the exchange, the operators and the commit, as in a run. The same batches go,
-//! in turn, through a plain loop with a hash table that collects the same changed rows.
+//! in turn, through a plain loop with a hash table that collects the same changed rows. A second table is about windows
+//! (the module `corrections`).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,8 +18,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-use super::{arg, median, table};
-use crate::aggregate::{Bytes, End, Event, Lines};
+use super::{arg, corrections, median, table};
+use crate::aggregate::{Bytes, End, Event, Lines, TimeOptions, WatermarkProbe};
 use crate::cli::{Failure, grouped, print};
 use crate::dataflow::{Build, Flow, View};
 use crate::format::Text;
@@ -31,7 +32,7 @@ pub(super) fn command() -> Command {
     Command::new("updates")
         .about("The time from a batch of updates to closed output, with many keys loaded")
         .arg(
-            arg("keys", "N", "1000000", "Keys that are loaded first")
+            arg("keys", "N", "1000000", "Keys that are loaded first; for windows, records")
                 .value_parser(clap::value_parser!(u64).range(1..=100_000_000)),
         )
         .arg(
@@ -77,6 +78,17 @@ fn subjects() -> Vec<Subject> {
                 flow.view("rows", keys.count_total());
             }),
         },
+        Subject {
+            name: "update_state_by_key",
+            build: Build::new(|flow| {
+                let states = flow.records(Text).update_state_by_key::<Bytes, (), isize>(
+                    "keys",
+                    |line| Some((line.line(), ())),
+                    |_, values, count| Some(count.unwrap_or(0) + values.len() as isize),
+                );
+                flow.view("rows", states);
+            }),
+        },
     ]
 }
 
@@ -91,15 +103,41 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
     for subject in subjects() {
         let measured = measure(&subject, keys, usize::from(workers), &plan)
             .map_err(|error| Failure::new(Exit::Panic, error))?;
-        for ((size, _), Timed { mut dataflow, mut baseline }) in plan.iter().zip(measured) {
-            let ratio = median(
-                baseline.iter().zip(&dataflow).map(|(base, flow)| base.as_secs_f64() / flow.as_secs_f64()),
-            );
-            rows.push(row(subject.name, *size, &mut dataflow, format!("{ratio:.3}")));
-            rows.push(row("  baseline", *size, &mut baseline, "1".to_owned()));
+        for ((size, _), Timed { dataflow, baseline }) in plan.iter().zip(measured) {
+            rows.extend(compared(subject.name, *size, [dataflow, baseline]));
         }
     }
-    print(&table(&["operators", "batch", "p50", "p99", "max", "updates/s", "ratio"], &rows))
+    print(&table(&HEADS, &rows))?;
+
+    let mut rows = Vec::new();
+    let mut ratios = String::new();
+    for door in corrections::DOORS {
+        let measured = corrections::measure(door, keys, usize::from(workers), &plan)
+            .map_err(|error| Failure::new(Exit::Panic, error))?;
+        for ((size, _), corrections::Timed { in_time, late }) in plan.iter().zip(measured) {
+            let ratio = ratio(&late[0], &in_time[0]);
+            ratios += &format!(
+                "{}, batches of {size}: late takes {ratio:.2} times as long as in time\n",
+                door.name
+            );
+            rows.extend(compared(&format!("{}: in time", door.name), *size, in_time));
+            rows.extend(compared(&format!("{}: late", door.name), *size, late));
+        }
+    }
+    print(&format!("\n{}{ratios}", table(&HEADS, &rows)))
+}
+
+const HEADS: [&str; 7] = ["operators", "batch", "p50", "p99", "max", "updates/s", "ratio"];
+
+/// A row for the dataflow, and one for its baseline.
+fn compared(name: &str, size: u32, [mut dataflow, mut baseline]: [Vec<Duration>; 2]) -> [Vec<String>; 2] {
+    let ratio = format!("{:.3}", ratio(&baseline, &dataflow));
+    [row(name, size, &mut dataflow, ratio), row("  baseline", size, &mut baseline, "1".to_owned())]
+}
+
+/// How much longer `times` are than those beside them: the median of the ratios.
+fn ratio(times: &[Duration], beside: &[Duration]) -> f64 {
+    median(times.iter().zip(beside).map(|(time, beside)| time.as_secs_f64() / beside.as_secs_f64()))
 }
 
 /// Batches of a size that are measured: enough for a 99th percentile where they are quick.
@@ -132,29 +170,41 @@ struct Timed {
 }
 
 fn measure(subject: &Subject, keys: u64, workers: usize, plan: &[(u32, u32)]) -> anyhow::Result<Vec<Timed>> {
-    let result = Arc::new(Mutex::new(Vec::new()));
-    let (build, plan, recorded) = (subject.build.clone(), plan.to_vec(), Arc::clone(&result));
-    let guards = timely::execute(timely::Config::process(workers), move |worker| {
-        let mut bench = Bench::install(worker, &build);
+    let (build, plan) = (subject.build.clone(), plan.to_vec());
+    on_workers(workers, move |worker| {
+        let mut bench = Bench::install(worker, VIEWS, &build, TimeOptions::default());
         let mut baseline = Baseline::default();
         // All workers draw the same keys, and each takes its share.
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        const LOADED_AT_ONCE: u64 = 100_000;
         for first in (0..keys).step_by(LOADED_AT_ONCE as usize) {
-            let batch: Vec<u64> = (first..keys.min(first + LOADED_AT_ONCE)).collect();
-            bench.run(worker, &batch);
-            baseline.run(worker, &batch);
+            let bytes = lines(worker, first..keys.min(first + LOADED_AT_ONCE));
+            bench.run(worker, &bytes);
+            baseline.run(&bytes);
         }
         let mut measured = Vec::new();
         for (size, repeats) in &plan {
             let mut times = Timed::default();
             for _ in 0..*repeats {
                 let batch: Vec<u64> = (0..*size).map(|_| random.next_u64() % keys).collect();
-                times.dataflow.push(bench.run(worker, &batch));
-                times.baseline.push(baseline.run(worker, &batch));
+                let bytes = lines(worker, batch.into_iter());
+                times.dataflow.push(bench.run(worker, &bytes));
+                times.baseline.push(baseline.run(&bytes));
             }
             measured.push(times);
         }
+        measured
+    })
+}
+
+/// Runs `logic` on so many workers, and returns what the first of them does.
+pub(super) fn on_workers<T: Default + Send + 'static>(
+    workers: usize,
+    logic: impl Fn(&mut Worker) -> T + Send + Sync + 'static,
+) -> anyhow::Result<T> {
+    let result = Arc::new(Mutex::new(T::default()));
+    let recorded = Arc::clone(&result);
+    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let measured = logic(worker);
         if worker.index() == 0 {
             *recorded.lock().unwrap_or_else(PoisonError::into_inner) = measured;
         }
@@ -166,28 +216,48 @@ fn measure(subject: &Subject, keys: u64, workers: usize, plan: &[(u32, u32)]) ->
 }
 
 /// Lines of `keys`, those of this worker.
-fn lines(keys: &[u64], worker: &Worker) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(keys.len() * 12);
-    for key in keys.iter().skip(worker.index()).step_by(worker.peers()) {
-        bytes.extend_from_slice(format!("key-{key:07}\n").as_bytes());
-    }
-    bytes
+fn lines(worker: &Worker, keys: impl Iterator<Item = u64>) -> Vec<u8> {
+    share(worker, keys.map(|key| format!("key-{key:07}\n")))
 }
 
+/// The lines of this worker.
+pub(super) fn share(worker: &Worker, lines: impl Iterator<Item = String>) -> Vec<u8> {
+    let own = lines.skip(worker.index()).step_by(worker.peers());
+    own.fold(Vec::new(), |mut bytes, line| {
+        bytes.extend_from_slice(line.as_bytes());
+        bytes
+    })
+}
+
+/// How many lines an epoch has while a dataflow is loaded.
+pub(super) const LOADED_AT_ONCE: u64 = 100_000;
+
+/// Where the lines come from.
+const PARTITION: &str = "bench:";
+
+/// When they arrive: in the year 3000, so that none is dated too far ahead.
+const ARRIVED: i64 = 32_503_680_000_000;
+
 /// One worker's dataflow.
-struct Bench {
+pub(super) struct Bench {
     input: timely::dataflow::InputHandle<Epoch, timely::container::CapacityContainerBuilder<Vec<Event>>>,
     probe: timely::dataflow::ProbeHandle<Epoch>,
+    watermark: WatermarkProbe,
     outputs: Outputs,
     epoch: u64,
 }
 
 impl Bench {
-    fn install(worker: &mut Worker, build: &Build) -> Self {
+    pub(super) fn install(
+        worker: &mut Worker,
+        views: &'static [View],
+        build: &Build,
+        time: TimeOptions,
+    ) -> Self {
         let (input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<Event>>();
-            let lines = Lines::new(stream, Arc::new(Progress::default()));
-            let mut flow = Flow::new(scope, lines, VIEWS, Gather::rows(History::Changes));
+            let lines = Lines::timed(stream, Arc::new(Progress::default()), time);
+            let mut flow = Flow::new(scope, lines, views, Gather::rows(History::Changes));
             build.run(&mut flow);
             (input, flow.finish())
         });
@@ -195,16 +265,22 @@ impl Bench {
         Bench {
             input,
             probe: installed.probe,
+            watermark: installed.watermark,
             outputs: Outputs::new(installed.outputs, vec![sink]),
             epoch: 0,
         }
     }
 
-    fn run(&mut self, worker: &mut Worker, keys: &[u64]) -> Duration {
-        let chunk = Chunk::from_bytes("bench:", 0, &lines(keys, worker));
+    /// The time that an epoch with the lines `bytes` takes, from the wait until it may begin to the commit.
+    pub(super) fn run(&mut self, worker: &mut Worker, bytes: &[u8]) -> Duration {
+        let mut chunk = Chunk::from_bytes(PARTITION, 0, bytes);
+        chunk.arrived = ARRIVED;
+        let end = End { arrived: ARRIVED, live: vec![PARTITION.into()], finished: false };
         let begun = now();
+        let epoch = Epoch::new(self.epoch);
+        worker.step_while(|| !self.watermark.knows(epoch));
         self.input.send(Event::Chunk(Rc::new(chunk)));
-        self.input.send(Event::End(End::default()));
+        self.input.send(Event::End(end));
         self.epoch += 1;
         let next = Epoch::new(self.epoch);
         self.input.advance_to(next);
@@ -241,8 +317,7 @@ struct Baseline {
 }
 
 impl Baseline {
-    fn run(&mut self, worker: &Worker, keys: &[u64]) -> Duration {
-        let bytes = lines(keys, worker);
+    fn run(&mut self, bytes: &[u8]) -> Duration {
         let begun = now();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let key = || Bytes::from(line);

@@ -10,7 +10,7 @@ pub fn now() -> Instant {
 
 /// The time of day, in milliseconds UTC since 1970, for saying when something arrived.
 #[expect(clippy::disallowed_methods, reason = "this is the function that the ban sends everybody to")]
-pub(super) fn millis() -> i64 {
+pub(crate) fn millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -32,6 +32,7 @@ use timely::communication::allocator::zero_copy::initialize::initialize_networki
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::execute::execute_from;
 
+pub(crate) use clock::millis;
 pub use clock::now;
 pub use epoch::{Delay, Epoch};
 pub use fatal::{Exit, end, end_on_panic};

@@ -64,7 +64,7 @@ impl Dataflow for Alarm {
                         _ => {}
                     }
                 });
-            let rows = outcomes.with_window("alarm", outcomes.rows.clone());
+            let rows = outcomes.with_window("alarm", outcomes.rows());
             let rows = rows.map(move |(span, ((), (successes, failures)))| {
                 let ratio = (successes > 0).then(|| failures as f64 / successes as f64);
                 // Without a success, any failure is more than every ratio.

@@ -56,7 +56,7 @@ impl Dataflow for Hashtags {
                 let text = tweet.text(TEXT).unwrap_or_default();
                 text.split(' ').filter(|word| word.starts_with('#')).for_each(|tag| each(tag.as_bytes()));
             });
-            let first = tags.rows.clone().top_k(top as usize);
+            let first = tags.top_k(top as usize);
             let first = tags.with_window("hashtags", first);
             flow.view(
                 "hashtags",

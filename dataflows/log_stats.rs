@@ -80,8 +80,8 @@ impl Dataflow for LogStats {
             let all = records.count_by::<u16>("statuses", |record| Some(record.status));
             let last =
                 records.over_last(window).count_by::<u16>("window statuses", |record| Some(record.status));
-            flow.view("window", last.window.map(|span| (Time(span.start), Time(span.end))));
-            let statuses = all.beside("statuses beside", last.rows);
+            flow.view("window", last.window().map(|span| (Time(span.start), Time(span.end))));
+            let statuses = all.beside("statuses beside", last.rows());
             flow.view("status_counts", statuses.map(|(status, (all, window))| (status, all, window)));
 
             let all = records.sum_all("sizes", |record, sizes: &mut Sizes| measure(record, sizes));
@@ -89,13 +89,13 @@ impl Dataflow for LogStats {
                 measure(record, sums.entry(()));
             });
             let all = all.map(|sizes| size_row("all time", sizes));
-            let last = last.rows.map(|((), sizes)| size_row("window", sizes));
+            let last = last.rows().map(|((), sizes)| size_row("window", sizes));
             flow.view("content_size", all.concat(last));
 
             let all = records.count_by::<Bytes>("clients", |record| Some(record.client));
             let last =
                 records.over_last(window).count_by::<Bytes>("window clients", |record| Some(record.client));
-            let clients = all.beside("clients beside", last.rows);
+            let clients = all.beside("clients beside", last.rows());
             let frequent = clients.filter(move |(_, (all, _))| *all > min_requests);
             let frequent = frequent.map(|(client, (all, window))| (client, all, window));
             flow.view_by("frequent_clients", frequent, |a, b| b.1.cmp(&a.1));
@@ -107,7 +107,7 @@ impl Dataflow for LogStats {
                 move |(rank, endpoint, count): (u64, Bytes, isize)| (Bytes::from(of), rank, endpoint, count)
             };
             let all = all.top_k_named("endpoints of all time", top).map(ranked("all time"));
-            let last = last.rows.top_k_named("endpoints of the window", top).map(ranked("window"));
+            let last = last.top_k(top).map(ranked("window"));
             flow.view("top_endpoints", all.concat(last));
         }))
     }

@@ -52,7 +52,7 @@ impl Dataflow for TopUrls {
                 flow.view_windows("top_urls", urls.top_k(top).map(row));
             } else {
                 let urls = records.over_last(window).count_by::<Bytes>("urls", |record| record.endpoint());
-                let first = urls.rows.clone().top_k(top);
+                let first = urls.top_k(top);
                 let first = urls.with_window("top_urls", first);
                 flow.view("top_urls", first.map(|(span, (rank, url, count))| row((span, rank, url, count))));
             }

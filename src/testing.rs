@@ -197,7 +197,7 @@ pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(
 ///                 std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
 ///             });
 ///             let words = lines.over_last(window).count_by::<Bytes>("words", |line| line.split(|byte| *byte == b' ').nth(1));
-///             flow.view_by("words", words.rows, by_count);
+///             flow.view_by("words", words.rows(), by_count);
 ///         }))
 ///     }
 /// }

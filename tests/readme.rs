@@ -71,7 +71,8 @@ fn the_picture_is_what_comes_out() {
 #[test]
 fn what_commands_are_said_to_show_they_show() {
     let text = readme();
-    let said = blocks(&text, "text").into_iter().filter_map(|block| block.strip_prefix("$ ")?.split_once('\n'));
+    let said =
+        blocks(&text, "text").into_iter().filter_map(|block| block.strip_prefix("$ ")?.split_once('\n'));
     let mut shown = 0;
     for (command, expected) in said {
         let output = shell(command);

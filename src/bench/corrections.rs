@@ -72,7 +72,7 @@ impl Door {
             if self.sliding {
                 let last =
                     lines.over_last(window).count_by::<Bytes>("last", |line| Some(fields(line.line())?.1));
-                flow.view("rows", last.rows);
+                flow.view("rows", last.rows());
             } else {
                 let table =
                     lines.by_window(window).count_by::<Bytes>("table", |line| Some(fields(line.line())?.1));

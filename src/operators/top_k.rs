@@ -64,17 +64,31 @@ where
                 ordered.changes(|row, diff| output.push((row.clone(), time.clone(), diff)));
             });
 
-        // Any one worker will do, and the same in every process; by name, so that several operators spread out.
-        let merger = route(name);
-        let to_one = Exchange::new(move |_: &((K, V), T, isize)| merger);
-        let mut ranked = Ranked::new(k);
-        per_closed_time(local, to_one, &format!("{name}: merge"), vec![], move |time, updates, output| {
-            updates.drain(..).for_each(|(row, diff)| ranked.update(row, diff));
-            ranked.changes(|rank, (key, value), diff| {
-                output.push(((rank, key.clone(), value.clone()), time.clone(), diff));
-            });
-        })
+        merge_first(local, name, k)
     }
+}
+
+/// The first `k` of rows of which each worker gives its own first `k`, with their ranks.
+pub(crate) fn merge_first<'scope, T, K, V>(
+    local: VecCollection<'scope, T, (K, V), isize>,
+    name: &str,
+    k: usize,
+) -> VecCollection<'scope, T, (u64, K, V), isize>
+where
+    T: Timestamp + Lattice + TotalOrder,
+    K: ExchangeData,
+    V: ExchangeData,
+{
+    // Any one worker will do, and the same in every process; by name, so that several operators spread out.
+    let merger = route(name);
+    let to_one = Exchange::new(move |_: &((K, V), T, isize)| merger);
+    let mut ranked = Ranked::new(k);
+    per_closed_time(local, to_one, &format!("{name}: merge"), vec![], move |time, updates, output| {
+        updates.drain(..).for_each(|(row, diff)| ranked.update(row, diff));
+        ranked.changes(|rank, (key, value), diff| {
+            output.push(((rank, key.clone(), value.clone()), time.clone(), diff));
+        });
+    })
 }
 
 /// Rows in order, and the ranks of the first `k` of them as last shown.

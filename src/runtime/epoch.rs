@@ -26,10 +26,10 @@ use timely::progress::timestamp::{PathSummary, Refines};
 pub struct Epoch(u64);
 
 impl Epoch {
-    const STEP_BITS: u32 = 24;
-    /// The largest number of an epoch: at a thousand epochs a second, reached after 34 years.
+    const STEP_BITS: u32 = 28;
+    /// The largest number of an epoch: at a thousand epochs a second, reached after two years.
     pub const MAX_NUMBER: u64 = (1 << (64 - Self::STEP_BITS)) - 2;
-    /// The largest step within an epoch.
+    /// The largest step within an epoch: a slide of a second passes so many in eight years.
     pub const MAX_STEP: u32 = (1 << Self::STEP_BITS) - 1;
     /// After every epoch that a source can speak at: when operators that wait for the end of input speak.
     pub const END: Epoch = Epoch(u64::MAX);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::naive::{self, Question};
 use crate::oracle::cases;
-use crate::watched::{Content, Record, SLIDING, Seen, Stages, TABLES, run};
+use crate::watched::{Content, FIRST, Record, SLIDING, Seen, Stages, TABLES, run};
 
 /// Length and slide: overlapping, not a multiple, with a pane shorter than the slide, and tumbling.
 const RULES: [(u64, u64); 5] =
@@ -32,6 +32,7 @@ fn check(rule: (u64, u64), lateness: u64, stages: Stages<'_>, epochs: &[Vec<Reco
         ("last count", "last count window", naive::counts),
         ("last stats", "last stats window", naive::stats),
     ];
+    assert_eq!(seen.windows("last first", "last count window"), first(&seen), "the first of {epochs:?}");
     let (mut late, marks) = (0, naive::marks(epochs, lateness, ended));
     for (door, window, question) in sliding {
         let expected = naive::windows(rule, lateness, epochs, ended, question);
@@ -60,6 +61,21 @@ fn check(rule: (u64, u64), lateness: u64, stages: Stages<'_>, epochs: &[Vec<Reco
     assert_eq!((seen.counts.ahead, seen.counts.untimed), (0, 0));
     check_taken_over(&seen, stages, &marks);
     seen
+}
+
+/// The first rows of the sliding count, from all of its rows.
+fn first(seen: &Seen) -> Vec<(u64, (i64, i64), Content)> {
+    let mut shown: Vec<(u64, (i64, i64), Content)> = Vec::new();
+    for (epoch, span, content) in seen.windows("last count", "last count window") {
+        let mut rows: Vec<_> = content.into_iter().map(|(key, figures)| (-figures[0], key)).collect();
+        rows.sort();
+        let ranked = (1..).zip(rows).take(FIRST);
+        let content: Content = ranked.map(|(rank, (count, key))| (key, vec![rank, -count])).collect();
+        if shown.last().is_none_or(|(_, _, last)| *last != content) {
+            shown.push((epoch, span, content));
+        }
+    }
+    shown
 }
 
 /// A stage is given what the stage before it showed, but no rows that were final.

@@ -64,9 +64,9 @@ impl Dataflow for Week {
                 if time.number() == 0 { *given += 1 } else { *sum += count * diff }
             });
             drop(records);
-            flow.view("last", counts.rows);
+            flow.view("last", counts.rows());
             flow.view("rows", table.map(|_| (1,)));
-            flow.view("values", values.rows.map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
+            flow.view("values", values.rows().map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
         }))
     }
 }

@@ -138,6 +138,9 @@ impl Watched {
     }
 }
 
+/// How many rows of the sliding count are ranked.
+pub const FIRST: usize = 2;
+
 /// How many doors of each kind count what they refuse.
 pub const SLIDING: i64 = 2;
 pub const TABLES: i64 = 3;
@@ -192,10 +195,13 @@ impl Dataflow for Watched {
             let mut watched = Vec::new();
             let mut watch = |door, rows| watched.push(watch(&seen, door, rows));
             let of = |span: Span| (span.start, span.end);
-            watch("last count", counts.rows.clone().map(move |(k, n)| (none, key(k), vec![n as i128])));
-            watch("last stats", stats.rows.map(move |(k, stats)| (none, key(k), figures(&stats))));
-            watch("last count window", counts.window.map(move |span| (of(span), String::new(), vec![])));
-            watch("last stats window", stats.window.map(move |span| (of(span), String::new(), vec![])));
+            watch("last count", counts.rows().map(move |(k, n)| (none, key(k), vec![n as i128])));
+            let ranked =
+                counts.top_k(FIRST).map(move |(rank, k, n)| (none, key(k), vec![rank.into(), n as i128]));
+            watch("last first", ranked);
+            watch("last stats", stats.rows().map(move |(k, stats)| (none, key(k), figures(&stats))));
+            watch("last count window", counts.window().map(move |span| (of(span), String::new(), vec![])));
+            watch("last stats window", stats.window().map(move |span| (of(span), String::new(), vec![])));
             watch("last refused", refused.map(move |line| (none, text(&line), vec![])));
 
             let mut table = records.by_window(window);
@@ -210,7 +216,7 @@ impl Dataflow for Watched {
 
             let input = records.input();
             drop(records);
-            flow.view("last", counts.rows);
+            flow.view("last", counts.rows());
             let scope = input.scope();
             flow.view("rows", concatenate(scope, watched).map(|()| (1,)));
             flow.view("input", input.map(|counts| (counts.late, counts.ahead, counts.untimed)));

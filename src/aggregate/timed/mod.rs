@@ -15,7 +15,7 @@
 //! | `event_time`, `watermark` | what a time is, and how far it has come |
 //! | `machine`, `deadlines` | the common body of the doors' operators; what is due when |
 //! | `window`, `panes`, `by_window`, `table`, `windowed`, `window_top` | windows, and tables of them |
-//! | `over_last`, `sliding`, `two_stacks` | the sliding view |
+//! | `over_last`, `sliding`, `two_stacks`, `ranking` | the sliding view |
 //! | `gap`, `sessions`, `session` | sessions |
 //! | `keyed`, `states` | state by key, with timeouts |
 //! | `in_time`, `dedup`, `join`, `within` | events: the first of each key, and pairs |
@@ -34,6 +34,7 @@ pub(crate) mod keyed;
 pub(crate) mod machine;
 pub(crate) mod over_last;
 pub(crate) mod panes;
+pub(crate) mod ranking;
 pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod sliding;

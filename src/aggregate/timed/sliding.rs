@@ -16,9 +16,11 @@
 //! its epoch begins, so it is never for a pane that the window covers, and a window is shown when `W` has reached its end,
 //! by when every record in it that is within the lateness has arrived, in this epoch or an earlier one.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash};
+use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::Abelian;
@@ -27,6 +29,7 @@ use hashbrown::hash_table::{Entry, HashTable};
 
 use super::event_time::{Millis, Tide, Watermark};
 use super::machine::{Closing, Emitted, Keeps, Machine};
+use super::ranking::{NOWHERE, Ranking, Rows};
 use super::two_stacks::TwoStacks;
 use super::window::Window;
 use crate::aggregate::{Overflow, Total};
@@ -76,10 +79,31 @@ impl<A: Total> Content<A> for TwoStacks<A> {
     }
 }
 
+/// What those behind a sliding view want to know of it; said while the dataflow is built.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Every row.
+    pub(crate) rows: Cell<bool>,
+    /// The first so many.
+    pub(crate) first: Cell<Option<usize>>,
+}
+
+/// What a sliding view says beside its rows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Note<K, A> {
+    /// Where a window ends in which something changed.
+    End(Millis),
+    /// A row that is among the first of this worker.
+    First(K, A),
+}
+
 /// One worker's keys in the sliding view.
 #[derive(Debug)]
 pub(crate) struct Sliding<K, A, C> {
     window: Window,
+    wanted: Rc<Wanted>,
+    /// The first rows, if someone wants them.
+    ranking: Option<Ranking<K, A>>,
     /// Where the shown window ends, once there is one.
     end: Option<Millis>,
     /// While an epoch is worked on: where its first window ended, and where its last one will.
@@ -109,9 +133,9 @@ where
     A: Total,
     C: Content<A>,
 {
-    pub(crate) fn new(name: &str, window: Window) -> Self {
+    pub(crate) fn new(name: &str, window: Window, wanted: Rc<Wanted>) -> Self {
         let slots = Slots::new(name);
-        Sliding { window, end: None, moving: None, panes: BTreeMap::new(), slots }
+        Sliding { window, wanted, ranking: None, end: None, moving: None, panes: BTreeMap::new(), slots }
     }
 
     /// Where the window stands at `tide`.
@@ -155,6 +179,18 @@ where
         Some(self.window.first_end(change).max(end + self.window.slide()))
     }
 
+    /// Emits what has changed, at `time`; returns whether anything had.
+    fn settle(&mut self, time: Epoch, emitted: &mut Emitted<(K, A), Note<K, A>>) -> bool {
+        let rows = self.wanted.rows.get().then_some(&mut emitted.rows);
+        let changed = self.slots.settle(time, rows, self.ranking.as_mut());
+        if let Some(ranking) = &mut self.ranking {
+            ranking.changes(&mut self.slots, |key, total, diff| {
+                emitted.notes.push((Note::First(key.clone(), total.clone()), time, diff));
+            });
+        }
+        changed
+    }
+
     /// The window moves on to `end`.
     fn slide_to(&mut self, end: Millis) {
         let before = self.end.unwrap_or(end - self.window.slide());
@@ -183,15 +219,17 @@ where
     type Datum = (Millis, K);
     type Diff = A;
     type Row = (K, A);
-    /// The end of a window in which something changed.
-    type Note = Millis;
+    type Note = Note<K, A>;
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((Millis, K), A)>,
-        emitted: &mut Emitted<(K, A), Millis>,
+        emitted: &mut Emitted<(K, A), Note<K, A>>,
     ) -> Option<Epoch> {
+        if self.ranking.is_none() {
+            self.ranking = self.wanted.first.get().map(Ranking::new);
+        }
         let (first, last) = match self.moving {
             Some(moving) => moving,
             None => {
@@ -201,12 +239,10 @@ where
                 for ((pane, key), sum) in updates.drain(..) {
                     self.put(pane, key, sum);
                 }
-                if self.slots.settle(closing.epoch, &mut emitted.rows)
-                    // What comes back is no change: the door remembers when there was one.
-                    && !closing.restoring
-                    && let Some(end) = self.end
-                {
-                    emitted.notes.push((end, closing.epoch, 1));
+                let changed = self.settle(closing.epoch, emitted);
+                // What comes back is no change: the door remembers when there was one.
+                if let Some(end) = self.end.filter(|_| changed && !closing.restoring) {
+                    emitted.notes.push((Note::End(end), closing.epoch, 1));
                 }
                 let last = self.target(closing.now)?;
                 // Before the first record, every window is empty.
@@ -229,8 +265,8 @@ where
                 return Some(step(end));
             }
             self.slide_to(end);
-            if self.slots.settle(step(end), &mut emitted.rows) {
-                emitted.notes.push((end, step(end), 1));
+            if self.settle(step(end), emitted) {
+                emitted.notes.push((Note::End(end), step(end), 1));
             }
         }
         self.moving = None;
@@ -273,13 +309,15 @@ struct Slot<K, A, C> {
     content: C,
     /// How many sums in panes refer to it.
     references: u32,
+    /// Where it is in the head of the ranking.
+    place: u32,
     /// The total as it was at the last `settle`, if it has been touched since.
     before: Option<A>,
 }
 
 impl<K, A, C> Slots<K, A, C>
 where
-    K: Eq + Hash + Clone + Debug,
+    K: Ord + Hash + Clone + Debug,
     A: Total,
     C: Content<A>,
 {
@@ -307,7 +345,14 @@ where
         let at = match index.entry(hash, same, |&at| slots[at as usize].hash) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                let slot = Slot { hash, key: Some(key), content: C::default(), references: 0, before: None };
+                let slot = Slot {
+                    hash,
+                    key: Some(key),
+                    content: C::default(),
+                    references: 0,
+                    place: NOWHERE,
+                    before: None,
+                };
                 let at = match free.pop() {
                     Some(at) => {
                         slots[at as usize] = slot;
@@ -372,40 +417,68 @@ where
         panic!("in `{}`, the total of key {:?} overflows", self.name, self.key(at));
     }
 
-    /// Emits the rows that have changed, at `time`, and forgets keys to which nothing refers; returns whether there were
-    /// any.
-    fn settle(&mut self, time: Epoch, rows: &mut Vec<((K, A), Epoch, isize)>) -> bool {
-        let already = rows.len();
+    /// Takes the changes since the last time: emits them to `rows`, tells `ranking`, and forgets keys to which nothing
+    /// refers; returns whether there were any.
+    fn settle(
+        &mut self,
+        time: Epoch,
+        mut rows: Option<&mut Vec<((K, A), Epoch, isize)>>,
+        mut ranking: Option<&mut Ranking<K, A>>,
+    ) -> bool {
+        let mut any = false;
         let mut touched = std::mem::take(&mut self.touched);
         for at in touched.drain(..) {
             let now = self.total(at);
             let slot = &mut self.slots[at as usize];
             let before = slot.before.take().expect("a touched slot remembers its total");
-            let changed = before != now;
             let gone = slot.references == 0;
-            let key = if gone { slot.key.take() } else { slot.key.clone().filter(|_| changed) };
-            if changed {
-                let key = key.expect("a slot that is touched has a key");
-                if before.is_zero() {
-                    rows.push(((key, now), time, 1));
-                } else if now.is_zero() {
-                    rows.push(((key, before), time, -1));
-                } else {
-                    rows.push(((key.clone(), before), time, -1));
-                    rows.push(((key, now), time, 1));
+            if before != now {
+                any = true;
+                if let Some(rows) = &mut rows {
+                    let key = self.key(at);
+                    let row = |total: A, diff| ((key.clone(), total), time, diff);
+                    rows.extend((!before.is_zero()).then(|| row(before, -1)));
+                    rows.extend((!now.is_zero()).then(|| row(now, 1)));
+                }
+                if let Some(ranking) = &mut ranking {
+                    ranking.update(self, at);
                 }
             }
             if gone {
-                let hash = slot.hash;
-                slot.content = C::default();
-                if let Ok(entry) = self.index.find_entry(hash, |&other| other == at) {
+                let slot = &mut self.slots[at as usize];
+                (slot.key, slot.content) = (None, C::default());
+                if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == at) {
                     entry.remove();
                 }
                 self.free.push(at);
             }
         }
         self.touched = touched;
-        rows.len() > already
+        any
+    }
+}
+
+impl<K, A, C> Rows for Slots<K, A, C>
+where
+    K: Ord + Hash + Clone + Debug,
+    A: Total,
+    C: Content<A>,
+{
+    type Key = K;
+    type Total = A;
+
+    fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    fn row(&self, at: u32) -> Option<(&K, A)> {
+        let key = self.slots[at as usize].key.as_ref()?;
+        let total = self.total(at);
+        (!total.is_zero()).then_some((key, total))
+    }
+
+    fn place(&mut self, at: u32) -> &mut u32 {
+        &mut self.slots[at as usize].place
     }
 }
 
@@ -418,6 +491,10 @@ mod tests {
 
     const HOUR: Millis = 3_600_000;
 
+    fn all() -> Rc<Wanted> {
+        Rc::new(Wanted { rows: Cell::new(true), first: Cell::new(Some(3)) })
+    }
+
     fn closing(number: u64, oldest: Millis, newest: Millis) -> Closing {
         let now = Tide { watermark: Watermark::at(newest), oldest, newest };
         Closing { epoch: Epoch::new(number), before: Tide::NONE, now, restoring: false }
@@ -428,7 +505,7 @@ mod tests {
     fn week<A: Total, C: Content<A>>(sum: &A, records: i64) {
         let window =
             Window::new(Duration::from_secs(600), Duration::from_secs(60)).expect("they go together");
-        let mut view = Sliding::<u64, A, C>::new("week", window);
+        let mut view = Sliding::<u64, A, C>::new("week", window, all());
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
         let (keys, panes) = (20, HOUR / window.pane());
         let mut fed = 0;
@@ -463,7 +540,7 @@ mod tests {
     #[test]
     fn more_slides_than_steps() {
         let window = Window::tumbling(Duration::from_secs(1)).expect("a second is a window");
-        let mut view = Sliding::<u8, isize, Undoable<isize>>::new("years", window);
+        let mut view = Sliding::<u8, isize, Undoable<isize>>::new("years", window, all());
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
         let year = 365 * 86_400_000;
         let mut updates =

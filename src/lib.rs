@@ -29,8 +29,8 @@
 //! # Invariants
 //!
 //! - Two worlds and one door. Records are local, borrowed, and gone with their epoch; collections are shared,
-//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and what is durable is the
-//!   running totals behind a door ([`operators::Totals`]).
+//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and what is durable is what
+//!   they keep: running totals, open windows and sessions, states of keys, events that may yet be joined.
 //! - Operators know collections, not log formats. Formats know bytes, not dataflow.
 //! - Only [`runtime`] reads the clock or the environment's variables. Everything else is handed time, or asks it.
 //! - Only [`cli`] and the sinks that are asked to write to the terminal; and [`runtime::end`], which says why a process
@@ -44,7 +44,8 @@
 //!
 //! # A dataflow of your own
 //!
-//! Read the [`guide`], from counting words to joining streams within a window. See [`dataflow::Dataflow`], and the files in `dataflows/`, which use nothing but the public API:
+//! Read the [`guide`], from counting words to joining streams within a window. See [`dataflow::Dataflow`], and the files
+//! in `dataflows/`, which use nothing but the public API:
 //! `fn main() -> ExitCode { thalweg::cli::main(&[&mine::Mine]) }` makes a command of them.
 
 pub mod aggregate;

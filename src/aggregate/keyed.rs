@@ -39,8 +39,8 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// The state of each key, as `update` makes it of the state before and the new values; `value` says the key and the value
     /// of a record.
     ///
-    /// `update` is called once for each epoch and key that has values in it, with the values in the order in which they
-    /// arrived and the state, `None` the first time; what it returns is the state from now on, and `None` removes the key.
+    /// `update` is called once for each epoch and key that has values in it, with the key, the values in the order in which
+    /// they arrived, and the state, `None` the first time; what it returns is the state from now on, and `None` removes the key.
     /// It must depend on nothing but its arguments. Records need no time, and none is too late.
     ///
     /// Each epoch retracts the rows that changed and inserts them as they are now: the collection is the state. It is durable

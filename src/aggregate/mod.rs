@@ -12,8 +12,12 @@
 //!
 //! What a door hands on is a collection whose differences are the sums ([`Records::sums_by`]: a multiset of keys, for joins and
 //! iteration); running totals of those are the rows that most dataflows want ([`Records::count_by`] and its kin).
-//! Totals are the only state ([`crate::operators::Table`]), and their rows are updates of that same multiset, so state
-//! is handed over by feeding rows through the door's own exchange ([`Durable`], [`Lines::restoring`]).
+//! Doors that go by event time (windows, sessions, keyed state, duplicates, joins of events) have machines instead, which
+//! are called once a closed epoch with what it brought and with the watermark.
+//!
+//! State is what totals ([`crate::operators::Table`]) and machines hold. It is kept as updates of a door's own input, so it is
+//! handed over by feeding these through the door's own exchange ([`Durable`], [`Lines::restoring`]). What a door has
+//! forgotten on purpose does not come back, and operators behind it are rebuilt from the rest.
 //!
 //! Doors know records, keys and epochs; they know no log format and no clock.
 //!

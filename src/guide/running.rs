@@ -158,6 +158,16 @@
 //! assert_eq!((answer.view("all"), answer.view("once")), (vec!["ann\t5"], vec!["ann\t2"]));
 //! ```
 //!
+//! # When it does not compile
+//!
+//! - *type annotations needed … `_: Key`*: the door must be told what a key is once it is owned, `count_by::<Bytes>`.
+//! - *the trait bound `Bytes: Row` is not satisfied*: a row is a tuple, also of one: `rows.map(|key| (key,))`.
+//! - *`(Bytes, Bytes): Cell` is not satisfied*: a key of two parts is two columns: `rows.map(|((a, b), count)| (a, b, count))`.
+//! - *`f64: Cell` is not satisfied*: numbers in rows have an order; [`Real`](crate::sink::Real) is the one with a fraction.
+//! - *`(u8, u8, u8): Key` is not satisfied*: keys are pairs of pairs, `(u8, (u8, u8))`; and for `usize: Key`, take `u64`.
+//! - *cannot return value referencing temporary value*, or *references to captured variables can't escape the closure*: the key that
+//!   `count_by` returns must be of the record. `count_each` is lent a key for the call alone, which may be of anything.
+//!
 //! # A command
 //!
 //! [`cli::main`](crate::cli::main) makes a command of dataflows, with all that `thalweg` itself can do: `run` and `list`, sources and sinks, worker
@@ -199,8 +209,9 @@
 //!
 //! - **What runs for every line**: the format and the functions of the doors. They should not allocate. Records lend slices; a
 //!   `String` or `Vec` for each line costs more than all else that a door does. Split with `memchr` where `split` shows.
-//! - **Keys lend themselves.** A door looks a key up as a slice, and owns it when it is new to the epoch. `count_each` is given keys rather than
-//!   returning them, so a key that is made up for the call can live in scratch space and needs no owner.
+//! - **Keys lend themselves.** A door looks a key up as a slice, and owns it when it is new to the epoch. `count_each` and `totals_by` are
+//!   lent keys rather than returned them, so a key that is made up need not be allocated; the function of `totals_by` may
+//!   also keep what it made it in, as below.
 //! - **Sums are local first.** Each worker adds up an epoch's records before it sends anything, so a million lines of a
 //!   thousand keys are a thousand updates. A key that hardly ever repeats (a request's id) spoils that, and so do epochs of a few lines
 //!   (`--epoch-bytes`, `--tick`). Ask for fewer keys: round, cut off queries, take the status class.
@@ -209,6 +220,21 @@
 //! - **Filter before you rank or join.** `more_than` and `filter` are stateless, an arrangement is not.
 //! - **State**: one row a key for totals, one a pane and key for windows. A short slide makes small panes.
 //! - **Views** that change in every row at every epoch cost their sink that much; show the first hundred.
+//!
+//! ```
+//! use thalweg::prelude::*;
+//! let words = thalweg::testing::collection(Text, b"To be or\nnot TO be\n", |lines| {
+//!     let mut lower = Vec::new();
+//!     lines.totals_by::<Bytes, isize>("words", move |line, sums| {
+//!         lower.clear();
+//!         lower.extend(line.iter().map(u8::to_ascii_lowercase));
+//!         for word in lower.split(u8::is_ascii_whitespace) {
+//!             *sums.entry(word) += 1;
+//!         }
+//!     })
+//! });
+//! assert!(words.contains(&((Bytes::from("to"), 2), 1)));
+//! ```
 //!
 //! `thalweg bench` measures throughput and updates of the ready-made dataflows, to compare with.
 //!

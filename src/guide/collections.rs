@@ -1,14 +1,14 @@
 //! Step 3: ranking, comparing, joining and reducing what doors give.
 //!
 //! Behind a door, rows are an ordinary collection of differential dataflow
-//! ([`VecCollection`](differential_dataflow::VecCollection)), with its `map`, `filter`, `flat_map`, `concat`, `join`, `reduce`, `iterate`
-//! and the rest; [`operators`](crate::operators) has some more. All of them work incrementally: a function that is given to one
-//! says what the result *is*, and the operator works out how it changes.
+//! ([`VecCollection`](differential_dataflow::VecCollection)), with its `map`, `filter`, `flat_map`, `concat`, `join`,
+//! `reduce`, `iterate` and the rest; [`operators`](crate::operators) has some more. All of them work incrementally: a
+//! function that is given to one says what the result *is*, and the operator works out how it changes.
 //!
 //! # Rows in, rows out
 //!
-//! [`top_k`](crate::operators::TopK::top_k) ranks rows `(key, value)`. [`beside`](crate::operators::Beside::beside) puts two tables of counts next to each
-//! other, with 0 where one has no row.
+//! [`top_k`](crate::operators::TopK::top_k) ranks rows `(key, value)`. [`beside`](crate::operators::Beside::beside) puts two
+//! tables of counts next to each other, with 0 where one has no row.
 //!
 //! ```
 //! use thalweg::prelude::*;
@@ -57,8 +57,8 @@
 //!
 //! # Joins and reductions
 //!
-//! `join` pairs the rows `(key, a)` and `(key, b)` that have the same key, as `(key, (a, b))`. `reduce` is called with a key and all
-//! that it has, in order, each with how often it is there, and pushes what to make of them. Both keep an index of
+//! `join` pairs the rows `(key, a)` and `(key, b)` that have the same key, as `(key, (a, b))`. `reduce` is called with a key
+//! and all that it has, in order, each with how often it is there, and pushes what to make of them. Both keep an index of
 //! what they were given (an *arrangement*), and look again only at the keys that change.
 //!
 //! ```
@@ -117,8 +117,8 @@
 //! assert_eq!(answer.changes("roles", 2), ["-1\tann\teditor\t3", "+1\tann\teditor\t4"]);
 //! ```
 //!
-//! Why `count_by` and not [`collect`](crate::aggregate::Records::collect), if the counts of roles are thrown away? Because a door that
-//! counts remembers: its rows come back when a run goes on from another, as in the test. What `collect` gives is not kept, and behind
-//! the join it would be gone ([step 9](super::running#what-outlives-a-run) says which door keeps what).
+//! Why `count_by` and not [`collect`](crate::aggregate::Records::collect), if the counts of roles are thrown away? Because a
+//! door that counts remembers: its rows come back when a run goes on from another, as in the test. What `collect` gives is
+//! not kept, and behind the join it would be gone ([step 9](super::running#what-outlives-a-run) says which door keeps what).
 //!
 //! Next: [`formats`](super::formats).

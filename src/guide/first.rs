@@ -2,18 +2,18 @@
 //!
 //! # The parts of a dataflow
 //!
-//! A [`Dataflow`](crate::dataflow::Dataflow) says what it is called and what it shows, and makes a function that builds it. That
-//! function runs once on each worker; it does not handle data, but lays the way that data will take:
+//! A [`Dataflow`](crate::dataflow::Dataflow) says what it is called and what it shows, and makes a function that builds it.
+//! That function runs once on each worker; it does not handle data, but lays the way that data will take:
 //!
-//! - [`flow.records(Text)`](crate::dataflow::Flow::records) reads each line with a format. [`Text`](crate::format::Text) takes lines as
-//!   they are.
+//! - [`flow.records(Text)`](crate::dataflow::Flow::records) reads each line with a format. [`Text`](crate::format::Text)
+//!   takes lines as they are.
 //! - [`count_each`](crate::aggregate::Records::count_each) opens a *door*: from here on there are no records, but a
 //!   *collection* of rows `(word, count)`. A door's name labels its state, so no two may have the same.
-//! - [`flow.view_by`](crate::dataflow::Flow::view_by) shows a collection under the name of a declared view. A view's rows are
-//!   tuples with one element for each column; [`by_count`](crate::sink::by_count) is the order in which they stand.
+//! - [`flow.view_by`](crate::dataflow::Flow::view_by) shows a collection under the name of a declared view. A view's rows
+//!   are tuples with one element for each column; [`by_count`](crate::sink::by_count) is the order in which they stand.
 //!
-//! `::<Bytes>` is what a key is once it is owned. The function lends slices of the line; a door copies a word the first
-//! time that it meets it in an epoch, and not for every line.
+//! `::<Bytes>` is what a key is once it is owned. The function lends slices of the line; a door copies a word the first time
+//! that it meets it in an epoch, and not for every line.
 //!
 //! ```
 //! use thalweg::prelude::*;
@@ -55,8 +55,8 @@
 //!
 //! # What a collection is
 //!
-//! Input comes in *epochs*: batches of lines, whose effects appear all at once. A collection is never sent anew. What travels
-//! is how it *changes* in an epoch: rows with a difference, `-1` for a row that is no longer there and `+1` for one
+//! Input comes in *epochs*: batches of lines, whose effects appear all at once. A collection is never sent anew. What
+//! travels is how it *changes* in an epoch: rows with a difference, `-1` for a row that is no longer there and `+1` for one
 //! that now is. A count that rises from 1 to 2 is the old row out and the new row in, and the cost of an epoch is what it
 //! changes, not what there is.
 //!
@@ -93,8 +93,8 @@
 //!
 //! # Other doors
 //!
-//! All of these are methods of [`Records`](crate::aggregate::Records), and any number of them can be opened on the same records: a line is
-//! read once, whoever wants it.
+//! All of these are methods of [`Records`](crate::aggregate::Records), and any number of them can be opened on the same
+//! records: a line is read once, whoever wants it.
 //!
 //! | door | rows |
 //! |---|---|

@@ -2,9 +2,9 @@
 //!
 //! # A format
 //!
-//! A [`Format`](crate::format::Format) makes a record of a line, or says that it is none. The record borrows from the line, so nothing
-//! is copied; it is gone when its doors have seen it. A line of which `parse` makes `None` is *malformed*: it is counted,
-//! a few of them are shown, and the run goes on, because bad input is data and not an error of the program.
+//! A [`Format`](crate::format::Format) makes a record of a line, or says that it is none. The record borrows from the line,
+//! so nothing is copied; it is gone when its doors have seen it. A line of which `parse` makes `None` is *malformed*: it is
+//! counted, a few of them are shown, and the run goes on, because bad input is data and not an error of the program.
 //!
 //! This format is what all later steps read.
 //!
@@ -68,17 +68,17 @@
 //! # assert_eq!(Service.parse(b"1 ann /a 200").map(|request| request.time), Some(1000));
 //! ```
 //!
-//! A door's function is given a [`Parsed`](crate::aggregate::Parsed): it stands for the record (`request.path`), and also has the
-//! `line()`. A format is cloned for each worker and `parse` has `&mut self`, so it may keep scratch space.
+//! A door's function is given a [`Parsed`](crate::aggregate::Parsed): it stands for the record (`request.path`), and also
+//! has the `line()`. A format is cloned for each worker and `parse` has `&mut self`, so it may keep scratch space.
 //!
 //! There are formats for access logs ([`AccessLog`](crate::format::AccessLog)), for a regular expression with named groups
 //! ([`Pattern`](crate::format::Pattern)), and for JSON. [`format::time`](crate::format::time) reads the usual forms of time.
 //!
 //! # JSON
 //!
-//! [`Json`](crate::format::Json) takes the paths of the fields that are wanted, and finds them in one pass. What a field holds is a piece
-//! of the line until it is asked for: `text`, `int`, `elements` of an array. A line that is no JSON is a record without
-//! fields by default; [`JsonMode`](crate::format::JsonMode) can have it counted as malformed instead.
+//! [`Json`](crate::format::Json) takes the paths of the fields that are wanted, and finds them in one pass. What a field
+//! holds is a piece of the line until it is asked for: `text`, `int`, `elements` of an array. A line that is no JSON is a
+//! record without fields by default; [`JsonMode`](crate::format::JsonMode) can have it counted as malformed instead.
 //!
 //! ```
 //! use thalweg::prelude::*;

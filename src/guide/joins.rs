@@ -1,13 +1,14 @@
 //! Step 8: two kinds of records that belong together.
 //!
-//! A request and its response, an advertisement shown and the click on it: two events of the same key, within a distance of each
-//! other. The `join` of step 3 would keep all events for ever, because any of them may yet meet another. A join that knows the
-//! distance does not: once the watermark is too far past an event, nothing can come any more that it belongs to.
+//! A request and its response, an advertisement shown and the click on it: two events of the same key, within a distance of
+//! each other. The `join` of step 3 would keep all events for ever, because any of them may yet meet another. A join that
+//! knows the distance does not: once the watermark is too far past an event, nothing can come any more that it belongs to.
 //!
-//! [`events`](crate::aggregate::Records::events) makes events of records: a key and a value, at the record's time. Two of them are joined by
-//! [`join_within`](crate::aggregate::Events::join_within), or by [`left_join_within`](crate::aggregate::Events::left_join_within), which also has the
-//! events on the left that stayed alone. [`Within`](crate::aggregate::Within) is the distance: `Within::after(five_minutes)` says that the right
-//! event happens with the left one or up to five minutes after it.
+//! [`events`](crate::aggregate::Records::events) makes events of records: a key and a value, at the record's time. Two of
+//! them are joined by [`join_within`](crate::aggregate::Events::join_within), or by
+//! [`left_join_within`](crate::aggregate::Events::left_join_within), which also has the events on the left that stayed
+//! alone. [`Within`](crate::aggregate::Within) is the distance: `Within::after(five_minutes)` says that the right event
+//! happens with the left one or up to five minutes after it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -104,7 +105,7 @@
 //! ```
 //!
 //! Rows of such a join are inserted once and never retracted. Its state is the events that may yet be in a pair: the longer
-//! the distance and the lateness, the more of them. What is counted behind it (`campaigns`) lasts as long as the run, and does not
-//! [outlive](super::running#what-outlives-a-run) it.
+//! the distance and the lateness, the more of them. What is counted behind it (`campaigns`) lasts as long as the run, and
+//! does not [outlive](super::running#what-outlives-a-run) it.
 //!
 //! Next: [`running`](super::running).

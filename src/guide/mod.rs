@@ -1,7 +1,7 @@
 //! A guide to writing a dataflow: from counting words to joining two streams within a window of time.
 //!
-//! It is for those who know Rust and need know nothing of timely or differential dataflow. Every program in it is complete, and
-//! is run as a test. Read it in order; each step leans on those before it.
+//! It is for those who know Rust and need know nothing of timely or differential dataflow. Every program in it is complete,
+//! and is run as a test. Read it in order; each step leans on those before it.
 //!
 //! 1. [`first`]: lines to counts, and what a collection is.
 //! 2. [`options`]: what the user of a dataflow can set.

@@ -1,17 +1,17 @@
 //! Step 2: what the user of a dataflow can set.
 //!
-//! A dataflow declares its options as [`Opt`](crate::dataflow::Opt)s: on the command line they are `--name VALUE`, in the configuration
-//! file `name = VALUE`, and the usage text comes of them, too. They are read once, in `prepare`, before a worker starts; what is
-//! wrong is an [`OptionError`](crate::dataflow::OptionError) that names the option and the value, and the process says so and ends. Later
-//! it is too late: the function that builds cannot fail.
+//! A dataflow declares its options as [`Opt`](crate::dataflow::Opt)s: on the command line they are `--name VALUE`, in the
+//! configuration file `name = VALUE`, and the usage text comes of them, too. They are read once, in `prepare`, before a
+//! worker starts; what is wrong is an [`OptionError`](crate::dataflow::OptionError) that names the option and the value, and
+//! the process says so and ends. Later it is too late: the function that builds cannot fail.
 //!
 //! - [`get`](crate::dataflow::Options::get) reads whatever `FromStr` reads: numbers, text, an enum of one's own.
 //! - [`flag`](crate::dataflow::Options::flag) is for an option whose `value` is empty: it is given or not.
 //! - [`duration`](crate::dataflow::Options::duration) reads lengths of time, such as `30s` or `1h 30m`.
 //! - [`window`](crate::dataflow::Options::window) reads a length and a slide that go together (step 5).
 //!
-//! The function that builds is run by every worker, so it owns what it uses (`move`), and each door's function copies or clones
-//! what it needs.
+//! The function that builds is run by every worker, so it owns what it uses (`move`), and each door's function copies or
+//! clones what it needs.
 //!
 //! ```
 //! use thalweg::prelude::*;
@@ -72,7 +72,7 @@
 //! assert_eq!(error("least", "0"), "`--least 0`: it must be 1 or more");
 //! ```
 //!
-//! A line that the door's function makes `None` of is not lost sight of by accident: it was a record, and this door has no key
-//! for it. Lines that are no records at all are the business of a [format](super::formats).
+//! A line that the door's function makes `None` of is not lost sight of by accident: it was a record, and this door has no
+//! key for it. Lines that are no records at all are the business of a [format](super::formats).
 //!
 //! Next: [`collections`](super::collections).

@@ -2,10 +2,10 @@
 //!
 //! # What to test
 //!
-//! The same input must give the same views: on any number of workers; with a stop in the middle, after which another run goes on,
-//! perhaps on more workers; and, for records within the lateness, however it is cut into epochs. thalweg sees to its side
-//! of that. A function of yours that depends on anything but its arguments (a clock, the order of a `HashMap`, how many values
-//! it is called with) breaks it, and [`Script`](crate::testing::Script) finds out.
+//! The same input must give the same views: on any number of workers; with a stop in the middle, after which another run
+//! goes on, perhaps on more workers; and, for records within the lateness, however it is cut into epochs. thalweg sees to
+//! its side of that. A function of yours that depends on anything but its arguments (a clock, the order of a `HashMap`, how
+//! many values it is called with) breaks it, and [`Script`](crate::testing::Script) finds out.
 //!
 //! ```
 //! use std::time::Duration;
@@ -102,9 +102,9 @@
 //!
 //! # What outlives a run
 //!
-//! When a run goes on from another, each door begins with what it has kept, and the operators behind it work out their results
-//! anew from that. Operators keep nothing themselves. So it is as if nothing had happened, wherever a door keeps all of its
-//! rows; but some forget on purpose:
+//! When a run goes on from another, each door begins with what it has kept, and the operators behind it work out their
+//! results anew from that. Operators keep nothing themselves. So it is as if nothing had happened, wherever a door keeps all
+//! of its rows; but some forget on purpose:
 //!
 //! | doors | what they begin with |
 //! |---|---|
@@ -116,8 +116,8 @@
 //! | `join_within`, `left_join_within` | the pairs of events both of which may be in another pair |
 //! | `collect`, `events`, `refused` | nothing: they have no state |
 //!
-//! A total over all time is safe behind the first two. Behind the others, count what is as recent as they are, or have a sink
-//! add up.
+//! A total over all time is safe behind the first two. Behind the others, count what is as recent as they are, or have a
+//! sink add up.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -162,16 +162,18 @@
 //!
 //! - *type annotations needed … `_: Key`*: the door must be told what a key is once it is owned, `count_by::<Bytes>`.
 //! - *the trait bound `Bytes: Row` is not satisfied*: a row is a tuple, also of one: `rows.map(|key| (key,))`.
-//! - *`(Bytes, Bytes): Cell` is not satisfied*: a key of two parts is two columns: `rows.map(|((a, b), count)| (a, b, count))`.
+//! - *`(Bytes, Bytes): Cell` is not satisfied*: a key of two parts is two columns:
+//!   `rows.map(|((a, b), count)| (a, b, count))`.
 //! - *`f64: Cell` is not satisfied*: numbers in rows have an order; [`Real`](crate::sink::Real) is the one with a fraction.
 //! - *`(u8, u8, u8): Key` is not satisfied*: keys are pairs of pairs, `(u8, (u8, u8))`; and for `usize: Key`, take `u64`.
-//! - *cannot return value referencing temporary value*, or *references to captured variables can't escape the closure*: the key that
-//!   `count_by` returns must be of the record. `count_each` is lent a key for the call alone, which may be of anything.
+//! - *cannot return value referencing temporary value*, or *references to captured variables can't escape the closure*: the
+//!   key that `count_by` returns must be of the record. `count_each` is lent a key for the call alone, which may be of
+//!   anything.
 //!
 //! # A command
 //!
-//! [`cli::main`](crate::cli::main) makes a command of dataflows, with all that `thalweg` itself can do: `run` and `list`, sources and sinks, worker
-//! threads and processes, a configuration file, and usage texts of your own options.
+//! [`cli::main`](crate::cli::main) makes a command of dataflows, with all that `thalweg` itself can do: `run` and `list`,
+//! sources and sinks, worker threads and processes, a configuration file, and usage texts of your own options.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -207,16 +209,16 @@
 //!
 //! Measure a release build on real lines. If it is slow, these are the places to look, the most likely first.
 //!
-//! - **What runs for every line**: the format and the functions of the doors. They should not allocate. Records lend slices; a
-//!   `String` or `Vec` for each line costs more than all else that a door does. Split with `memchr` where `split` shows.
-//! - **Keys lend themselves.** A door looks a key up as a slice, and owns it when it is new to the epoch. `count_each` and `totals_by` are
-//!   lent keys rather than returned them, so a key that is made up need not be allocated; the function of `totals_by` may
-//!   also keep what it made it in, as below.
+//! - **What runs for every line**: the format and the functions of the doors. They should not allocate. Records lend slices;
+//!   a `String` or `Vec` for each line costs more than all else that a door does. Split with `memchr` where `split` shows.
+//! - **Keys lend themselves.** A door looks a key up as a slice, and owns it when it is new to the epoch. `count_each` and
+//!   `totals_by` are lent keys rather than returned them, so a key that is made up need not be allocated; the function of
+//!   `totals_by` may also keep what it made it in, as below.
 //! - **Sums are local first.** Each worker adds up an epoch's records before it sends anything, so a million lines of a
-//!   thousand keys are a thousand updates. A key that hardly ever repeats (a request's id) spoils that, and so do epochs of a few lines
-//!   (`--epoch-bytes`, `--tick`). Ask for fewer keys: round, cut off queries, take the status class.
-//! - **Doors before operators.** `totals_by` with a pair is one table, where two doors and a `join` are three. `collect` hands every
-//!   different datum on: behind it, work is by the datum and no longer by the sum.
+//!   thousand keys are a thousand updates. A key that hardly ever repeats (a request's id) spoils that, and so do epochs of
+//!   a few lines (`--epoch-bytes`, `--tick`). Ask for fewer keys: round, cut off queries, take the status class.
+//! - **Doors before operators.** `totals_by` with a pair is one table, where two doors and a `join` are three. `collect`
+//!   hands every different datum on: behind it, work is by the datum and no longer by the sum.
 //! - **Filter before you rank or join.** `more_than` and `filter` are stateless, an arrangement is not.
 //! - **State**: one row a key for totals, one a pane and key for windows. A short slide makes small panes.
 //! - **Views** that change in every row at every epoch cost their sink that much; show the first hundred.

@@ -1,12 +1,12 @@
 //! Step 7: records and what is known beforehand.
 //!
 //! Where an address is, what a code means: tables that do not change while the dataflow runs. A
-//! [`Lookup`](crate::lookup::Lookup) is a CSV file in memory, read once in `prepare`. A door's function asks it and lends what it found as a
-//! key, so nothing is copied, and there is no join at all: this happens while records are read.
+//! [`Lookup`](crate::lookup::Lookup) is a CSV file in memory, read once in `prepare`. A door's function asks it and lends
+//! what it found as a key, so nothing is copied, and there is no join at all: this happens while records are read.
 //!
-//! Keys are compared as bytes, or are networks of which an address finds the smallest ([`LookupKeys`](crate::lookup::LookupKeys)). A
-//! key need not be borrowed from the record in `count_each` and `totals_by`, which are given a function or a table to put keys into;
-//! `count_by` returns its key, which must be the record's.
+//! Keys are compared as bytes, or are networks of which an address finds the smallest
+//! ([`LookupKeys`](crate::lookup::LookupKeys)). A key need not be borrowed from the record in `count_each` and `totals_by`,
+//! which are given a function or a table to put keys into; `count_by` returns its key, which must be the record's.
 //!
 //! ```
 //! use thalweg::prelude::*;
@@ -91,7 +91,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! If what is known changes while the dataflow runs, it is no table but a collection of its own: open a door on the records that
-//! tell it, and `join` ([step 3](super::collections)).
+//! If what is known changes while the dataflow runs, it is no table but a collection of its own: open a door on the records
+//! that tell it, and `join` ([step 3](super::collections)).
 //!
 //! Next: [`joins`](super::joins).

@@ -2,23 +2,23 @@
 //!
 //! # Times and the watermark
 //!
-//! [`event_time`](crate::aggregate::Records::event_time) says when a record happened, in milliseconds UTC since 1970. It is the record's own
-//! clock that counts: a log that is read a year later gives the same windows. (`--time arrival` has it otherwise, without a
-//! change to the dataflow.)
+//! [`event_time`](crate::aggregate::Records::event_time) says when a record happened, in milliseconds UTC since 1970. It is
+//! the record's own clock that counts: a log that is read a year later gives the same windows. (`--time arrival` has it
+//! otherwise, without a change to the dataflow.)
 //!
 //! Records arrive late and out of order, so nobody knows when a window is complete. The *watermark* is an estimate: the
-//! newest time seen, less the *lateness* (`--lateness`, 10 s by default) that records are allowed. It is worked out as an epoch
-//! ends, for all workers. With several partitions (files, say) it is the least of theirs, so that one which is behind holds
-//! the others up, until it has been idle for some time.
+//! newest time seen, less the *lateness* (`--lateness`, 10 s by default) that records are allowed. It is worked out as an
+//! epoch ends, for all workers. With several partitions (files, say) it is the least of theirs, so that one which is behind
+//! holds the others up, until it has been idle for some time.
 //!
 //! What a record may still change is judged by the watermark *as its epoch began*; records of one epoch never make each
 //! other late.
 //!
 //! # The last ten seconds
 //!
-//! [`over_last`](crate::aggregate::Records::over_last) is a view of the last complete window. Windows are half-open, `[start, end)`, and
-//! start at the multiples of their slide. As the watermark passes the end of the next window, the view moves: what enters is
-//! added, what leaves is taken away.
+//! [`over_last`](crate::aggregate::Records::over_last) is a view of the last complete window. Windows are half-open,
+//! `[start, end)`, and start at the multiples of their slide. As the watermark passes the end of the next window, the view
+//! moves: what enters is added, what leaves is taken away.
 //!
 //! ```
 //! use std::time::Duration;
@@ -94,10 +94,10 @@
 //!
 //! # A row for each window
 //!
-//! [`by_window`](crate::aggregate::Records::by_window) keeps a row for each window and key. Rows are exact while their window is open, and
-//! *final* once the watermark has reached its end: then their state is freed, and the rows stay as they are.
-//! [`view_windows`](crate::dataflow::Flow::view_windows) shows both: sinks that show views show all rows, and those that append
-//! (`mode=append`) write each row once, when it is final.
+//! [`by_window`](crate::aggregate::Records::by_window) keeps a row for each window and key. Rows are exact while their
+//! window is open, and *final* once the watermark has reached its end: then their state is freed, and the rows stay as they
+//! are. [`view_windows`](crate::dataflow::Flow::view_windows) shows both: sinks that show views show all rows, and those
+//! that append (`mode=append`) write each row once, when it is final.
 //!
 //! Records that are too late for all of their windows are refused. They are counted, and
 //! [`refused`](crate::aggregate::ByWindow::refused) has them as a collection.

@@ -21,6 +21,7 @@
 //! | [`bench`](mod@bench) | the measuring commands | |
 //! | [`cli`] | arguments, subcommands | |
 //! | [`testing`] | for tests of dataflows | |
+//! | [`guide`] | how to write a dataflow, step by step; it has no code | |
 //!
 //! (`dataflow`, `generate` and `testing` are not in the first design: a dataflow is more than its operators and less
 //! than the runtime, and the generators serve the command, the benchmarks and the tests alike.)
@@ -45,7 +46,8 @@
 //!
 //! # A dataflow of your own
 //!
-//! See [`dataflow::Dataflow`], and the files in `dataflows/`, which use nothing but the public API:
+//! Read the [`guide`], from counting words to joining streams within a window. See [`dataflow::Dataflow`], and the files
+//! in `dataflows/`, which use nothing but the public API:
 //! `fn main() -> ExitCode { thalweg::cli::main(&[&mine::Mine]) }` makes a command of them.
 
 pub mod aggregate;
@@ -54,6 +56,7 @@ pub mod cli;
 pub mod dataflow;
 pub mod format;
 pub mod generate;
+pub mod guide;
 pub mod lookup;
 pub mod operators;
 pub mod runtime;
@@ -71,8 +74,8 @@ pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
     pub use crate::aggregate::{
-        Bytes, Distinct, Gap, InputCounts, Key, Last, Quantiles, Records, Seen, Span, Stats, Total, Window,
-        Windowed,
+        Bytes, Distinct, Events, Gap, InputCounts, Key, Last, Parsed, Partials, Quantiles, Records, Seen,
+        SessionSums, Span, Stats, TimeOptions, Total, Window, WindowSums, Windowed, Within,
     };
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
     pub use crate::format::{

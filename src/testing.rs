@@ -68,7 +68,8 @@ impl Answer {
         steps.flat_map(|(_, shown)| &shown.changes).map(String::as_str).collect()
     }
 
-    /// What view `name` held whenever it had changed, by epoch and step.
+    /// What view `name` held whenever it had changed, by epoch and step. Windows that slide do so at steps from 1 on; all else
+    /// changes at step 0.
     ///
     /// # Panics
     ///
@@ -319,6 +320,10 @@ impl<'a> Script<'a> {
     ///
     /// If an option has a bad value, or the dataflow does not give what it declares.
     pub fn run(self) -> Answer {
+        for (name, _) in &self.options {
+            let known = self.dataflow.options().iter().any(|opt| opt.name == name);
+            assert!(known, "`{}` has no option `{name}`", self.dataflow.name());
+        }
         let options = Options::new(self.dataflow.options(), self.options);
         let build = self.dataflow.prepare(&options).unwrap_or_else(|error| panic!("{error}"));
         let views = self.dataflow.views();

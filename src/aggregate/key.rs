@@ -117,7 +117,8 @@ impl<'de> Deserialize<'de> for Bytes {
 /// A door looks keys up millions of times a second and creates one a few thousand times an epoch; so it is asked with
 /// [`Key::Ref`], which borrows from the chunk, and owns a key only when it meets it for the first time.
 ///
-/// Implemented for [`Bytes`], the integers, `()` and pairs.
+/// Implemented for [`Bytes`], integers of fixed width up to 64 bits, `bool`, `()`, and pairs of these; three parts are a pair
+/// with a pair in it. For text use [`Bytes`].
 pub trait Key: ExchangeData + Hash {
     /// The key as a record lends it.
     type Ref<'a>: Copy + Hash;

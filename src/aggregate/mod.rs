@@ -50,9 +50,11 @@ mod timed;
 mod total;
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
@@ -166,6 +168,17 @@ impl<'scope> Lines<'scope> {
     /// Whether doors say which of their rows are final; for sinks that want to know.
     pub(crate) fn want_finals(&self) {
         self.times.finals_wanted.set(true);
+    }
+
+    /// The running totals of `sums`, as a door named `name`.
+    #[track_caller]
+    pub(crate) fn totals<K: ExchangeData + Hash, A: Total>(
+        &self,
+        name: &str,
+        sums: VecCollection<'scope, Epoch, K, A>,
+    ) -> VecCollection<'scope, Epoch, (K, A), isize> {
+        self.doors.borrow_mut().claim(name);
+        records::durable_totals(&self.doors, name, sums, Vec::new())
     }
 
     /// Reads each line with `format`.

@@ -1,11 +1,12 @@
 //! Records, and the doors that are opened on them.
 
 use std::cell::{Cell, RefCell};
+use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
+use differential_dataflow::{ExchangeData, VecCollection};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
@@ -454,21 +455,7 @@ impl<'scope, F: Format> Records<'scope, F> {
         sums: VecCollection<'scope, Epoch, K, A>,
         always: Vec<K>,
     ) -> VecCollection<'scope, Epoch, (K, A), isize> {
-        let mut doors = self.doors.borrow_mut();
-        let sums = if doors.restoring {
-            let rows = doors.take::<(K, A)>(name).into_iter();
-            let rows = rows.map(|(key, total)| (key, Epoch::minimum(), total)).collect::<Vec<_>>();
-            let scope = sums.scope();
-            sums.concat(rows.to_stream(scope).as_collection())
-        } else {
-            sums
-        };
-        let (rows, table) = sums.totals_core(name, always);
-        doors.keep(name, move || {
-            let table = table.borrow();
-            table.rows().map(|(key, total)| (key.clone(), total.clone())).collect()
-        });
-        rows
+        durable_totals(&self.doors, name, sums, always)
     }
 
     /// What became of the lines, as one row that is always there. It is a door named `input`.
@@ -492,6 +479,30 @@ impl<'scope, F: Format> Records<'scope, F> {
     pub(crate) fn input_sums(&self) -> VecCollection<'scope, Epoch, (), InputCounts> {
         self.counts.clone()
     }
+}
+
+/// The running totals of `sums`, which are durable under `name`.
+pub(super) fn durable_totals<'scope, K: ExchangeData + Hash, A: Total>(
+    doors: &RefCell<Doors>,
+    name: &str,
+    sums: VecCollection<'scope, Epoch, K, A>,
+    always: Vec<K>,
+) -> VecCollection<'scope, Epoch, (K, A), isize> {
+    let mut doors = doors.borrow_mut();
+    let sums = if doors.restoring {
+        let rows = doors.take::<(K, A)>(name).into_iter();
+        let rows = rows.map(|(key, total)| (key, Epoch::minimum(), total)).collect::<Vec<_>>();
+        let scope = sums.scope();
+        sums.concat(rows.to_stream(scope).as_collection())
+    } else {
+        sums
+    };
+    let (rows, table) = sums.totals_core(name, always);
+    doors.keep(name, move || {
+        let table = table.borrow();
+        table.rows().map(|(key, total)| (key.clone(), total.clone())).collect()
+    });
+    rows
 }
 
 impl<F: Format> Drop for Records<'_, F> {

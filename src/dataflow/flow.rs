@@ -3,18 +3,19 @@
 use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Semigroup;
+use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Probe, probe};
 
 use super::View;
 use super::gather::gather;
-use crate::aggregate::{Durable, InputCounts, Lines, Records, WatermarkProbe, Windowed};
+use crate::aggregate::{Durable, InputCounts, Lines, Records, Total, WatermarkProbe, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
 use crate::runtime::Epoch;
@@ -150,6 +151,64 @@ impl<'scope> Flow<'scope> {
             .probe_with(&self.probe);
         }
         records
+    }
+
+    /// The running totals of `sums`, as rows `(key, total)`, which are durable under `name`.
+    ///
+    /// This is for what is inserted once and then forgotten: the records that [`distinct_within`] lets through, pairs of events, keys
+    /// that have timed out, records that were refused. A run that goes on from another is not given them again, so
+    /// [`Totals::totals`](crate::operators::Totals::totals) of them would begin at zero; these go on from where they were.
+    ///
+    /// [`distinct_within`]: Records::distinct_within
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thalweg::prelude::*;
+    /// use thalweg::testing::Script;
+    ///
+    /// /// Requests by path, from lines such as `7 /path id`, which senders may repeat.
+    /// struct Requests;
+    /// impl Dataflow for Requests {
+    ///     fn name(&self) -> &'static str { "requests" }
+    ///     fn about(&self) -> &'static str { "requests by path" }
+    ///     fn views(&self) -> &'static [View] { &[View { name: "requests", columns: &["path", "count"], about: "" }] }
+    ///     fn default_source(&self) -> &'static str { "stdin:" }
+    ///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    ///         Ok(Build::new(|flow| {
+    ///             let mut lines = flow.records(Text);
+    ///             lines.event_time(|line| {
+    ///                 let seconds = line.split(|byte| *byte == b' ').next()?;
+    ///                 std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
+    ///             });
+    ///             let once = lines.distinct_within::<Bytes, Bytes>("once", Duration::from_secs(60), |line| {
+    ///                 let mut words = line.line().split(|byte| *byte == b' ').skip(1);
+    ///                 let path = words.next()?;
+    ///                 Some((words.next()?, path))
+    ///             });
+    ///             let requests = flow.totals("requests", once.map(|(_id, path)| path));
+    ///             flow.view("requests", requests);
+    ///         }))
+    ///     }
+    /// }
+    ///
+    /// let answer = Script::new(&Requests)
+    ///     .epoch("1 /a x\n2 /a y\n2 /a y\n")
+    ///     .workers(2) // Stopped, and taken up by another run.
+    ///     .epoch("3 /a x\n4 /a z\n")
+    ///     .run();
+    /// assert_eq!(answer.view("requests"), ["/a\t3"]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a door has the same name; while running, if a total does not fit its type.
+    #[track_caller]
+    pub fn totals<K: ExchangeData + Hash, A: Total>(
+        &self,
+        name: &str,
+        sums: VecCollection<'scope, Epoch, K, A>,
+    ) -> VecCollection<'scope, Epoch, (K, A), isize> {
+        self.lines.totals(name, sums)
     }
 
     /// Shows `rows` as view `name`, in the order of the rows.

@@ -65,8 +65,8 @@ impl Dataflow for Logs {
             );
             let refused = lines.refused_by_timeout::<i64>("refused", timeout, |line| number(line.line(), 0));
             flow.view("states", states.map(|(key, log)| (i64::from(key), log)));
-            flow.view("timed", timed.rows.map(|(key, log)| (i64::from(key), log)));
-            flow.view("ended", timed.ended.map(|(key, log)| (i64::from(key), log)));
+            flow.view("timed", timed.rows().map(|(key, log)| (i64::from(key), log)));
+            flow.view("ended", timed.ended().map(|(key, log)| (i64::from(key), log)));
             flow.view("refused", refused.map(|seconds| (seconds,)));
         }))
     }

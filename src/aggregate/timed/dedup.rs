@@ -121,7 +121,8 @@ impl<K: ExchangeData + Hash, D: ExchangeData> Machine for Dedup<K, D> {
             sightings.map(|((arrival, datum), key, time)| (arrival, key, time, datum)).collect();
         sightings.sort_unstable();
         for (_, key, time, datum) in sightings {
-            if self.accept(&key, time, &datum) {
+            // What an earlier run let through has been let through.
+            if self.accept(&key, time, &datum) && !closing.restoring {
                 emitted.rows.push(((key, datum), closing.epoch, 1));
             }
         }
@@ -167,7 +168,8 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// [`InputCounts::late`](crate::aggregate::InputCounts); [`Records::refused`] shows them.
     ///
     /// State, which is durable: the accepted records, each on the worker that its key is routed to, until the watermark is
-    /// `horizon` past it. A run that goes on from another begins with the rows of these, and not with older ones.
+    /// `horizon` past it. A run that goes on from another is not given
+    /// rows again: what adds them up has to be durable itself ([`Flow::totals`](crate::dataflow::Flow::totals)).
     ///
     /// ```
     /// use std::time::Duration;

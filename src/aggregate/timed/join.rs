@@ -86,8 +86,8 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Events<'scope, K, V> {
     ///
     /// State, which is durable: the events of both sides that may yet be in a pair, on the worker that their key is routed
     /// to. A left event is freed when the watermark has passed its time and the upper bound, a right one when it has passed
-    /// its time less the lower bound. A run that goes on from another begins with the pairs of events that are
-    /// both kept, and not with older ones.
+    /// its time less the lower bound. A run that goes on from another is not given
+    /// pairs again: what adds them up has to be durable itself ([`Flow::totals`](crate::dataflow::Flow::totals)).
     ///
     /// ```
     /// use std::time::Duration;
@@ -348,7 +348,12 @@ impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Machine for Join<
             self.waiting = std::mem::take(updates).into_iter();
         }
         while let Some(((key, time, side), count)) = self.waiting.next() {
-            self.take(key, time, side, count, |row, diff| emitted.rows.push((row, closing.epoch, diff)));
+            self.take(key, time, side, count, |row, diff| {
+                // An earlier run has shown the pairs of events that it handed over.
+                if !closing.restoring {
+                    emitted.rows.push((row, closing.epoch, diff));
+                }
+            });
             if emitted.is_much() {
                 return Some(closing.epoch);
             }

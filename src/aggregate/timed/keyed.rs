@@ -17,11 +17,21 @@ use crate::runtime::Epoch;
 /// The state of keys that time out.
 #[derive(Clone)]
 pub struct KeyedState<'scope, K: ExchangeData, S: ExchangeData> {
+    rows: VecCollection<'scope, Epoch, (K, S), isize>,
+    ended: VecCollection<'scope, Epoch, (K, S), isize>,
+}
+
+impl<'scope, K: ExchangeData, S: ExchangeData> KeyedState<'scope, K, S> {
     /// `(key, state)` for each key that has a state: the collection is the state.
-    pub rows: VecCollection<'scope, Epoch, (K, S), isize>,
+    pub fn rows(&self) -> VecCollection<'scope, Epoch, (K, S), isize> {
+        self.rows.clone()
+    }
+
     /// What was returned when a key timed out, as rows `(key, state)` that are inserted once, in the epoch in which it
     /// did, and never retracted.
-    pub ended: VecCollection<'scope, Epoch, (K, S), isize>,
+    pub fn ended(&self) -> VecCollection<'scope, Epoch, (K, S), isize> {
+        self.ended.clone()
+    }
 }
 
 impl<K: ExchangeData, S: ExchangeData> std::fmt::Debug for KeyedState<'_, K, S> {
@@ -39,8 +49,8 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// The state of each key, as `update` makes it of the state before and the new values; `value` says the key and the value
     /// of a record.
     ///
-    /// `update` is called once for each epoch and key that has values in it, with the values in the order in which they
-    /// arrived and the state, `None` the first time; what it returns is the state from now on, and `None` removes the key.
+    /// `update` is called once for each epoch and key that has values in it, with the key, the values in the order in which
+    /// they arrived, and the state, `None` the first time; what it returns is the state from now on, and `None` removes the key.
     /// It must depend on nothing but its arguments. Records need no time, and none is too late.
     ///
     /// Each epoch retracts the rows that changed and inserts them as they are now: the collection is the state. It is durable
@@ -117,7 +127,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///         },
     ///     );
     ///     // Rows that are open count once, those that have ended a hundred times.
-    ///     visits.rows.concat(visits.ended.map(|(key, count)| (key, 100 * count)))
+    ///     visits.rows().concat(visits.ended().map(|(key, count)| (key, 100 * count)))
     /// });
     /// assert_eq!(ended, [((b'a', 1), 1), ((b'a', 200), 1), ((b'b', 1), 1)]);
     /// ```

@@ -37,7 +37,8 @@ impl<D: ExchangeData> std::fmt::Debug for Windowed<'_, D> {
 }
 
 impl<'scope, D: ExchangeData> Windowed<'scope, D> {
-    /// The rows of all windows, open and complete: they change while their window is open, and are never retracted after.
+    /// The rows of all windows or sessions, open and complete: they change while theirs is open, and are never retracted
+    /// after. A run that goes on from another begins with the rows of those that are open.
     pub fn rows(&self) -> VecCollection<'scope, Epoch, D, isize> {
         self.rows.clone()
     }

@@ -1,0 +1,97 @@
+//! Step 7: records and what is known beforehand.
+//!
+//! Where an address is, what a code means: tables that do not change while the dataflow runs. A
+//! [`Lookup`](crate::lookup::Lookup) is a CSV file in memory, read once in `prepare`. A door's function asks it and lends
+//! what it found as a key, so nothing is copied, and there is no join at all: this happens while records are read.
+//!
+//! Keys are compared as bytes, or are networks of which an address finds the smallest
+//! ([`LookupKeys`](crate::lookup::LookupKeys)). A key need not be borrowed from the record in `count_each` and `totals_by`,
+//! which are given a function or a table to put keys into; `count_by` returns its key, which must be the record's.
+//!
+//! ```
+//! use thalweg::prelude::*;
+//! use thalweg::testing::run;
+//!
+//! # #[derive(Clone)]
+//! # struct Service;
+//! # struct Request<'a> { time: i64, client: &'a [u8], path: &'a [u8], status: u16 }
+//! # fn number(field: &[u8]) -> Option<i64> { std::str::from_utf8(field).ok()?.parse().ok() }
+//! # impl Format for Service {
+//! #     type Record<'a> = Request<'a>;
+//! #     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
+//! #         let mut fields = line.split(|byte| *byte == b' ');
+//! #         let time = number(fields.next()?)?.checked_mul(1000)?;
+//! #         let (client, path) = (fields.next()?, fields.next()?);
+//! #         let status = u16::try_from(number(fields.next()?)?).ok()?;
+//! #         fields.next().is_none().then_some(Request { time, client, path, status })
+//! #     }
+//! # }
+//! struct Sites;
+//!
+//! const TABLE: Opt = Opt { name: "table", value: "FILE", default: "sites.csv", about: "which network is which site" };
+//!
+//! impl Dataflow for Sites {
+//! #     fn name(&self) -> &'static str { "sites" }
+//! #     fn about(&self) -> &'static str { "requests by site" }
+//! #     fn default_source(&self) -> &'static str { "stdin:" }
+//!     fn views(&self) -> &'static [View] {
+//!         &[
+//!             View { name: "sites", columns: &["site", "requests"], about: "requests by site; `-` if it is not known" },
+//!             View { name: "failures", columns: &["site", "requests"], about: "those that failed, of known sites" },
+//!         ]
+//!     }
+//!
+//!     fn options(&self) -> &'static [Opt] {
+//!         &[TABLE]
+//!     }
+//!
+//!     fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
+//!         let path = options.text(TABLE.name);
+//!         let wrong = |reason: String| OptionError::new(TABLE.name, path, reason);
+//!         let table = Lookup::read(path, "network", LookupKeys::Networks).map_err(|error| wrong(error.to_string()))?;
+//!         // Names are looked up once; records go by the position.
+//!         let site = table.column_of("site").ok_or_else(|| wrong("it has no column `site`".to_owned()))?;
+//!         let digest = table.digest();
+//!         let build = Build::new(move |flow| {
+//!             let mut requests = flow.records(Service);
+//!
+//!             // Each worker builds with its own handles of the one table; each door owns one.
+//!             let known = table.clone();
+//!             let sites = requests.count_each::<Bytes>("sites", move |request, each| {
+//!                 // A left join: what is not in the table has a key all the same.
+//!                 each(known.get(request.client).map_or(b"-", |row| row.column(site)));
+//!             });
+//!             flow.view_by("sites", sites, by_count);
+//!
+//!             let known = table.clone();
+//!             let failures = requests.count_each::<Bytes>("failures", move |request, each| {
+//!                 // An inner join: what is not in the table has none.
+//!                 if let Some(row) = known.get(request.client).filter(|_| request.status >= 500) {
+//!                     each(row.column(site));
+//!                 }
+//!             });
+//!             flow.view_by("failures", failures, by_count);
+//!         });
+//!         // Processes of a cluster whose tables differ refuse each other.
+//!         Ok(build.reading(&digest))
+//!     }
+//! }
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("sites.csv");
+//! std::fs::write(&path, "network,site\n10.0.0.0/8,office\n10.1.0.0/16,lab\n")?;
+//! let table = [("table", path.to_str().expect("this path is UTF-8"))];
+//! let answer = run(&Sites, &table, b"1 10.0.0.7 /a 200\n2 10.1.0.7 /a 500\n3 10.0.0.8 /b 200\n4 192.0.2.1 /a 500\n");
+//! assert_eq!(answer.view("sites"), ["office\t2", "-\t1", "lab\t1"]);
+//! assert_eq!(answer.view("failures"), ["lab\t1"]);
+//!
+//! // A table that is not there is an option's error, before anything runs.
+//! let options = Options::new(Sites.options(), [("table".to_owned(), "nowhere.csv".to_owned())]);
+//! assert!(Sites.prepare(&options).unwrap_err().to_string().starts_with("`--table nowhere.csv`: "));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! If what is known changes while the dataflow runs, it is no table but a collection of its own: open a door on the records
+//! that tell it, and `join` ([step 3](super::collections)).
+//!
+//! Next: [`joins`](super::joins).

@@ -49,8 +49,21 @@ where
     K: ExchangeData + Hash,
 {
     fn beside(self, name: &str, other: Self) -> VecCollection<'scope, T, (K, (isize, isize)), isize> {
-        let here = self.inner.map(|((key, count), time, diff)| (key, time, (count * diff, 0)));
-        let there = other.inner.map(|((key, count), time, diff)| (key, time, (0, count * diff)));
+        let label = name.to_owned();
+        let times = move |key: &K, count: isize, diff: isize| {
+            count.checked_mul(diff).unwrap_or_else(|| {
+                panic!("in `{label}`, {diff} times the count {count} of key {key:?} overflows");
+            })
+        };
+        let twin = times.clone();
+        let here = self.inner.map(move |((key, count), time, diff)| {
+            let count = times(&key, count, diff);
+            (key, time, (count, 0))
+        });
+        let there = other.inner.map(move |((key, count), time, diff)| {
+            let count = twin(&key, count, diff);
+            (key, time, (0, count))
+        });
         here.as_collection().concat(there.as_collection()).totals_named(name)
     }
 }

@@ -110,6 +110,8 @@ pub trait Sink: std::fmt::Debug {
 pub struct Outputs {
     views: Views,
     sinks: Vec<Attached>,
+    /// The epoch of which steps were shown, and which is not complete.
+    open: Option<u64>,
     finished: bool,
 }
 
@@ -124,13 +126,14 @@ impl Outputs {
     /// `views` go to `sinks`.
     pub fn new(views: Views, sinks: Vec<Box<dyn Sink>>) -> Self {
         let sinks = sinks.into_iter().map(|sink| Attached { sink, written: false }).collect();
-        Outputs { views, sinks, finished: false }
+        Outputs { views, sinks, open: None, finished: false }
     }
 
     /// Shows the sinks every epoch before `frontier` that they have not been shown; with `None` all, and the end.
     ///
-    /// The steps of an epoch are shown one by one, in order. An epoch that the frontier stands within, at a later step,
-    /// is not shown in part: it waits until it is closed. A time at which nothing has changed in the end is not shown.
+    /// The steps of an epoch are shown one by one, in order, each when it is closed: an epoch may have a million of them,
+    /// which nobody should have to hold. By then the sources' part of the epoch has ended. The epoch is complete
+    /// ([`Sink::commit`]) when all of it is closed. A time at which nothing has changed in the end is not shown.
     ///
     /// `epochs` is how many epochs there have been: the last state is shown under the number of the last.
     ///
@@ -138,23 +141,15 @@ impl Outputs {
     ///
     /// When a sink cannot be written.
     pub fn commit(&mut self, frontier: Option<Epoch>, epochs: u64) -> Result<(), SinkError> {
-        let frontier = frontier.map(|frontier| frontier.at_step(0));
-        let mut open = None;
         while let Some(time) = self.pending(frontier) {
-            let number = time.number();
-            if let Some(before) = open.replace(number)
-                && before != number
-            {
-                self.complete(before)?;
-            }
+            self.complete_before(Some(time))?;
             self.stores().for_each(|view| view.advance(time));
             if time != Epoch::END {
-                self.show(At::EveryEpoch, number, time.step())?;
+                self.open = Some(time.number());
+                self.show(At::EveryEpoch, time.number(), time.step())?;
             }
         }
-        if let Some(epoch) = open {
-            self.complete(epoch)?;
-        }
+        self.complete_before(frontier)?;
         if frontier.is_none() && !self.finished {
             self.finished = true;
             let epoch = epochs.saturating_sub(1);
@@ -183,6 +178,14 @@ impl Outputs {
             }
         }
         Ok(())
+    }
+
+    /// Completes the epoch that is being shown, if `time` is in a later one.
+    fn complete_before(&mut self, time: Option<Epoch>) -> Result<(), SinkError> {
+        match self.open.take_if(|open| time.is_none_or(|time| *open < time.number())) {
+            Some(epoch) => self.complete(epoch),
+            None => Ok(()),
+        }
     }
 
     fn complete(&mut self, epoch: u64) -> Result<(), SinkError> {

@@ -71,7 +71,7 @@ fn first(seen: &Seen) -> Vec<(u64, (i64, i64), Content)> {
         rows.sort();
         let ranked = (1..).zip(rows).take(FIRST);
         let content: Content = ranked.map(|(rank, (count, key))| (key, vec![rank, -count])).collect();
-        if shown.last().is_none_or(|(_, _, last)| *last != content) {
+        if shown.last().is_none_or(|(_, last, before)| (*last, before) != (span, &content)) {
             shown.push((epoch, span, content));
         }
     }

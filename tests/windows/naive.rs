@@ -127,7 +127,7 @@ pub fn windows(
             }
             newest = newest.max(Some(record.time));
         }
-        // All ends at which the content may differ from the one before.
+        // The ends of all windows that hold something, or that something is gone from.
         let ends: BTreeSet<i64> = taken
             .iter()
             .flat_map(|record| starts(record.time, rule))
@@ -144,7 +144,8 @@ pub fn windows(
             let inside = |record: &&Record| (end - length..end).contains(&record.time);
             let content = question(&taken.iter().filter(inside).copied().collect::<Vec<_>>());
             let before = expected.answers.last();
-            if before.map_or(!content.is_empty(), |(_, _, before)| *before != content) {
+            let differs = before.map_or(!content.is_empty(), |(_, _, before)| *before != content);
+            if differs || Some(end) != shown && !content.is_empty() {
                 expected.answers.push((number, (end - length, end), content));
             }
         }

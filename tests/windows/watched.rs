@@ -88,7 +88,7 @@ impl Seen {
         lines
     }
 
-    /// The windows that the sliding view `door` has shown: the epoch, the window and its content, whenever this changed.
+    /// The windows that the sliding view `door` has shown: the epoch, the window and its content, whenever one of these changed.
     pub fn windows(&self, door: &'static str, window: &'static str) -> Vec<(u64, (i64, i64), Content)> {
         let mut steps: BTreeMap<(u64, u32), Vec<(bool, &Row, isize)>> = BTreeMap::new();
         for (name, is_window) in [(door, false), (window, true)] {
@@ -114,7 +114,7 @@ impl Seen {
                 assert_eq!(*count, 1, "a row of {door} at {epoch}.{step}");
                 assert_eq!(content.insert(key.clone(), figures.clone()), None, "a second row of {key}");
             }
-            if shown.last().is_none_or(|(_, _, last)| *last != content) {
+            if shown.last().is_none_or(|(_, last, before)| (last, before) != (span, &content)) {
                 shown.push((epoch, *span, content));
             }
         }

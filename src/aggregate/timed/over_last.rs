@@ -46,7 +46,7 @@ impl<'scope, K: ExchangeData + Hash, A: ExchangeData> Last<'scope, K, A> {
         self.rows.clone()
     }
 
-    /// One row, once there is a window: where the last one that differed from the one before stands.
+    /// One row, once there is a window: where the last one stands that held anything, or that something was gone from.
     pub fn window(&self) -> VecCollection<'scope, Epoch, Span, isize> {
         self.window.clone()
     }
@@ -163,7 +163,7 @@ pub struct OverLast<'a, 'scope, F: Format> {
 impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     fn too_late(window: &Window, time: Millis, watermark: Watermark) -> bool {
         let shown = watermark.time().map(|time| window.last_end(time) - window.length());
-        shown.is_some_and(|start| window.pane_of(time) < start)
+        watermark == Watermark::END || shown.is_some_and(|start| window.pane_of(time) < start)
     }
 
     #[track_caller]
@@ -319,8 +319,8 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     }
 }
 
-/// The window in which something last changed, from the ends that all workers tell. That does not follow from what the
-/// window holds, so it is durable by itself.
+/// The last window that held anything, or that something was gone from, by what all workers tell. That does not follow from
+/// what the window holds now, so it is durable by itself.
 fn shown<'scope>(
     name: &str,
     window: Window,
@@ -332,6 +332,7 @@ fn shown<'scope>(
     let pact = Exchange::new(move |_: &(Millis, Epoch, isize)| one);
     let shown = Rc::new(Cell::new(None));
     let mut doors = doors.borrow_mut();
+    doors.claim(&name);
     let ends = if doors.restoring {
         let rows = doors.take::<Millis>(&name).into_iter();
         let rows: Vec<_> = rows.map(|end| (end, Epoch::minimum(), 1)).collect();

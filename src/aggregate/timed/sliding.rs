@@ -9,8 +9,8 @@
 //! - What arrives for a pane that the window covers enters at once, at step 0: a late record corrects the window.
 //! - What arrives for a pane further on waits there.
 //!
-//! So a record costs one entering and one leaving whatever the length of the window, and a stretch without records costs
-//! nothing: the machine goes from one change to the next, not from one slide to the next.
+//! So a record costs one entering and one leaving whatever the length of the window. Besides, each window that holds anything is
+//! told, whether or not it differs from the one before; a stretch without records costs nothing.
 //!
 //! Why the sequence of windows does not depend on the epochs: a record that is within the lateness is not before `W` as
 //! its epoch begins, so it is never for a pane that the window covers, and a window is shown when `W` has reached its end,
@@ -91,7 +91,7 @@ pub(crate) struct Wanted {
 /// What a sliding view says beside its rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Note<K, A> {
-    /// Where a window ends in which something changed.
+    /// Where a window ends that holds something or that something is gone from.
     End(Millis),
     /// A row that is among the first of this worker.
     First(K, A),
@@ -168,15 +168,13 @@ where
         }
     }
 
-    /// The end of the next window that differs from the one that ends at `end`.
-    fn next_change(&self, end: Millis) -> Option<Millis> {
-        let pane_length = self.window.pane();
-        let entering = self.panes.range(end..).next().map(|(pane, _)| *pane + pane_length);
-        let leaving =
-            self.panes.first_key_value().map(|(pane, _)| *pane + pane_length + self.window.length());
-        let change = entering.into_iter().chain(leaving).min()?;
-        // A pane that is being left now was left too early to matter.
-        Some(self.window.first_end(change).max(end + self.window.slide()))
+    /// The end of the next window after the one that ends at `end` that holds anything, or that this one's is gone from.
+    fn next_end(&self, end: Millis) -> Option<Millis> {
+        let (first, _) = self.panes.first_key_value()?;
+        if *first < end {
+            return Some(end + self.window.slide());
+        }
+        Some(self.window.first_end(*first + self.window.pane()).max(end + self.window.slide()))
     }
 
     /// Emits what has changed, at `time`; returns whether anything had.
@@ -259,15 +257,14 @@ where
             let number = ((end - first) / slide - surplus).max(1);
             closing.epoch.at_step(number as u32)
         };
-        while let Some(end) = self.next_change(self.end.unwrap_or(first)).filter(|end| *end <= last) {
+        while let Some(end) = self.next_end(self.end.unwrap_or(first)).filter(|end| *end <= last) {
             if emitted.is_much() {
                 self.moving = Some((first, last));
                 return Some(step(end));
             }
             self.slide_to(end);
-            if self.settle(step(end), emitted) {
-                emitted.notes.push((Note::End(end), step(end), 1));
-            }
+            self.settle(step(end), emitted);
+            emitted.notes.push((Note::End(end), step(end), 1));
         }
         self.moving = None;
         self.end = Some(last);

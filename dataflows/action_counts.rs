@@ -37,8 +37,8 @@ impl Dataflow for ActionCounts {
             },
             View {
                 name: "corrupt",
-                columns: &["line", "count"],
-                about: "lines that are not JSON, where --json-mode is permissive",
+                columns: &["lines"],
+                about: "how many lines are not JSON, where --json-mode is permissive",
             },
         ]
     }
@@ -53,7 +53,7 @@ impl Dataflow for ActionCounts {
 
     fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
         let slide = if options.text(SLIDE.name).is_empty() { LENGTH.name } else { SLIDE.name };
-        let window = options.window(LENGTH.name, slide)?;
+        let window = options.table_window(LENGTH.name, slide)?;
         let lines = Json::new([("action", "action"), ("time", "time")]).expect("two fields, two paths");
         let lines = lines.with_mode(options.get::<JsonMode>(JSON_MODE.name)?);
         Ok(Build::new(move |flow| {
@@ -69,8 +69,10 @@ impl Dataflow for ActionCounts {
                 actions.map(|(span, action, count)| (Time(span.start), Time(span.end), action, count));
             flow.view_windows("actions", actions);
 
-            let corrupt = records.count_by::<Bytes>("corrupt", |record| record.corrupt());
-            flow.view("corrupt", corrupt);
+            let corrupt = records.sum_all("corrupt", |record, corrupt: &mut isize| {
+                *corrupt += isize::from(record.corrupt().is_some());
+            });
+            flow.view("corrupt", corrupt.map(|lines| (lines,)));
         }))
     }
 }

@@ -28,8 +28,8 @@ impl Dataflow for LogStats {
         &[
             View {
                 name: "input",
-                columns: &["lines", "parsed", "malformed", "oversize", "untimed", "ahead", "late"],
-                about: "what became of the lines",
+                columns: &["lines", "parsed", "malformed", "oversize", "untimed", "ahead", "refusals"],
+                about: "what became of the lines; each of the four windows refuses a record that is too late",
             },
             View { name: "window", columns: &["start", "end"], about: "the last window" },
             View {

@@ -41,9 +41,12 @@ impl Dataflow for TopUrls {
     }
 
     fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
-        let window = options.window(LENGTH.name, SLIDE.name)?;
         let top = options.get::<u32>(TOP.name)? as usize;
         let table = options.flag(TABLE.name)?;
+        let window = match table {
+            true => options.table_window(LENGTH.name, SLIDE.name)?,
+            false => options.window(LENGTH.name, SLIDE.name)?,
+        };
         Ok(Build::new(move |flow| {
             let mut records = flow.records(AccessLog);
             records.event_time(|record| record.event_time());

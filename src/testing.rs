@@ -5,8 +5,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::difference::Semigroup;
@@ -151,7 +151,8 @@ pub fn run_epochs(
 }
 
 /// Runs `dataflow` with `options` in stages, each on a number of workers and over some epochs, and hands what is durable
-/// from each stage to the next: whatever is cut where, the views are those of one run over all epochs.
+/// from each stage to the next. The views of doors that keep all of their rows are those of one run over all epochs; what a
+/// door forgets on purpose (windows that are final, records that it let through) is not in the views of later stages.
 ///
 /// [`Script`] can say more.
 ///
@@ -356,6 +357,7 @@ impl<'a> Script<'a> {
                     Mutex::new(shares)
                 }),
                 answer: Arc::clone(&answer),
+                failed: AtomicBool::new(false),
             };
             let guards = timely::execute(timely::Config::process(workers), move |worker| stage.run(worker));
             let results = guards.unwrap_or_else(|error| panic!("{error}")).join();
@@ -406,11 +408,36 @@ struct Stage {
     /// What each worker goes on from.
     handed: Option<Mutex<Vec<Vec<DoorRows>>>>,
     answer: Arc<Mutex<Answer>>,
+    /// Whether a worker has panicked: the others would wait for it for ever.
+    failed: AtomicBool,
+}
+
+/// Tells the other workers if this one panics.
+struct Alarm<'a>(&'a AtomicBool);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Stage {
+    /// Steps `worker` as long as it is `waiting`.
+    ///
+    /// # Panics
+    ///
+    /// If another worker has panicked.
+    fn step_while(&self, worker: &mut Worker, mut waiting: impl FnMut() -> bool) {
+        let failed = || self.failed.load(Ordering::SeqCst);
+        worker.step_or_park_while(Some(PARK), || waiting() && !failed());
+        assert!(!failed(), "another worker panicked; its message stands above");
+    }
+
     /// One worker's part; returns what it hands on.
     fn run(&self, worker: &mut Worker) -> Vec<DoorRows> {
+        let _alarm = Alarm(&self.failed);
         let (index, peers) = (worker.index(), worker.peers());
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<Event>>();
@@ -437,7 +464,7 @@ impl Stage {
         for (number, epoch) in (self.first..).zip(&self.epochs) {
             let now = Epoch::new(number);
             input.advance_to(now);
-            worker.step_or_park_while(Some(PARK), || !installed.watermark.knows(now));
+            self.step_while(worker, || !installed.watermark.knows(now));
             for (partition, offset, bytes) in epoch.pieces.iter().skip(index).step_by(peers) {
                 let mut chunk = Chunk::from_bytes(&self.partitions[*partition], *offset, bytes);
                 (chunk.arrived, chunk.order) = (epoch.arrived, *partition as u32);
@@ -448,12 +475,12 @@ impl Stage {
             let next = now.next();
             input.advance_to(next);
             input.flush();
-            worker.step_or_park_while(Some(PARK), || installed.probe.less_than(&next));
+            self.step_while(worker, || installed.probe.less_than(&next));
             commit(&mut outputs, Some(next), index);
         }
         let rows = installed.durable.rows();
         input.close();
-        worker.step_or_park_while(Some(PARK), || !installed.probe.done());
+        self.step_while(worker, || !installed.probe.done());
         commit(&mut outputs, None, index);
         if index == 0 {
             let mut answer = self.answer.lock().expect("no worker panicked");

@@ -1,6 +1,7 @@
 //! Chunks to records, handed to the doors in blocks.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -111,8 +112,8 @@ pub(super) struct Times<F: Format> {
     options: TimeOptions,
     time: Box<TimeOf<F>>,
     now: Rc<Cell<Tide>>,
-    /// Of the partitions read since this was last taken. A worker reads few at a time.
-    pub(super) extents: Vec<(Arc<str>, Extent)>,
+    /// Of the partitions read since this was last taken.
+    pub(super) extents: BTreeMap<Arc<str>, Extent>,
 }
 
 /// What a record says of its time.
@@ -120,17 +121,11 @@ pub(super) type TimeOf<F> = dyn for<'a> Fn(&Parsed<'a, F>) -> Option<Millis>;
 
 impl<F: Format> Times<F> {
     pub(super) fn new(options: TimeOptions, time: Box<TimeOf<F>>, now: Rc<Cell<Tide>>) -> Self {
-        Times { options, time, now, extents: Vec::new() }
+        Times { options, time, now, extents: BTreeMap::new() }
     }
 
     fn extent(&mut self, partition: &Arc<str>) -> &mut Extent {
-        let known =
-            self.extents.iter().position(|(name, _)| Arc::ptr_eq(name, partition) || name == partition);
-        let at = known.unwrap_or_else(|| {
-            self.extents.push((Arc::clone(partition), Extent::NOTHING));
-            self.extents.len() - 1
-        });
-        &mut self.extents[at].1
+        self.extents.entry(Arc::clone(partition)).or_insert(Extent::NOTHING)
     }
 }
 
@@ -154,7 +149,7 @@ impl<F: Format> BlockReader<F> {
 
     /// What times there were since this was last asked.
     pub(super) fn take_extents(&mut self) -> Vec<(String, Extent)> {
-        let times = self.times.iter_mut().flat_map(|times| times.extents.drain(..));
+        let times = self.times.iter_mut().flat_map(|times| std::mem::take(&mut times.extents));
         times.map(|(name, extent)| (name.to_string(), extent)).collect()
     }
 

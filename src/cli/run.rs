@@ -199,8 +199,11 @@ fn summary_text(report: &Report, settings: &Settings) -> String {
     if counts.oversize > 0 {
         let _ = write!(text, ", {} longer than --max-line", grouped(counts.oversize));
     }
-    let times =
-        [(counts.untimed, "without a time"), (counts.ahead, "too far ahead"), (counts.late, "too late")];
+    let times = [
+        (counts.untimed, "without a time"),
+        (counts.ahead, "too far ahead"),
+        (counts.late, "refused as too late (see --lateness)"),
+    ];
     for (count, what) in times.into_iter().filter(|(count, _)| *count > 0) {
         let _ = write!(text, ", {} {what}", grouped(count));
     }

@@ -282,6 +282,16 @@ impl<'scope> Flow<'scope> {
         self.view_table_by(name, rows, finals, R::cmp);
     }
 
+    /// Shows `rows` as view `name`, each of which is final as it comes: pairs of events, the first record of each key, keys that
+    /// timed out, lines that were refused. A sink that appends shows each once.
+    ///
+    /// # Panics
+    ///
+    /// As [`Flow::view`].
+    pub fn view_appended<R: Row>(&mut self, name: &str, rows: VecCollection<'scope, Epoch, R, isize>) {
+        self.view_table(name, rows.clone(), rows);
+    }
+
     /// Shows the rows of windows or sessions as view `name`, in the order of the rows: [`Flow::view_table`] for what windowed
     /// doors return.
     ///

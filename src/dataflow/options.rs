@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::aggregate::Window;
+use crate::aggregate::{Window, WindowError};
 
 /// An option of a dataflow, given as `--name VALUE` or in the configuration file as `name = VALUE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,13 +134,31 @@ impl Options {
     ///
     /// If the dataflow has no such options.
     pub fn window(&self, length: &str, slide: &str) -> Result<Window, OptionError> {
-        let window = Window::new(self.duration(length)?, self.duration(slide)?);
+        self.pair(length, slide, Window::new(self.duration(length)?, self.duration(slide)?))
+    }
+
+    /// As [`Options::window`], for a window table ([`Window::for_table`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::window`], and when each record would be in too many windows.
+    ///
+    /// # Panics
+    ///
+    /// If the dataflow has no such options.
+    pub fn table_window(&self, length: &str, slide: &str) -> Result<Window, OptionError> {
+        self.pair(length, slide, self.window(length, slide)?.for_table())
+    }
+
+    fn pair(
+        &self,
+        length: &str,
+        slide: &str,
+        window: Result<Window, WindowError>,
+    ) -> Result<Window, OptionError> {
         window.map_err(|error| {
-            OptionError::new(
-                length,
-                self.text(length),
-                format!("with `--{slide} {}`, {error}", self.text(slide)),
-            )
+            let reason = format!("with `--{slide} {}`, {error}", self.text(slide));
+            OptionError::new(length, self.text(length), reason)
         })
     }
 

@@ -56,7 +56,7 @@ pub(super) struct Ingest {
     order: HashMap<Arc<str>, u32>,
     /// When the files were found.
     planned_at: i64,
-    /// When the open epoch began.
+    /// When the open epoch began, or, as long as it has not, the last look at the clock.
     epoch_at: i64,
     watermark: WatermarkProbe,
 }
@@ -123,8 +123,11 @@ impl Ingest {
         }
         let stopping = stopping != Stopping::No;
         let known = self.watermark.knows(Epoch::new(self.epoch));
-        if !self.begun && (!self.has_credit() || !known) {
-            return Ok(Turn::Wait(LONGEST_WAIT));
+        if !self.begun {
+            if !self.has_credit() || !known {
+                return Ok(Turn::Wait(LONGEST_WAIT));
+            }
+            self.epoch_at = clock::millis().max(self.epoch_at);
         }
 
         let mut idle = true;
@@ -192,7 +195,6 @@ impl Ingest {
         self.epoch += 1;
         self.begun = false;
         self.since = clock::now();
-        self.epoch_at = clock::millis().max(self.epoch_at);
         self.sources.iter_mut().for_each(|source| source.ended = false);
         let input = self.input.as_mut().expect("the input is open");
         input.advance_to(Epoch::new(self.epoch));

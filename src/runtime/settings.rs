@@ -80,6 +80,13 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How records get their times. A live record arrives at any time of its epoch, but is stamped with the beginning: it may
+    /// be dated a tick further ahead.
+    pub(super) fn times(&self) -> TimeOptions {
+        let tick = if self.is_bounded() { Duration::ZERO } else { self.tick };
+        TimeOptions { max_ahead: self.time.max_ahead.saturating_add(tick), ..self.time }
+    }
+
     /// Whether the input has an end that is known before it is read.
     pub fn is_bounded(&self) -> bool {
         !self.stdin

@@ -49,7 +49,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let gather = SinkSpec::gather(&job.settings.sinks, bounded);
     let (input, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
         let (input, stream) = scope.new_input::<Vec<Event>>();
-        let lines = Lines::timed(stream, Arc::clone(&job.progress), job.settings.time);
+        let lines = Lines::timed(stream, Arc::clone(&job.progress), job.settings.times());
         let mut flow = Flow::new(scope, lines, job.views, gather);
         job.build.run(&mut flow);
         (input, flow.finish())

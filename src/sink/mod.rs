@@ -48,7 +48,7 @@ pub enum SinkError {
     },
     /// It appends final rows, and no view of the dataflow has such.
     #[error(
-        "sink `{sink}`: none of the views ({}) has rows that become final: only tables of windows and of sessions have\n  \
+        "sink `{sink}`: none of the views ({}) has rows that become final: tables of windows and of sessions have, and what is only ever appended\n  \
          hint: use mode=complete, mode=update or mode=changes",
         views.join(", ")
     )]

@@ -195,7 +195,8 @@ impl Plan {
     ///
     /// A pattern that is the name of something that exists means just that, whatever characters are in it; any
     /// other is a glob. As in a shell, `*` matches neither `/` nor a leading dot. A glob's files are in the order of
-    /// their names, and directories among them are passed over; patterns keep their order. A file is read once,
+    /// their names, rotated logs (`a.log.2`, `a.log.1`, `a.log`) the oldest first, and directories among them are passed over;
+    /// patterns keep their order. A file is read once,
     /// however many patterns, spellings or links lead to it.
     ///
     /// # Errors
@@ -409,8 +410,24 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
         let cwd = std::env::current_dir().unwrap_or_default();
         return Err(SourceError::NotFound { pattern: pattern.to_owned(), cwd });
     }
-    paths.sort();
+    paths.sort_by_cached_key(|path| rotation(path));
     Ok(paths)
+}
+
+/// The order in which a glob's files are read: by name, but of a log and its rotated predecessors (`access.log`,
+/// `access.log.1`, `access.log.2.gz`) the oldest first, so that event time goes forward.
+fn rotation(path: &Path) -> (PathBuf, std::cmp::Reverse<u64>) {
+    let mut base = path.to_owned();
+    if base.extension().is_some_and(|ending| ["gz", "zst"].iter().any(|known| ending == *known)) {
+        base.set_extension("");
+    }
+    // Larger numbers are dates, which are in order as they are.
+    let number =
+        base.extension().and_then(|ending| ending.to_str()?.parse::<u64>().ok()).filter(|n| *n < 10_000);
+    match number {
+        Some(number) => (base.with_extension(""), std::cmp::Reverse(number)),
+        None => (base, std::cmp::Reverse(0)),
+    }
 }
 
 /// Whether every part of `path` with a leading dot is matched by a part of `pattern` that has one, too.
@@ -423,4 +440,37 @@ fn is_meant(pattern: &Path, path: &Path) -> bool {
     path.components()
         .filter(hidden)
         .all(|part| pattern.components().filter(hidden).any(|meant| matches(meant, part)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_rotated_logs_the_oldest_is_read_first() {
+        let names = [
+            "b.log",
+            "a.log",
+            "a.log.1",
+            "a.log.10.gz",
+            "a.log.2.zst",
+            "a-20260101.log",
+            "c.20260102",
+            "c.20260101",
+        ];
+        let mut paths: Vec<_> = names.iter().map(PathBuf::from).collect();
+        paths.sort_by_cached_key(|path| rotation(path));
+        let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        let expected = [
+            "a-20260101.log",
+            "a.log.10.gz",
+            "a.log.2.zst",
+            "a.log.1",
+            "a.log",
+            "b.log",
+            "c.20260101",
+            "c.20260102",
+        ];
+        assert_eq!(names, expected);
+    }
 }

@@ -100,6 +100,15 @@ impl Partitions {
         }
         for (name, extent) in extents.into_iter().filter(|(_, extent)| !extent.is_nothing()) {
             let heard = self.arrived;
+            if !self.partitions.contains_key(&name)
+                && self.tide.watermark.reaches(extent.newest)
+                && self.options.clock == Clock::Event
+            {
+                log::warn!(
+                    "all that has been read of {name} so far is older than what was read before it, by more than \
+                     --lateness: windows refuse it as too late\n  hint: read older files first, or raise --lateness"
+                );
+            }
             let partition = self.partitions.entry(name).or_insert(Partition { newest: extent.newest, heard });
             partition.newest = partition.newest.max(extent.newest);
             partition.heard = heard;

@@ -44,12 +44,14 @@ pub struct WindowError {
     /// How far apart they were to start.
     pub slide: Duration,
     /// Why that cannot be.
-    pub reason: &'static str,
+    pub reason: String,
 }
 
 impl Window {
     /// The most panes that a window may have: each costs memory, and a step when it enters and when it leaves.
     pub const MAX_PANES: i64 = 100_000;
+    /// The most windows of a table that a record may be in: it changes a row in each.
+    pub const MAX_OVERLAP: i64 = 1000;
     /// The longest window, in milliseconds: a thousand years.
     const LONGEST: Millis = 1000 * 366 * 86_400_000;
 
@@ -60,7 +62,7 @@ impl Window {
     /// When either is nothing or not whole milliseconds, the slide is longer than the length, or the two have so small a
     /// common divisor that a window would have more than [`Window::MAX_PANES`] panes.
     pub fn new(length: Duration, slide: Duration) -> Result<Self, WindowError> {
-        let error = |reason| Err(WindowError { length, slide, reason });
+        let error = |reason: &str| Err(WindowError { length, slide, reason: reason.to_owned() });
         let whole = |time: Duration| time.subsec_nanos().is_multiple_of(1_000_000);
         if !whole(length) || !whole(slide) {
             return error("both must be multiples of a millisecond, the finest time that there is");
@@ -91,6 +93,31 @@ impl Window {
     /// As for [`Window::new`].
     pub fn tumbling(length: Duration) -> Result<Self, WindowError> {
         Window::new(length, length)
+    }
+
+    /// These windows, for a table, in which each record changes a row of every window that it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// When those are more than [`Window::MAX_OVERLAP`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thalweg::aggregate::Window;
+    /// let window = Window::new(Duration::from_secs(86_400), Duration::from_secs(1)).unwrap();
+    /// let error = window.for_table().unwrap_err().to_string();
+    /// assert!(error.starts_with("windows of 1day every 1s: a record would be in 86400 of them"), "{error}");
+    /// ```
+    pub fn for_table(self) -> Result<Self, WindowError> {
+        let overlap = (self.length + self.slide - 1) / self.slide;
+        if overlap > Self::MAX_OVERLAP {
+            let length = Duration::from_millis(self.length as u64);
+            let slide = Duration::from_millis(self.slide as u64);
+            let reason =
+                format!("a record would be in {overlap} of them, and a table takes {}", Self::MAX_OVERLAP);
+            return Err(WindowError { length, slide, reason });
+        }
+        Ok(self)
     }
 
     /// How long a window is, in milliseconds.

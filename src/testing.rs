@@ -594,3 +594,50 @@ fn text(value: &Value<'_>) -> String {
         Value::Bytes(bytes) => escape_json(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataflow::OptionError;
+    use crate::format::Text;
+
+    /// Panics on the worker that reads a certain line.
+    struct Fragile;
+
+    impl Dataflow for Fragile {
+        fn name(&self) -> &'static str {
+            "fragile"
+        }
+        fn about(&self) -> &'static str {
+            "panics"
+        }
+        fn views(&self) -> &'static [View] {
+            &[View { name: "lines", columns: &["bytes", "count"], about: "by length" }]
+        }
+        fn default_source(&self) -> &'static str {
+            "stdin:"
+        }
+        fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+            Ok(Build::new(|flow| {
+                let mut lines = flow.records(Text);
+                let lengths = lines.count_by::<u64>("lengths", |line| {
+                    assert_ne!(line.line(), b"boom");
+                    Some(line.line().len() as u64)
+                });
+                flow.view("lines", lengths);
+            }))
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "Any")]
+    fn a_worker_that_panics_ends_the_others() {
+        let _ = Script::new(&Fragile).workers(3).epoch("one\nboom\ntwo\n").run();
+    }
+
+    #[test]
+    #[should_panic(expected = "`fragile` has no option `typo`")]
+    fn options_that_there_are_not_are_refused() {
+        let _ = Script::new(&Fragile).option("typo", "1").run();
+    }
+}

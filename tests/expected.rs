@@ -32,6 +32,60 @@ fn plaso_apache_access_is_answered_exactly() {
     check("plaso_apache_access");
 }
 
+/// Every window of real tweets, ranked as a count over all tweets in it ranks.
+#[test]
+fn univalence_tweets_have_their_hashtags_in_every_window() {
+    const LENGTH: i64 = 300_000;
+    const SLIDE: i64 = 60_000;
+    let Some(log) = shared_data("univalence_tweets.json.gz") else { return };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&log).expect("the tweets can be read");
+    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(file), &mut bytes).expect("it is gzip");
+    let mut tweets: Vec<(i64, Vec<String>)> = Vec::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Ok(tweet) = serde_json::from_slice::<Value>(line) else { continue };
+        let text = tweet["text"].as_str().unwrap_or_default();
+        let tags = text.split(' ').filter(|word| word.starts_with('#')).map(str::to_owned).collect();
+        tweets.extend(tweet["created_at"].as_i64().map(|time| (time, tags)));
+    }
+    assert_eq!(tweets.len(), 3149);
+    let (oldest, newest) =
+        (tweets.iter().map(|tweet| tweet.0).min(), tweets.iter().map(|tweet| tweet.0).max());
+    let (oldest, newest) = (oldest.expect("there are tweets"), newest.expect("there are tweets"));
+    let mut expected = Vec::new();
+    let mut start = (oldest - LENGTH).div_euclid(SLIDE) * SLIDE + SLIDE;
+    loop {
+        let end = start + LENGTH;
+        let mut counts = BTreeMap::<&str, i64>::new();
+        for (_, tags) in tweets.iter().filter(|(time, _)| (start..end).contains(time)) {
+            tags.iter().for_each(|tag| *counts.entry(tag).or_default() += 1);
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(tag, count)| (-count, *tag));
+        for (rank, (tag, count)) in (1..).zip(counts).take(10) {
+            expected.push(json!({
+                "start": Time(start).to_string(), "end": Time(end).to_string(),
+                "rank": rank, "tag": tag, "count": count,
+            }));
+        }
+        if end > newest {
+            break;
+        }
+        start += SLIDE;
+    }
+    for workers in ["1", "2"] {
+        let source = uri("file", &log, "");
+        let shown = run(&[
+            "run", "hashtags", "--slide", "60s", "--source", &source, "--sink", "jsonl:-", "-w", workers,
+            "--log", "error",
+        ]);
+        let shown = rows(&shown.exits(0).stdout, "hashtags");
+        assert_eq!(shown.len(), expected.len(), "with -w {workers}");
+        let differ = shown.iter().zip(&expected).find(|(shown, expected)| shown != expected);
+        assert_eq!(differ, None, "with -w {workers}");
+    }
+}
+
 fn check(name: &str) {
     let (Some(log), Some(answers)) =
         (shared_data(&format!("{name}.log")), shared_data(&format!("{name}.expected.json")))

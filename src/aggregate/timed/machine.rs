@@ -48,9 +48,11 @@ pub(crate) struct Emitted<R, N> {
 impl<R, N> Emitted<R, N> {
     /// Updates after which a machine with much to say stops and lets others work on them.
     const MUCH: usize = 1 << 16;
+    /// A note weighs as much as so many rows: at the end of a window, a whole ranking is shown under its new bounds.
+    const NOTE: usize = 16;
 
     pub(crate) fn is_much(&self) -> bool {
-        self.rows.len() + self.notes.len() >= Self::MUCH
+        self.rows.len() + Self::NOTE * self.notes.len() >= Self::MUCH
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Parsed<'a, F: Format> {
     /// Offset of the line in its partition.
     offset: u64,
     time: Option<Millis>,
+    /// Whether it is dated too far ahead of its arrival.
+    ahead: bool,
     origin: &'a Origin,
 }
 
@@ -67,6 +69,13 @@ impl<'a, F: Format> Parsed<'a, F> {
     #[inline]
     pub fn time(&self) -> Option<i64> {
         self.time
+    }
+
+    /// Whether it is quarantined: dated further ahead of its arrival than the run allows
+    /// ([`TimeOptions::max_ahead`](super::TimeOptions)).
+    #[inline]
+    pub fn is_ahead(&self) -> bool {
+        self.ahead
     }
 
     /// The watermark as the record's epoch began: what is before it is late.
@@ -171,14 +180,16 @@ impl<F: Format> BlockReader<F> {
             lines += 1;
             match self.format.parse(line) {
                 Some(record) => {
-                    let mut record = Parsed { record, line, offset, time: None, origin: &origin };
+                    let mut record =
+                        Parsed { record, line, offset, time: None, ahead: false, origin: &origin };
                     record.time = match &self.times {
                         None => None,
                         Some(times) if times.options.clock == Clock::Arrival => Some(arrived),
                         Some(times) => {
                             let told = (times.time)(&record).filter(|time| *time >= -MOST);
                             untimed += i64::from(told.is_none());
-                            ahead += i64::from(told.is_some_and(|time| time > horizon));
+                            record.ahead = told.is_some_and(|time| time > horizon);
+                            ahead += i64::from(record.ahead);
                             told.filter(|time| *time <= horizon)
                         }
                     };

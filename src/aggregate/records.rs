@@ -136,6 +136,30 @@ impl<'scope, F: Format> Records<'scope, F> {
         self
     }
 
+    /// What `datum` makes of the records that are quarantined: dated further ahead of their arrival than the run allows.
+    /// They have no time, so no window, session or other door that goes by time has them. Stateless.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let ahead = thalweg::testing::collection(Text, b"1\n99999999999999\n", |records| {
+    ///     records.event_time(|line| std::str::from_utf8(line.line()).ok()?.parse().ok());
+    ///     records.quarantined::<Bytes>("ahead", |line| Some(line.line()))
+    /// });
+    /// assert_eq!(ahead, [(Bytes::from("99999999999999"), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door has the same name.
+    #[track_caller]
+    pub fn quarantined<D: Key>(
+        &mut self,
+        name: &str,
+        datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
+    ) -> VecCollection<'scope, Epoch, D, isize> {
+        self.collect(name, move |record| if record.is_ahead() { datum(record) } else { None })
+    }
+
     /// The dataflow's watermark as it changes.
     ///
     /// # Panics

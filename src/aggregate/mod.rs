@@ -151,6 +151,9 @@ impl<'scope> Lines<'scope> {
 
     /// As these, for doors that go on from `rows`: those of all workers of an earlier run, each given to one worker of
     /// this one, whichever. Workers that have none are given an empty list.
+    ///
+    /// The rows come at the first of all times, so the epochs of this run must begin after [`Epoch::new`]`(0)`: what came at that
+    /// time would be taken for state.
     pub fn restoring(self, rows: Vec<DoorRows>) -> Self {
         Lines { doors: Rc::new(RefCell::new(Doors::restored(rows))), ..self }
     }

@@ -80,6 +80,9 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Events<'scope, K, V> {
     /// Pairs of these events and those on the right that have the same key and happened `within` a distance of each other,
     /// as rows `(key, (time, value), (time, value))` with times in milliseconds UTC since 1970.
     ///
+    /// Both sides are events of the same records, told apart by what [`Records::events`] is asked of each: a dataflow has one
+    /// kind of records that tells the time, and all of its sources are read in that form.
+    ///
     /// A pair is inserted once, as soon as both of its events are there, and never retracted. Each event is one of its
     /// own, also where several are equal: two equal ones on each side make four equal pairs. However the input is cut into
     /// epochs, the pairs of records within the lateness are the same.

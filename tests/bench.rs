@@ -156,8 +156,8 @@ fn the_plain_loops_show_every_window_that_the_dataflows_show() {
         path
     };
     // So slow that panes are empty and windows stay as they were, up to so fast that all of them move.
-    for rate in ["0.02", "0.3", "20"] {
-        let few = ["--lines", "8000", "--keys", "60", "--malformed", "0.01", "--rate", rate];
+    for (rate, lines) in [("0.02", "300"), ("0.3", "1000"), ("20", "8000")] {
+        let few = ["--lines", lines, "--keys", "60", "--malformed", "0.01", "--rate", rate];
         for (name, kind) in [("hashtags", "tweets"), ("top-urls", "access-log")] {
             let (of_loop, of_dataflow, plain) = windows(name, &generated(kind, &few));
             assert!(!of_loop.is_empty());

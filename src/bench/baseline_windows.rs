@@ -3,7 +3,7 @@
 //! Keys have numbers, so a record costs one look-up. A pane is a list of numbers; as the watermark passes the end of a
 //! window, the pane that enters is added to an array of counts and the one that leaves is subtracted, and one scan of the array
 //! finds the first ten. A key that is in no pane any more is forgotten, so memory is that of the window, as in the dataflow.
-//! Every window that differs from the one before is written, row by row, as the dataflow's sink writes it.
+//! Every window that holds anything is written, row by row, as the dataflow's sink writes it.
 //!
 //! The watermark is that of the record at hand, where the dataflow's is that of the epoch; for records that are within the
 //! lateness, both show the same windows.
@@ -212,20 +212,14 @@ impl Sliding {
         }
     }
 
-    /// Moves the window by one slide, and writes it if it differs.
+    /// Moves the window by one slide, and writes it.
     fn step(&mut self) {
         self.end += self.slide;
         let mut leaving = self.panes.pop_front().unwrap_or_default();
         let last = (self.length / self.slide) as usize - 1;
-        let entering = self.panes.get_mut(last).map_or(&mut [][..], Vec::as_mut_slice);
+        let entering = self.panes.get(last).map_or(&[][..], Vec::as_slice);
         entering.iter().for_each(|&at| self.counts[at as usize] += 1);
         leaving.iter().for_each(|&at| self.counts[at as usize] -= 1);
-        // The same keys may come and go; but they are hardly ever as many.
-        let same = entering.len() == leaving.len() && {
-            entering.sort_unstable();
-            leaving.sort_unstable();
-            *entering == leaving[..]
-        };
         self.held -= leaving.len();
         for at in leaving.drain(..) {
             let numbered = &mut self.keys[at as usize];
@@ -238,7 +232,7 @@ impl Sliding {
             }
         }
         self.spare = leaving;
-        if !same && self.written.is_ok() {
+        if self.written.is_ok() {
             self.written = self.write();
         }
     }

@@ -11,6 +11,14 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
+use differential_dataflow::collection::AsCollection;
+use differential_dataflow::difference::Semigroup;
+use differential_dataflow::{ExchangeData, VecCollection};
+use timely::dataflow::operators::ToStream;
+use timely::progress::Timestamp;
+
+use crate::runtime::Epoch;
+
 /// The rows of one door, of one worker.
 pub struct DoorRows {
     /// The door.
@@ -63,7 +71,7 @@ impl Doors {
     }
 
     /// The rows from which door `name` goes on.
-    pub(super) fn take<U: 'static>(&mut self, name: &str) -> Vec<U> {
+    fn take<U: 'static>(&mut self, name: &str) -> Vec<U> {
         let mine = self.restored.extract_if(.., |door| door.name == name);
         mine.flat_map(|door| {
             *door.rows.downcast::<Vec<U>>().unwrap_or_else(|_| {
@@ -73,8 +81,27 @@ impl Doors {
         .collect()
     }
 
-    /// Door `name` keeps what `rows` says.
-    pub(super) fn keep<U: Send + 'static>(&mut self, name: &str, rows: impl Fn() -> Vec<U> + 'static) {
+    /// `updates` of door `name`, and before them, at the first time, the rows from which it goes on.
+    pub(super) fn restore<'scope, D: ExchangeData, R: Semigroup + ExchangeData>(
+        &mut self,
+        name: &str,
+        updates: VecCollection<'scope, Epoch, D, R>,
+    ) -> VecCollection<'scope, Epoch, D, R> {
+        if !self.restoring {
+            return updates;
+        }
+        let rows = self.take::<(D, R)>(name).into_iter();
+        let rows: Vec<_> = rows.map(|(datum, diff)| (datum, Epoch::minimum(), diff)).collect();
+        let scope = updates.scope();
+        updates.concat(rows.to_stream(scope).as_collection())
+    }
+
+    /// Door `name` keeps what `rows` says: updates of its own input.
+    pub(super) fn keep<D, R>(&mut self, name: &str, rows: impl Fn() -> Vec<(D, R)> + 'static)
+    where
+        D: Send + 'static,
+        R: Send + 'static,
+    {
         self.keeping.push((name.to_owned(), Box::new(move || Box::new(rows()))));
     }
 }

@@ -45,15 +45,13 @@ pub(super) struct Origin {
 pub(super) struct Arrival {
     order: u32,
     offset: u64,
-    /// Among what one record gives.
-    pub(super) part: u32,
 }
 
 #[cfg(test)]
 impl Arrival {
     /// The line at `offset` of the only partition.
     pub(super) fn at(offset: u64) -> Self {
-        Arrival { order: 0, offset, part: 0 }
+        Arrival { order: 0, offset }
     }
 }
 
@@ -87,7 +85,7 @@ impl<'a, F: Format> Parsed<'a, F> {
     /// Where it stands in the order of arrival.
     #[inline]
     pub(super) fn arrival(&self) -> Arrival {
-        Arrival { order: self.origin.order, offset: self.offset, part: 0 }
+        Arrival { order: self.origin.order, offset: self.offset }
     }
 }
 

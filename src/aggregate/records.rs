@@ -19,7 +19,7 @@ use super::door::{Door, Summing, Updates, UpdatesOutput};
 use super::durable::Doors;
 use super::reader::{BlockReader, Times};
 use super::timed::event_time::Tide;
-use super::timed::watermark::{self, Report, Tides};
+use super::timed::watermark::{self, Report, Said, Tides};
 use super::{Event, InputCounts, Key, Lines, Parsed, Partials, SharedTimes, Stats, Total};
 use crate::format::Format;
 use crate::operators::Totals;
@@ -58,7 +58,7 @@ struct Parts<'scope, F: Format> {
     reader: BlockReader<F>,
     counts: UpdatesOutput<(), InputCounts>,
     /// What is said of times, if these records tell them.
-    reports: Option<OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Report>>>>,
+    reports: Option<UpdatesOutput<Said, isize>>,
     late: Rc<Cell<i64>>,
 }
 
@@ -118,18 +118,15 @@ impl<'scope, F: Format> Records<'scope, F> {
             self.times.tides.get().is_none(),
             "two kinds of records tell the time: a dataflow has one watermark"
         );
-        self.doors.borrow_mut().claim("watermark");
+        self.doors.borrow_mut().claim(watermark::NAME);
         let options = self.times.options;
         let parts = self.parts.as_mut().expect("the parts are there until drop");
         parts.reader.tell_times(Times::new(options, Box::new(time), Rc::clone(&self.times.now)));
-        let (output, reports) = parts.builder.new_output();
+        let (output, said) = parts.builder.new_output();
         parts.reports = Some(OutputBuilder::from(output));
 
-        let mut doors = self.doors.borrow_mut();
-        let kept = doors.restoring.then(|| doors.take("watermark"));
-        let (tides, partitions) = watermark::tides(reports, options, Rc::clone(&self.times.now), kept);
-        doors.keep("watermark", move || watermark::kept(&partitions));
-        drop(doors);
+        let now = Rc::clone(&self.times.now);
+        let tides = watermark::tides(said.as_collection(), options, now, &mut self.doors.borrow_mut());
         let set = self.times.tides.set(tides);
         assert!(set.is_ok(), "it was asked above");
         self.timed = true;
@@ -513,15 +510,7 @@ pub(super) fn durable_totals<'scope, K: ExchangeData + Hash, A: Total>(
     always: Vec<K>,
 ) -> VecCollection<'scope, Epoch, (K, A), isize> {
     let mut doors = doors.borrow_mut();
-    let sums = if doors.restoring {
-        let rows = doors.take::<(K, A)>(name).into_iter();
-        let rows = rows.map(|(key, total)| (key, Epoch::minimum(), total)).collect::<Vec<_>>();
-        let scope = sums.scope();
-        sums.concat(rows.to_stream(scope).as_collection())
-    } else {
-        sums
-    };
-    let (rows, table) = sums.totals_core(name, always);
+    let (rows, table) = doors.restore(name, sums).totals_core(name, always);
     doors.keep(name, move || {
         let table = table.borrow();
         table.rows().map(|(key, total)| (key.clone(), total.clone())).collect()
@@ -556,7 +545,8 @@ impl<F: Format> Parts<'_, F> {
                                     let (arrived, finished) = (end.arrived, end.finished);
                                     let extents = reader.take_extents();
                                     let report = Report { arrived, finished, live, extents };
-                                    reports.activate().session(&capability).give(report);
+                                    let said = (Said::Now(report), *capability.time(), 1);
+                                    reports.activate().session(&capability).give(said);
                                 }
                                 let mut sums = std::mem::take(&mut reader.counts);
                                 sums.late += late.take();

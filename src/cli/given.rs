@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+use crate::dataflow::{more_than_nothing, read_duration};
+
 /// A configuration file or a value in it, or on the command line, that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -177,10 +179,7 @@ impl Given {
 
     /// The length of time `name`, or `default`; zero is refused.
     pub(crate) fn duration(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
-        let some = |duration: Duration| {
-            if duration.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(duration) }
-        };
-        Ok(self.parse(name, |text| read_duration(text).and_then(some))?.unwrap_or(default))
+        Ok(self.parse(name, |text| read_duration(text).and_then(more_than_nothing))?.unwrap_or(default))
     }
 
     /// The length of time `name`, which may be none at all, or `default`.
@@ -201,10 +200,6 @@ impl Given {
         };
         Ok(self.parse(name, read)?.unwrap_or(default))
     }
-}
-
-fn read_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error} (such as 500ms, 30s, 1h)"))
 }
 
 /// The name among `known` that `key` was probably meant to be: one that begins like it, or is a slip or two away.

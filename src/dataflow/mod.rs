@@ -10,6 +10,7 @@ mod options;
 
 pub use flow::{Build, Flow, Installed, Summary};
 pub use options::{Opt, OptionError, Options};
+pub(crate) use options::{more_than_nothing, read_duration};
 
 /// A ready-made job: from lines to views.
 ///

@@ -116,12 +116,8 @@ impl Options {
     /// ```
     pub fn duration(&self, name: &str) -> Result<Duration, OptionError> {
         let text = self.text(name);
-        let duration = humantime::parse_duration(text)
-            .map_err(|error| OptionError::new(name, text, format!("{error} (such as 500ms, 30s, 1h)")))?;
-        if duration.is_zero() {
-            return Err(OptionError::new(name, text, "it must be more than nothing"));
-        }
-        Ok(duration)
+        let duration = read_duration(text).and_then(more_than_nothing);
+        duration.map_err(|reason| OptionError::new(name, text, reason))
     }
 
     /// The windows of which option `length` says how long they are, and `slide` how far apart they start.
@@ -173,4 +169,14 @@ impl OptionError {
     pub fn new(name: &str, value: &str, reason: impl Display) -> Self {
         OptionError { name: name.to_owned(), value: value.to_owned(), reason: reason.to_string() }
     }
+}
+
+/// Reads a length of time as people write it.
+pub(crate) fn read_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error} (such as 500ms, 30s, 1h)"))
+}
+
+/// Refuses no time at all.
+pub(crate) fn more_than_nothing(duration: Duration) -> Result<Duration, String> {
+    if duration.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(duration) }
 }

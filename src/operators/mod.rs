@@ -18,7 +18,6 @@ pub use closed::per_closed_time;
 pub use route::route;
 pub use threshold::Threshold;
 pub use top_k::TopK;
-pub(crate) use top_k::merge_first;
-pub(crate) use top_k::{Ordered, Ranked};
+pub(crate) use top_k::{Counted, Ordered, Ranked, add, differences, merge_first};
 pub use top_k_by_group::TopKByGroup;
 pub use totals::{Table, Totals};

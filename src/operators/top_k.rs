@@ -141,7 +141,7 @@ impl<K: Clone + Ord, V: Clone + Ord> Ranked<K, V> {
 pub(crate) struct Ordered<K, V> {
     k: usize,
     rows: BTreeMap<(Reverse<V>, K), isize>,
-    shown: Vec<((K, V), isize)>,
+    shown: Vec<Counted<K, V>>,
     /// How many rows `shown` is, with multiplicities.
     ranks: usize,
     /// Whether an update since the last `changes` may have touched the first `k`.
@@ -154,7 +154,6 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
     }
 
     pub(crate) fn update(&mut self, (key, value): (K, V), diff: isize) {
-        use std::collections::btree_map::Entry;
         // Only what sorts no later than the last row shown can change what is shown, unless fewer than k are.
         self.stale |= match self.shown.last() {
             Some(((last, least), _)) if self.ranks >= self.k => {
@@ -162,21 +161,11 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
             }
             _ => self.k > 0,
         };
-        match self.rows.entry((Reverse(value), key)) {
-            Entry::Vacant(entry) => {
-                entry.insert(diff);
-            }
-            Entry::Occupied(mut entry) => {
-                *entry.get_mut() += diff;
-                if *entry.get() == 0 {
-                    entry.remove();
-                }
-            }
-        }
+        add(&mut self.rows, (Reverse(value), key), diff);
     }
 
     /// The first rows with their multiplicities, `k` in all or as many as there are.
-    fn head(&self) -> Vec<((K, V), isize)> {
+    fn head(&self) -> Vec<Counted<K, V>> {
         let mut left = self.k;
         let present = self.rows.iter().filter(|(_, count)| **count > 0);
         present
@@ -199,23 +188,7 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
             return;
         }
         let head = self.head();
-        // Both are in order, so rows that are in both are found by merging.
-        let (mut old, mut new) = (self.shown.iter().peekable(), head.iter().peekable());
-        loop {
-            use std::cmp::Ordering::{Greater, Less};
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => break,
-                (Some(_), None) => Less,
-                (None, Some(_)) => Greater,
-                (Some((old, _)), Some((new, _))) => rank(old).cmp(&rank(new)),
-            };
-            let before = if order != Greater { old.next() } else { None };
-            let now = if order != Less { new.next() } else { None };
-            let diff = now.map_or(0, |(_, n)| *n) - before.map_or(0, |(_, n)| *n);
-            if let (Some((row, _)), true) = (before.or(now), diff != 0) {
-                show(row, diff);
-            }
-        }
+        differences(&self.shown, &head, &mut show);
         self.ranks = head.iter().map(|(_, count)| *count as usize).sum();
         self.shown = head;
     }
@@ -227,7 +200,50 @@ impl<K: Clone + Ord, V: Clone + Ord> Ordered<K, V> {
     }
 }
 
+/// A row, and how often it occurs.
+pub(crate) type Counted<K, V> = ((K, V), isize);
+
+/// Shows how `now` differs from `before`; both are in order, so rows that are in both are found by merging.
+pub(crate) fn differences<K: Ord, V: Ord>(
+    before: &[Counted<K, V>],
+    now: &[Counted<K, V>],
+    mut show: impl FnMut(&(K, V), isize),
+) {
+    use std::cmp::Ordering::{Greater, Less};
+    let (mut old, mut new) = (before.iter().peekable(), now.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => break,
+            (Some(_), None) => Less,
+            (None, Some(_)) => Greater,
+            (Some((old, _)), Some((new, _))) => rank(old).cmp(&rank(new)),
+        };
+        let before = if order != Greater { old.next() } else { None };
+        let now = if order != Less { new.next() } else { None };
+        let diff = now.map_or(0, |(_, n)| *n) - before.map_or(0, |(_, n)| *n);
+        if let (Some((row, _)), true) = (before.or(now), diff != 0) {
+            show(row, diff);
+        }
+    }
+}
+
+/// Changes how often `row` is among `rows`; what is there no times is not there.
+pub(crate) fn add<R: Ord>(rows: &mut BTreeMap<R, isize>, row: R, diff: isize) {
+    use std::collections::btree_map::Entry;
+    match rows.entry(row) {
+        Entry::Vacant(entry) => {
+            entry.insert(diff);
+        }
+        Entry::Occupied(mut entry) => {
+            *entry.get_mut() += diff;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
 /// What rows are in the order of: value descending, then key ascending.
-fn rank<K, V>((key, value): &(K, V)) -> (Reverse<&V>, &K) {
+pub(crate) fn rank<K, V>((key, value): &(K, V)) -> (Reverse<&V>, &K) {
     (Reverse(value), key)
 }

@@ -122,9 +122,8 @@ impl Ingest {
             _ => {}
         }
         let stopping = stopping != Stopping::No;
-        let known = self.watermark.knows(Epoch::new(self.epoch));
         if !self.begun {
-            if !self.has_credit() || !known {
+            if !self.has_credit() || !self.watermark.knows(Epoch::new(self.epoch)) {
                 return Ok(Turn::Wait(LONGEST_WAIT));
             }
             self.epoch_at = clock::millis().max(self.epoch_at);

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use differential_dataflow::VecCollection;
 
 use super::event_time::{Millis, Watermark};
+use super::in_time::refused;
 use super::machine::operate_durably;
-use super::panes::{WindowSums, pane_sums, refused};
+use super::panes::{WindowSums, pane_sums};
 use super::table::{For, WindowTable};
 use super::window::{Span, Window};
 use super::windowed::{Context, Windowed};
@@ -26,11 +27,12 @@ pub struct ByWindow<'a, 'scope, F: Format> {
     window: Window,
 }
 
-impl<'scope, F: Format> ByWindow<'_, 'scope, F> {
-    fn too_late(window: &Window, time: Millis, watermark: Watermark) -> bool {
-        window.is_over(time, watermark)
-    }
+/// A record is too late when all windows that it belongs to are complete.
+fn too_late(window: Window) -> impl Fn(Millis, Watermark) -> bool {
+    move |time, watermark| window.is_over(time, watermark)
+}
 
+impl<'scope, F: Format> ByWindow<'_, 'scope, F> {
     /// The door under the others: `logic` adds what each record says to the sums of whatever keys it likes, in the record's
     /// pane.
     ///
@@ -44,7 +46,7 @@ impl<'scope, F: Format> ByWindow<'_, 'scope, F> {
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
     ) -> Windowed<'scope, (Span, K, A)> {
         let (tides, finals_wanted) = (self.records.tides(), self.records.finals_wanted());
-        let sums = pane_sums(self.records, name, self.window, Self::too_late, logic);
+        let sums = pane_sums(self.records, name, self.window, too_late(self.window), logic);
         let machine = WindowTable::new(name, self.window, For::Panes, Rc::clone(&finals_wanted));
         let route = |(_, key): &(Millis, K)| route(key);
         let (rows, finals) = operate_durably(name, self.records.doors(), sums, route, tides.clone(), machine);
@@ -162,7 +164,7 @@ impl<'scope, F: Format> ByWindow<'_, 'scope, F> {
         name: &str,
         datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
     ) -> VecCollection<'scope, Epoch, D, isize> {
-        refused(self.records, name, self.window, Self::too_late, datum)
+        refused(self.records, name, too_late(self.window), datum)
     }
 }
 

@@ -23,7 +23,7 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
 use super::event_time::{MOST, Millis};
-use super::in_time::in_time;
+use super::in_time::{in_time, is_older};
 use super::machine::{Closing, Emitted, Keeps, Machine, operate_durably};
 use crate::aggregate::reader::Arrival;
 use crate::aggregate::{Key, Overflow, Parsed, Partials, Records, Total};
@@ -201,7 +201,7 @@ impl<'scope, F: Format> Records<'scope, F> {
         let late = self.late();
         let logic = move |parsed: &Parsed<'_, F>, sums: &mut Partials<(K, i64), First<D>>| {
             let Some((key, datum)) = record(parsed) else { return };
-            if let Some(time) = in_time(parsed, &late) {
+            if let Some(time) = in_time(parsed, &late, is_older) {
                 sums.entry((key, time)).offer(Some(parsed.arrival()), || D::own(datum));
             }
         };

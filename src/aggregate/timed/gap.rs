@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::event_time::{Millis, millis};
+use super::event_time::{Millis, Watermark, millis};
 
 /// How long a key must be silent for its session to end, or for its state to time out.
 ///
@@ -55,6 +55,12 @@ impl Gap {
     /// Its length in milliseconds.
     pub fn millis(&self) -> i64 {
         self.0
+    }
+
+    /// Whether it has passed at `watermark` since what happened at `time`.
+    #[inline]
+    pub(crate) fn is_over(&self, time: Millis, watermark: Watermark) -> bool {
+        watermark.reaches(time + self.0)
     }
 }
 

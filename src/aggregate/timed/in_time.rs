@@ -1,28 +1,47 @@
-//! What doors that follow single records have in common: which records they take.
+//! Which records a door takes: those that are not too late for it, by the watermark as their epoch began.
+//!
+//! What is too late differs from door to door; that it is counted, and can be had as a collection, does not.
 
 use std::cell::Cell;
 
 use differential_dataflow::VecCollection;
 
-use super::event_time::Millis;
+use super::event_time::{Millis, Watermark};
 use crate::aggregate::{Key, Parsed, Records};
 use crate::format::Format;
 use crate::runtime::Epoch;
 
-/// Whether `record`, which happened at `time`, is older than the watermark was as its epoch began.
-fn is_late<F: Format>(record: &Parsed<'_, F>, time: Millis) -> bool {
-    record.watermark().reaches(time.saturating_add(1))
-}
-
-/// When `record` happened, unless it is late; that is counted in `late`.
+/// When `record` happened, unless it is `too_late`; that is counted in `late`.
 #[inline]
-pub(crate) fn in_time<F: Format>(record: &Parsed<'_, F>, late: &Cell<i64>) -> Option<Millis> {
+pub(crate) fn in_time<F: Format>(
+    record: &Parsed<'_, F>,
+    late: &Cell<i64>,
+    too_late: impl Fn(Millis, Watermark) -> bool,
+) -> Option<Millis> {
     let time = record.time()?;
-    if is_late(record, time) {
+    if too_late(time, record.watermark()) {
         late.set(late.get() + 1);
         return None;
     }
     Some(time)
+}
+
+/// What `datum` makes of the records that are `too_late`.
+#[track_caller]
+pub(crate) fn refused<'scope, F: Format, D: Key>(
+    records: &mut Records<'scope, F>,
+    name: &str,
+    too_late: impl Fn(Millis, Watermark) -> bool + 'static,
+    datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
+) -> VecCollection<'scope, Epoch, D, isize> {
+    records.collect(name, move |record| {
+        too_late(record.time()?, record.watermark()).then(|| datum(record)).flatten()
+    })
+}
+
+/// Whether what happened at `time` is older than `watermark`; for doors that follow single records.
+pub(crate) fn is_older(time: Millis, watermark: Watermark) -> bool {
+    watermark.reaches(time.saturating_add(1))
 }
 
 impl<'scope, F: Format> Records<'scope, F> {
@@ -61,6 +80,6 @@ impl<'scope, F: Format> Records<'scope, F> {
         name: &str,
         datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
     ) -> VecCollection<'scope, Epoch, D, isize> {
-        self.collect(name, move |record| is_late(record, record.time()?).then(|| datum(record)).flatten())
+        refused(self, name, is_older, datum)
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 
 use super::event_time::{Millis, Tide, Watermark};
-use super::in_time::in_time;
+use super::in_time::{in_time, is_older};
 use super::machine::{Closing, Emitted, Keeps, Machine, operate_durably};
 use super::within::Within;
 use crate::aggregate::durable::Doors;
@@ -68,7 +68,7 @@ impl<'scope, F: Format> Records<'scope, F> {
         let late = self.late();
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<((K, i64), V), isize>| {
             let Some((key, value)) = event(record) else { return };
-            if let Some(time) = in_time(record, &late) {
+            if let Some(time) = in_time(record, &late, is_older) {
                 *sums.entry(((key, time), value)) += 1;
             }
         };

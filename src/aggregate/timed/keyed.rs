@@ -40,11 +40,6 @@ impl<K: ExchangeData, S: ExchangeData> std::fmt::Debug for KeyedState<'_, K, S> 
     }
 }
 
-/// Whether a value at `time` is too late for a state that times out: its own timeout has passed.
-fn too_late(time: Millis, timeout: Gap, watermark: Watermark) -> bool {
-    watermark.reaches(time + timeout.millis())
-}
-
 impl<'scope, F: Format> Records<'scope, F> {
     /// The state of each key, as `update` makes it of the state before and the new values; `value` says the key and the value
     /// of a record.
@@ -146,10 +141,10 @@ impl<'scope, F: Format> Records<'scope, F> {
         let tides = self.tides();
         let late = self.late();
         let news = self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<K, News<V, S>>| {
-            let Some(time) = record.time() else { return };
-            if too_late(time, timeout, record.watermark()) {
-                late.set(late.get() + 1);
-            } else if let Some((key, value)) = value(record) {
+            let time = in_time(record, &late, |time, watermark| timeout.is_over(time, watermark));
+            if let Some(time) = time
+                && let Some((key, value)) = value(record)
+            {
                 sums.entry(key).push(record.arrival(), time, value);
             }
         });
@@ -196,9 +191,6 @@ impl<'scope, F: Format> Records<'scope, F> {
         timeout: Gap,
         datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
     ) -> VecCollection<'scope, Epoch, D, isize> {
-        self.collect(name, move |record| {
-            let time = record.time()?;
-            too_late(time, timeout, record.watermark()).then(|| datum(record)).flatten()
-        })
+        refused(self, name, move |time, watermark| timeout.is_over(time, watermark), datum)
     }
 }

@@ -107,19 +107,11 @@ pub(crate) fn operate_durably<'scope, M: Keeps>(
     machine: M,
 ) -> Outputs<'scope, M> {
     let mut doors = doors.borrow_mut();
-    let restoring = doors.restoring;
-    let updates = if restoring {
-        let rows = doors.take::<(M::Datum, M::Diff)>(name).into_iter();
-        let rows: Vec<_> = rows.map(|(datum, diff)| (datum, Epoch::minimum(), diff)).collect();
-        let scope = updates.scope();
-        updates.concat(rows.to_stream(scope).as_collection())
-    } else {
-        updates
-    };
+    let updates = doors.restore(name, updates);
     let machine = Rc::new(RefCell::new(machine));
     let state = Rc::clone(&machine);
     doors.keep(name, move || state.borrow().kept());
-    operate(name, updates, route, tides, machine, restoring)
+    operate(name, updates, route, tides, machine, doors.restoring)
 }
 
 /// Runs `machine` over `updates`, each sent to the worker that `route` says, and the `tides`, which every worker has.

@@ -18,7 +18,8 @@
 //! | `over_last`, `sliding`, `two_stacks`, `ranking` | the sliding view |
 //! | `gap`, `sessions`, `session` | sessions |
 //! | `keyed`, `states` | state by key, with timeouts |
-//! | `in_time`, `dedup`, `join`, `within` | events: the first of each key, and pairs |
+//! | `in_time` | which records a door takes |
+//! | `dedup`, `join`, `within` | events: the first of each key, and pairs |
 //!
 //! Of each pair such as `sessions` and `session`, the first has the doors, which know records, and the second the machine,
 //! which knows sums.

@@ -17,15 +17,16 @@ use timely::dataflow::operators::ToStream;
 use timely::progress::Timestamp;
 
 use super::event_time::{Millis, Watermark};
+use super::in_time::refused;
 use super::machine::operate_durably;
-use super::panes::{WindowSums, pane_sums, refused};
+use super::panes::{WindowSums, pane_sums};
 use super::sliding::{Content, Note, Sliding, Undoable, Wanted};
 use super::two_stacks::TwoStacks;
 use super::window::{Span, Window};
 use crate::aggregate::durable::Doors;
 use crate::aggregate::{Key, Parsed, Records, Stats, Total};
 use crate::format::Format;
-use crate::operators::{TopK, merge_first, per_closed_time, route};
+use crate::operators::{TopK, add, merge_first, per_closed_time, route};
 use crate::runtime::Epoch;
 
 /// A sliding view: the rows of the window that it stands at, and that window.
@@ -107,18 +108,7 @@ impl<'scope, K: ExchangeData + Hash, A: ExchangeData> Last<'scope, K, A> {
                 output.extend(stamped(window, changes.iter().map(|(row, n)| (row, *n)), *time));
             }
             for (row, diff) in changes {
-                use std::collections::btree_map::Entry;
-                match held.entry(row) {
-                    Entry::Vacant(entry) => {
-                        entry.insert(diff);
-                    }
-                    Entry::Occupied(mut entry) => {
-                        *entry.get_mut() += diff;
-                        if *entry.get() == 0 {
-                            entry.remove();
-                        }
-                    }
-                }
+                add(&mut held, row, diff);
             }
             if moved.is_some() {
                 window = moved;
@@ -160,12 +150,15 @@ pub struct OverLast<'a, 'scope, F: Format> {
     window: Window,
 }
 
-impl<'scope, F: Format> OverLast<'_, 'scope, F> {
-    fn too_late(window: &Window, time: Millis, watermark: Watermark) -> bool {
+/// A record is too late when the window has left its pane behind.
+fn too_late(window: Window) -> impl Fn(Millis, Watermark) -> bool {
+    move |time, watermark| {
         let shown = watermark.time().map(|time| window.last_end(time) - window.length());
         watermark == Watermark::END || shown.is_some_and(|start| window.pane_of(time) < start)
     }
+}
 
+impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     #[track_caller]
     fn contents<K: Key, A: Total, C: Content<A>>(
         &mut self,
@@ -173,7 +166,7 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
     ) -> Last<'scope, K, A> {
         let tides = self.records.tides();
-        let sums = pane_sums(self.records, name, self.window, Self::too_late, logic);
+        let sums = pane_sums(self.records, name, self.window, too_late(self.window), logic);
         let wanted = Rc::new(Wanted::default());
         let machine = Sliding::<K, A, C>::new(name, self.window, Rc::clone(&wanted));
         let route = |(_, key): &(Millis, K)| route(key);
@@ -315,7 +308,7 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
         name: &str,
         datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
     ) -> VecCollection<'scope, Epoch, D, isize> {
-        refused(self.records, name, self.window, Self::too_late, datum)
+        refused(self.records, name, too_late(self.window), datum)
     }
 }
 
@@ -333,16 +326,9 @@ fn shown<'scope>(
     let shown = Rc::new(Cell::new(None));
     let mut doors = doors.borrow_mut();
     doors.claim(&name);
-    let ends = if doors.restoring {
-        let rows = doors.take::<Millis>(&name).into_iter();
-        let rows: Vec<_> = rows.map(|end| (end, Epoch::minimum(), 1)).collect();
-        let scope = ends.scope();
-        ends.concat(rows.to_stream(scope).as_collection())
-    } else {
-        ends
-    };
+    let ends = doors.restore(&name, ends);
     let state = Rc::clone(&shown);
-    doors.keep(&name, move || state.get().into_iter().collect());
+    doors.keep(&name, move || state.get().map(|end| (end, 1isize)).into_iter().collect());
     per_closed_time(ends, pact, &name, vec![], move |time, ends, output| {
         let end = ends.drain(..).map(|(end, _)| end).max();
         let before = shown.replace(end);

@@ -16,6 +16,8 @@
 
 use std::cmp::{Ordering, Reverse};
 
+use crate::operators::{Counted, differences};
+
 /// Where a key is that is not in the head.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
@@ -42,7 +44,7 @@ pub(crate) struct Ranking<K, A> {
     head: Vec<u32>,
     /// `None` while the head holds all rows.
     bound: Option<(A, K)>,
-    shown: Vec<(K, A)>,
+    shown: Vec<Counted<K, A>>,
     /// Whether the first `k` may differ from those shown.
     stale: bool,
 }
@@ -95,32 +97,12 @@ impl<K: Ord + Clone, A: Ord + Clone> Ranking<K, A> {
             self.cut(rows);
         }
         let now = self.first(rows);
-        let (mut old, mut new) = (self.shown.iter().peekable(), now.iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => break,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((a, m)), Some((b, n))) => order((m, a), (n, b)),
-            };
-            if order != Ordering::Greater
-                && let Some((key, total)) = old.next()
-                && order != Ordering::Equal
-            {
-                show(key, total, -1);
-            }
-            if order != Ordering::Less
-                && let Some((key, total)) = new.next()
-                && order != Ordering::Equal
-            {
-                show(key, total, 1);
-            }
-        }
+        differences(&self.shown, &now, |(key, total), diff| show(key, total, diff));
         self.shown = now;
     }
 
     /// The first `k` rows of the head, in order.
-    fn first<R: Rows<Key = K, Total = A>>(&self, rows: &R) -> Vec<(K, A)> {
+    fn first<R: Rows<Key = K, Total = A>>(&self, rows: &R) -> Vec<Counted<K, A>> {
         let mut all: Vec<_> =
             self.head.iter().filter_map(|at| rows.row(*at)).map(|(key, total)| (total, key)).collect();
         if all.len() > self.k {
@@ -128,7 +110,7 @@ impl<K: Ord + Clone, A: Ord + Clone> Ranking<K, A> {
             all.truncate(self.k);
         }
         all.sort_unstable_by(|a, b| order((&a.0, a.1), (&b.0, b.1)));
-        all.into_iter().map(|(total, key)| (key.clone(), total)).collect()
+        all.into_iter().map(|(total, key)| ((key.clone(), total), 1)).collect()
     }
 
     /// Takes all rows into the head, and cuts it down.

@@ -41,11 +41,6 @@ pub struct BySession<'a, 'scope, F: Format> {
     gap: Gap,
 }
 
-/// Whether a session that ends with a record at `time` is complete at `watermark`.
-fn is_over(time: Millis, gap: Gap, watermark: Watermark) -> bool {
-    watermark.reaches(time + gap.millis())
-}
-
 impl<'scope, F: Format> BySession<'_, 'scope, F> {
     /// The door under the others: `logic` adds what each record says to the sums of whatever keys it likes, in the session
     /// that the record is in.
@@ -79,10 +74,7 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
         let stretches = self.records.sums_by(
             name,
             move |record: &Parsed<'_, F>, sums: &mut Partials<(i64, K), Stretch<A>>| {
-                let Some(time) = record.time() else { return };
-                if is_over(time, gap, record.watermark()) {
-                    late.set(late.get() + 1);
-                } else {
+                if let Some(time) = in_time(record, &late, |time, watermark| gap.is_over(time, watermark)) {
                     let bucket = time - time.rem_euclid(gap.millis());
                     logic(record, &mut SessionSums { time, bucket, sums });
                 }
@@ -225,10 +217,7 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
         datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
     ) -> VecCollection<'scope, Epoch, D, isize> {
         let gap = self.gap;
-        self.records.collect(name, move |record| {
-            let time = record.time()?;
-            is_over(time, gap, record.watermark()).then(|| datum(record)).flatten()
-        })
+        refused(self.records, name, move |time, watermark| gap.is_over(time, watermark), datum)
     }
 }
 

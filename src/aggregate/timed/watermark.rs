@@ -15,17 +15,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
-use differential_dataflow::collection::AsCollection;
+use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Broadcast;
-use timely::dataflow::operators::{Probe, ToStream, probe};
-use timely::progress::Timestamp;
+use timely::dataflow::operators::{Probe, probe};
 
 use super::event_time::{Clock, Extent, Millis, Tide, TimeOptions, Watermark, millis};
+use crate::aggregate::durable::Doors;
 use crate::operators::per_closed_time;
 use crate::runtime::Epoch;
 
@@ -179,36 +179,21 @@ impl<'scope> Tides<'scope> {
     }
 }
 
-/// What [`tides`] leaves beside the stream: the state, which is durable.
-pub(crate) type Kept = Rc<RefCell<Partitions>>;
+/// The name under which the watermark is durable.
+pub(crate) const NAME: &str = "watermark";
 
-/// Works the watermark out of `reports`; goes on from `kept`, if this worker was given that.
+/// Works the watermark out of what all workers have `said`, and keeps what is known with the `doors`.
 pub(crate) fn tides<'scope>(
-    reports: Stream<'scope, Epoch, Vec<Report>>,
+    said: VecCollection<'scope, Epoch, Said, isize>,
     options: TimeOptions,
     now: Rc<Cell<Tide>>,
-    kept: Option<Vec<KeptTide>>,
-) -> (Tides<'scope>, Kept) {
-    let scope = reports.scope();
-    let partitions = Rc::new(RefCell::new(Partitions::new(options, scope.peers())));
+    doors: &mut Doors,
+) -> Tides<'scope> {
+    let partitions = Rc::new(RefCell::new(Partitions::new(options, said.scope().peers())));
     let state = Rc::clone(&partitions);
     let to_first = Exchange::new(|_: &(Said, Epoch, isize)| 0);
-    let said = |report: Report| Said::Now(report);
-    let mut updates = reports
-        .unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "Report", move |_, _| {
-            move |input, output| {
-                input.for_each(|capability, reports| {
-                    let epoch = *capability.time();
-                    let updates = reports.drain(..).map(|report| (said(report), epoch, 1isize));
-                    output.session(&capability).give_iterator(updates);
-                });
-            }
-        })
-        .as_collection();
-    if let Some(kept) = kept {
-        let rows: Vec<_> = kept.into_iter().map(|kept| (Said::Before(kept), Epoch::minimum(), 1)).collect();
-        updates = updates.concat(rows.to_stream(scope).as_collection());
-    }
+    let updates = doors.restore(NAME, said);
+    doors.keep(NAME, move || kept(&partitions.borrow()));
     let tides = per_closed_time(updates, to_first, "Watermark", vec![], move |time, said, output| {
         let mut state = state.borrow_mut();
         let before = state.tide;
@@ -242,19 +227,21 @@ pub(crate) fn tides<'scope>(
     );
     let probe = probe::Handle::new();
     let stream = stream.probe_with(&probe);
-    (Tides { stream, probe }, partitions)
+    Tides { stream, probe }
 }
 
 /// The durable form of what one worker knows: everything on the first, and nothing elsewhere.
-pub(crate) fn kept(partitions: &Kept) -> Vec<KeptTide> {
-    let partitions = partitions.borrow();
+fn kept(partitions: &Partitions) -> Vec<(Said, isize)> {
     let any = partitions.arrived > Millis::MIN || partitions.tide != Tide::NONE;
-    any.then(|| partitions.kept()).into_iter().collect()
+    any.then(|| (Said::Before(partitions.kept()), 1)).into_iter().collect()
 }
 
+/// What the watermark is worked out of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Said {
+pub(crate) enum Said {
+    /// By a worker, of an epoch.
     Now(Report),
+    /// By an earlier run.
     Before(KeptTide),
 }
 

@@ -50,10 +50,11 @@
 //! in `dataflows/`, which use nothing but the public API:
 //! `fn main() -> ExitCode { thalweg::cli::main(&[&mine::Mine]) }` makes a command of them.
 
-pub mod aggregate;
 pub mod bench;
 pub mod cli;
+pub mod data;
 pub mod dataflow;
+pub mod door;
 pub mod format;
 pub mod generate;
 pub mod guide;
@@ -63,6 +64,8 @@ pub mod runtime;
 pub mod sink;
 pub mod source;
 pub mod testing;
+pub mod time;
+pub mod view;
 
 // The README's program is compiled as a documentation test.
 #[cfg(doctest)]
@@ -73,16 +76,16 @@ struct Readme;
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::aggregate::{
-        Bytes, Distinct, Events, Gap, InputCounts, Key, Last, Parsed, Partials, Quantiles, Records, Seen,
-        SessionSums, Span, Stats, TimeOptions, Total, Window, WindowSums, Windowed, Within,
-    };
-    pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options, View};
+    pub use crate::data::{Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Total};
+    pub use crate::data::{Cell, Real, Row, Time, by_count};
+    pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options};
+    pub use crate::door::{Events, Last, Parsed, Partials, Records, Seen, SessionSums, WindowSums, Windowed};
     pub use crate::format::{
         AccessLog, AccessRecord, Format, Json, JsonMode, JsonRecord, Pattern, PatternRecord, Size, Text,
     };
     pub use crate::lookup::{Lookup, LookupKeys};
     pub use crate::operators::{Beside, Threshold, TopK, TopKByGroup, Totals};
-    pub use crate::runtime::Epoch;
-    pub use crate::sink::{Cell, Real, Row, Time, by_count};
+    pub use crate::time::Epoch;
+    pub use crate::time::{Gap, Span, TimeOptions, Window, Within};
+    pub use crate::view::View;
 }

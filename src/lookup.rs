@@ -22,9 +22,9 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use sha2::{Digest as _, Sha256};
 
-use self::networks::{Networks, NotOne};
+use crate::lookup::networks::{Networks, NotOne};
 
-pub use self::error::LookupError;
+pub use crate::lookup::error::LookupError;
 
 /// How keys of a [`Lookup`] are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

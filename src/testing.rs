@@ -14,12 +14,18 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-use crate::aggregate::{DoorRows, End, Event, InputCounts, Lines, Records, TimeOptions};
-use crate::dataflow::{Build, Dataflow, Flow, Options, View};
+use crate::data::InputCounts;
+use crate::data::{Time, Value, escape_json};
+use crate::dataflow::{Build, Dataflow, Flow, Options};
+use crate::door::{DoorRows, End, Event, Lines, Records};
 use crate::format::Format;
-use crate::runtime::{Epoch, Progress};
-use crate::sink::{At, Closed, Gather, History, Outputs, Sink, SinkError, Time, Value, escape_json};
+use crate::sink::{At, Closed, Outputs, Sink, SinkError};
 use crate::source::Chunk;
+use crate::source::Progress;
+use crate::time::Epoch;
+use crate::time::TimeOptions;
+use crate::view::View;
+use crate::view::{Gather, History};
 
 /// What the views of a dataflow held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

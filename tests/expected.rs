@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use thalweg::aggregate::TimeOptions;
 use thalweg::prelude::*;
 use thalweg::testing::Script;
+use thalweg::time::TimeOptions;
 
 mod support;
 use support::{rows, run, shared_data, uri};

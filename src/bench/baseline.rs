@@ -10,9 +10,9 @@ use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
 use hashbrown::HashMap;
 
-use super::{arg, baseline_windows};
-use crate::aggregate::{Bytes, InputCounts, Stats};
+use crate::bench::{arg, baseline_windows};
 use crate::cli::{Failure, print};
+use crate::data::{Bytes, InputCounts, Stats};
 use crate::format::{AccessLog, Format};
 use crate::runtime::{Exit, Usage, now};
 
@@ -87,7 +87,7 @@ fn run(name: &str, file: &Path, output: &Path) -> anyhow::Result<(InputCounts, s
                 }
             })?;
             let mut words: Vec<_> = words.into_iter().collect();
-            words.sort_unstable_by(crate::sink::by_count);
+            words.sort_unstable_by(crate::data::by_count);
             Ok((counts, words.len().into()))
         }
         other => Err(anyhow!("no plain loop is written for `{other}`")),
@@ -117,13 +117,13 @@ fn access_log(file: &Path) -> io::Result<(InputCounts, serde_json::Value)> {
         }
     })?;
     let mut frequent: Vec<_> = clients.into_iter().filter(|(_, count)| *count > 10).collect();
-    frequent.sort_unstable_by(crate::sink::by_count);
+    frequent.sort_unstable_by(crate::data::by_count);
     let mut top: Vec<_> = endpoints.into_iter().collect();
     if top.len() > 10 {
-        top.select_nth_unstable_by(9, crate::sink::by_count);
+        top.select_nth_unstable_by(9, crate::data::by_count);
         top.truncate(10);
     }
-    top.sort_unstable_by(crate::sink::by_count);
+    top.sort_unstable_by(crate::data::by_count);
     let answer = serde_json::json!({
         "statuses": statuses.iter().filter(|count| **count > 0).count(),
         "sizes": sizes.sum,

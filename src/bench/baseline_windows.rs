@@ -20,11 +20,12 @@ use foldhash::fast::RandomState;
 use hashbrown::hash_table::{Entry, HashTable};
 use serde_json::Value;
 
-use super::baseline::each_line;
-use crate::aggregate::{Bytes, InputCounts, TimeOptions};
+use crate::bench::baseline::each_line;
+use crate::data::{Bytes, InputCounts};
+use crate::data::{Time, escape_json};
 use crate::format::{AccessLog, Format, Json, JsonMode};
 use crate::runtime::millis;
-use crate::sink::{Time, escape_json};
+use crate::time::TimeOptions;
 
 /// How many keys are ranked.
 const TOP: usize = 10;

@@ -13,12 +13,14 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use timely::worker::Worker;
 
-use super::updates::{Bench, LOADED_AT_ONCE, on_workers, share};
-use crate::aggregate::{Bytes, Span, TimeOptions, Window};
-use crate::dataflow::{Build, View};
+use crate::bench::updates::{Bench, LOADED_AT_ONCE, on_workers, share};
+use crate::data::Bytes;
+use crate::data::Time;
+use crate::dataflow::Build;
 use crate::format::Text;
 use crate::runtime::now;
-use crate::sink::Time;
+use crate::time::{Span, TimeOptions, Window};
+use crate::view::View;
 
 /// A windowed door, and how late its records may be. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]

@@ -10,9 +10,10 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{baseline, median};
+use crate::bench::{baseline, median};
 use crate::cli::{eprint, grouped};
-use crate::generate::{self, Kind};
+use crate::generate;
+use crate::generate::Kind;
 use crate::runtime::temporary_directory;
 
 /// What is run.

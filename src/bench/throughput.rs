@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::anyhow;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::process::{Input, Job, Measured, Shape, figures, rounds, speed};
-use super::{arg, baseline, rounds_arg, table};
+use crate::bench::process::{Input, Job, Measured, Shape, figures, rounds, speed};
+use crate::bench::{arg, baseline, rounds_arg, table};
 use crate::cli::{Failure, grouped, print};
 use crate::dataflow::Dataflow;
 use crate::generate::Kind;

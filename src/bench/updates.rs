@@ -18,15 +18,21 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-use super::{arg, corrections, median, table};
-use crate::aggregate::{Bytes, End, Event, Lines, TimeOptions, WatermarkProbe};
+use crate::bench::{arg, corrections, median, table};
 use crate::cli::{Failure, grouped, print};
-use crate::dataflow::{Build, Flow, View};
+use crate::data::Bytes;
+use crate::dataflow::{Build, Flow};
+use crate::door::{End, Event, Lines, WatermarkProbe};
 use crate::format::Text;
 use crate::operators::TopK;
-use crate::runtime::{Epoch, Exit, Progress, now};
-use crate::sink::{At, Closed, Gather, History, Outputs, Sink, SinkError};
+use crate::runtime::{Exit, now};
+use crate::sink::{At, Closed, Outputs, Sink, SinkError};
 use crate::source::Chunk;
+use crate::source::Progress;
+use crate::time::Epoch;
+use crate::time::TimeOptions;
+use crate::view::View;
+use crate::view::{Gather, History};
 
 pub(super) fn command() -> Command {
     Command::new("updates")

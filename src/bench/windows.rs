@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::ensure;
 use clap::{Arg, ArgMatches, Command};
 
-use super::process::{Input, Job, Measured, Shape, figures, rounds, speed};
-use super::{arg, rounds_arg, table};
+use crate::bench::process::{Input, Job, Measured, Shape, figures, rounds, speed};
+use crate::bench::{arg, rounds_arg, table};
 use crate::cli::{Failure, grouped, print};
 use crate::generate::Kind;
 use crate::runtime::Exit;

@@ -5,10 +5,11 @@ use std::io::ErrorKind;
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
 
-use super::given::{Given, GivenError};
-use super::run::grouped;
-use super::{Failure, eprint};
-use crate::generate::{self, GenerateError, Kind, Options};
+use crate::cli::given::{Given, GivenError};
+use crate::cli::run::grouped;
+use crate::cli::{Failure, eprint};
+use crate::generate;
+use crate::generate::{GenerateError, Kind, Options};
 use crate::runtime::Exit;
 
 pub(super) fn command() -> Command {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::anyhow;
 use clap::ArgMatches;
 
-use super::{Failure, print};
+use crate::cli::{Failure, print};
 use crate::dataflow::Dataflow;
 use crate::runtime::Exit;
 

@@ -16,10 +16,10 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-pub(crate) use self::run::grouped;
+pub(crate) use crate::cli::run::grouped;
+use crate::data::escape_text;
 use crate::dataflow::Dataflow;
 use crate::runtime::{Exit, end_on_panic};
-use crate::sink::escape_text;
 
 /// The `thalweg` command with `dataflows`; returns when it is done.
 ///

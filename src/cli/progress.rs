@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::run::grouped;
-use crate::runtime::Progress;
+use crate::cli::run::grouped;
+use crate::source::Progress;
 
 /// Whether a bar is on the terminal.
 static SHOWN: AtomicBool = AtomicBool::new(false);

@@ -8,16 +8,19 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::ArgMatches;
 
-use super::given::{Given, GivenError};
-use super::progress;
-use super::sources::Sources;
-use super::{Failure, eprint};
-use crate::aggregate::{Clock, TimeOptions};
+use crate::cli::given::{Given, GivenError};
+use crate::cli::progress;
+use crate::cli::sources::Sources;
+use crate::cli::{Failure, eprint};
+use crate::data::escape_text;
 use crate::dataflow::{Dataflow, Options};
+use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
-use crate::runtime::{self, ClusterSettings, Exit, Progress, Report, Settings, Usage};
-use crate::sink::{SinkSpec, escape_text};
+use crate::runtime::{ClusterSettings, Exit, Report, Settings, Usage};
+use crate::sink::SinkSpec;
 use crate::source::PlanOptions;
+use crate::source::Progress;
+use crate::time::{Clock, TimeOptions};
 
 /// The variable of the environment that may hold the cluster's secret.
 const SECRET_VARIABLE: &str = "THALWEG_CLUSTER_SECRET";

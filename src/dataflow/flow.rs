@@ -13,13 +13,14 @@ use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Probe, probe};
 
-use super::View;
-use super::gather::gather;
-use crate::aggregate::{Durable, InputCounts, Lines, Records, Total, WatermarkProbe, Windowed};
+use crate::data::Row;
+use crate::data::{InputCounts, Total};
+use crate::door::{Durable, Lines, Records, WatermarkProbe, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
-use crate::runtime::Epoch;
-use crate::sink::{Gather, History, Row, ViewOutput, Views};
+use crate::time::Epoch;
+use crate::view::View;
+use crate::view::{Gather, History, ViewOutput, Views, gather};
 
 /// A function that builds a dataflow, run once by each worker.
 #[derive(Clone)]

@@ -5,9 +5,9 @@
 //! checked once, before a worker starts, and then run by each worker on its [`Flow`].
 
 mod flow;
-mod gather;
 mod options;
 
+use crate::view::View;
 pub use flow::{Build, Flow, Installed, Summary};
 pub use options::{Opt, OptionError, Options};
 pub(crate) use options::{more_than_nothing, read_duration};
@@ -68,15 +68,4 @@ pub trait Dataflow: Send + Sync {
     ///
     /// When an option's value is not what it must be.
     fn prepare(&self, options: &Options) -> Result<Build, OptionError>;
-}
-
-/// A view: a collection that has a name and columns, for sinks to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
-    /// The name.
-    pub name: &'static str,
-    /// The names of its columns, in order.
-    pub columns: &'static [&'static str],
-    /// One line on what its rows are.
-    pub about: &'static str,
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::aggregate::{Window, WindowError};
+use crate::time::{Window, WindowError};
 
 /// An option of a dataflow, given as `--name VALUE` or in the configuration file as `name = VALUE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

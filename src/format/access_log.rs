@@ -12,8 +12,8 @@
 
 use memchr::{memchr, memchr2, memrchr};
 
-use super::Format;
-use super::time::parse_clf;
+use crate::format::Format;
+use crate::format::time::parse_clf;
 
 /// Reads Apache common, Apache combined and nginx default access-log lines.
 ///

@@ -36,8 +36,8 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use self::walk::Node;
-use super::Format;
+use crate::format::Format;
+use crate::format::json::walk::Node;
 
 pub use path::JsonError;
 pub use record::{JsonField, JsonRecord};

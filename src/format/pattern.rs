@@ -9,7 +9,7 @@ use std::sync::Arc;
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use smallvec::SmallVec;
 
-use super::Format;
+use crate::format::Format;
 
 /// A regular expression whose named groups are fields.
 ///

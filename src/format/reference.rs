@@ -7,7 +7,7 @@
 use chrono::DateTime;
 use regex::bytes::Regex;
 
-use super::{AccessRecord, Format, Size};
+use crate::format::{AccessRecord, Format, Size};
 
 /// A well-formed line.
 ///

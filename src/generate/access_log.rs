@@ -8,12 +8,12 @@ use std::io::Write;
 
 use chrono::DateTime;
 
-use super::access_parts::{REFERERS, agent, client, endpoint};
-use super::clock::Moment;
-use super::draws::{Draw, Draws};
-use super::text::{decimal, pair, word};
-use super::zipf::Zipf;
-use super::{Lines, Options};
+use crate::generate::access_parts::{REFERERS, agent, client, endpoint};
+use crate::generate::clock::Moment;
+use crate::generate::draws::{Draw, Draws};
+use crate::generate::text::{decimal, pair, word};
+use crate::generate::zipf::Zipf;
+use crate::generate::{Lines, Options};
 
 const METHODS: [(u64, &[u8]); 6] = [
     (880, b"GET "),

@@ -1,7 +1,7 @@
 //! What access logs are made of: lists, and the rules from ranks to clients and endpoints.
 
-use super::draws::Draw;
-use super::text::{decimal, hex, word};
+use crate::generate::draws::Draw;
+use crate::generate::text::{decimal, hex, word};
 
 /// Appends the address of client number `rank`: no other rank's, and unlike its neighbours'.
 ///

@@ -1,10 +1,10 @@
 //! What devices did and when: the JSON lines of structured streaming's lesson on windows.
 
-use super::clock::Moment;
-use super::draws::Draws;
-use super::text::{signed, word};
-use super::zipf::Zipf;
-use super::{Lines, Options, json};
+use crate::generate::clock::Moment;
+use crate::generate::draws::Draws;
+use crate::generate::text::{signed, word};
+use crate::generate::zipf::Zipf;
+use crate::generate::{Lines, Options, json};
 
 const ACTIONS: [(u64, &[u8]); 5] =
     [(400, b"Open"), (780, b"Close"), (900, b"Update"), (980, b"Ping"), (1000, b"Error")];

@@ -1,7 +1,7 @@
 //! Event times: rising steadily, with some lines behind.
 
-use super::Options;
-use super::draws::Draws;
+use crate::generate::Options;
+use crate::generate::draws::Draws;
 
 /// Which line it is, and its event time.
 #[derive(Clone, Copy, Debug)]

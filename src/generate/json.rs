@@ -1,6 +1,6 @@
 //! Ways in which a line comes to be broken, shared by the kinds.
 
-use super::draws::{Draw, Draws};
+use crate::generate::draws::{Draw, Draws};
 
 /// Breaks the JSON object `out[start..]`, in which a string's text begins with a letter at `text`.
 pub(super) fn spoil(draws: &mut Draws, start: usize, text: usize, out: &mut Vec<u8>) {

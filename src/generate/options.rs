@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use super::{GenerateError, Kind};
+use crate::generate::{GenerateError, Kind};
 
 /// How many lines, and of which nature.
 ///

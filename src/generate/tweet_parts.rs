@@ -2,7 +2,7 @@
 //!
 //! Everything here is written into a JSON string as it stands, so quotes, backslashes and line ends are escaped.
 
-use super::text::word;
+use crate::generate::text::word;
 
 /// Tags of the real world; they are the most popular. None is a made-up word, in any case of its letters.
 const USUAL_TAGS: [&str; 24] = [

@@ -2,12 +2,12 @@
 //!
 //! The hashtags stand in `text`, each after a space, and once more in `entities.hashtags`, in the same order.
 
-use super::clock::Moment;
-use super::draws::Draws;
-use super::text::{decimal, link, signed, word};
-use super::tweet_parts::{LANGUAGES, TRICKY, WORDS, tag};
-use super::zipf::Zipf;
-use super::{Lines, Options, json};
+use crate::generate::clock::Moment;
+use crate::generate::draws::Draws;
+use crate::generate::text::{decimal, link, signed, word};
+use crate::generate::tweet_parts::{LANGUAGES, TRICKY, WORDS, tag};
+use crate::generate::zipf::Zipf;
+use crate::generate::{Lines, Options, json};
 
 /// How many hashtags a tweet has, by weights as running totals.
 const TAGS: [(u64, usize); 6] = [(150, 0), (500, 1), (750, 2), (900, 3), (970, 4), (1000, 5)];

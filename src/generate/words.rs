@@ -1,10 +1,10 @@
 //! Plain text for word counts.
 
-use super::clock::Moment;
-use super::draws::Draws;
-use super::text::word;
-use super::zipf::Zipf;
-use super::{Lines, Options};
+use crate::generate::clock::Moment;
+use crate::generate::draws::Draws;
+use crate::generate::text::word;
+use crate::generate::zipf::Zipf;
+use crate::generate::{Lines, Options};
 
 #[derive(Debug)]
 pub(super) struct Words {

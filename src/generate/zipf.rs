@@ -4,8 +4,8 @@
 //! table; more, for which a table would be large and mostly missed in the cache, by rejection. Both take the same
 //! time for every *n* and *s*.
 
-use super::draws::{Draw, Draws};
-use super::float::{exp, exp_m1_ratio, ln, ln_1p_ratio};
+use crate::generate::draws::{Draw, Draws};
+use crate::generate::float::{exp, exp_m1_ratio, ln, ln_1p_ratio};
 
 /// The largest number of ranks that get a table: at 8 bytes each, 8 MiB.
 const TABLE: u64 = 1 << 20;

@@ -117,7 +117,7 @@
 //! assert_eq!(answer.changes("roles", 2), ["-1\tann\teditor\t3", "+1\tann\teditor\t4"]);
 //! ```
 //!
-//! Why `count_by` and not [`collect`](crate::aggregate::Records::collect), if the counts of roles are thrown away? Because a
+//! Why `count_by` and not [`collect`](crate::door::Records::collect), if the counts of roles are thrown away? Because a
 //! door that counts remembers: its rows come back when a run goes on from another, as in the test. What `collect` gives is
 //! not kept, and behind the join it would be gone ([step 9](super::running#what-outlives-a-run) says which door keeps what).
 //!

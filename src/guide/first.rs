@@ -7,10 +7,10 @@
 //!
 //! - [`flow.records(Text)`](crate::dataflow::Flow::records) reads each line with a format. [`Text`](crate::format::Text)
 //!   takes lines as they are.
-//! - [`count_each`](crate::aggregate::Records::count_each) opens a *door*: from here on there are no records, but a
+//! - [`count_each`](crate::door::Records::count_each) opens a *door*: from here on there are no records, but a
 //!   *collection* of rows `(word, count)`. A door's name labels its state, so no two may have the same.
 //! - [`flow.view_by`](crate::dataflow::Flow::view_by) shows a collection under the name of a declared view. A view's rows
-//!   are tuples with one element for each column; [`by_count`](crate::sink::by_count) is the order in which they stand.
+//!   are tuples with one element for each column; [`by_count`](crate::data::by_count) is the order in which they stand.
 //!
 //! `::<Bytes>` is what a key is once it is owned. The function lends slices of the line; a door copies a word the first time
 //! that it meets it in an epoch, and not for every line.
@@ -93,7 +93,7 @@
 //!
 //! # Other doors
 //!
-//! All of these are methods of [`Records`](crate::aggregate::Records), and any number of them can be opened on the same
+//! All of these are methods of [`Records`](crate::door::Records), and any number of them can be opened on the same
 //! records: a line is read once, whoever wants it.
 //!
 //! | door | rows |

@@ -68,7 +68,7 @@
 //! # assert_eq!(Service.parse(b"1 ann /a 200").map(|request| request.time), Some(1000));
 //! ```
 //!
-//! A door's function is given a [`Parsed`](crate::aggregate::Parsed): it stands for the record (`request.path`), and also
+//! A door's function is given a [`Parsed`](crate::door::Parsed): it stands for the record (`request.path`), and also
 //! has the `line()`. A format is cloned for each worker and `parse` has `&mut self`, so it may keep scratch space.
 //!
 //! There are formats for access logs ([`AccessLog`](crate::format::AccessLog)), for a regular expression with named groups

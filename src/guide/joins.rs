@@ -4,15 +4,15 @@
 //! each other. The `join` of step 3 would keep all events for ever, because any of them may yet meet another. A join that
 //! knows the distance does not: once the watermark is too far past an event, nothing can come any more that it belongs to.
 //!
-//! [`events`](crate::aggregate::Records::events) makes events of records: a key and a value, at the record's time. Two of
-//! them are joined by [`join_within`](crate::aggregate::Events::join_within), or by
-//! [`left_join_within`](crate::aggregate::Events::left_join_within), which also has the events on the left that stayed
-//! alone. [`Within`](crate::aggregate::Within) is the distance: `Within::after(five_minutes)` says that the right event
+//! [`events`](crate::door::Records::events) makes events of records: a key and a value, at the record's time. Two of
+//! them are joined by [`join_within`](crate::door::Events::join_within), or by
+//! [`left_join_within`](crate::door::Events::left_join_within), which also has the events on the left that stayed
+//! alone. [`Within`](crate::time::Within) is the distance: `Within::after(five_minutes)` says that the right event
 //! happens with the left one or up to five minutes after it.
 //!
 //! ```
 //! use std::time::Duration;
-//! use thalweg::aggregate::{TimeOptions, Within};
+//! use thalweg::time::{TimeOptions, Within};
 //! use thalweg::prelude::*;
 //! use thalweg::testing::Script;
 //!

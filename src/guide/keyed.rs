@@ -6,7 +6,7 @@
 //! # Sessions
 //!
 //! A session is a stretch of time in which the records of a key are less than a gap apart, from its first record to a gap
-//! after its last. [`by_session`](crate::aggregate::Records::by_session) has a row for each, with the doors that windows
+//! after its last. [`by_session`](crate::door::Records::by_session) has a row for each, with the doors that windows
 //! have. A late record that comes between two sessions makes one of them; a row is final when the watermark reaches its end.
 //!
 //! ```
@@ -66,9 +66,9 @@
 //!
 //! # State of one's own
 //!
-//! [`update_state_by_key`](crate::aggregate::Records::update_state_by_key) is for what no sum can say: a function of a key's
+//! [`update_state_by_key`](crate::door::Records::update_state_by_key) is for what no sum can say: a function of a key's
 //! state and its new values, in the order in which they arrived, gives the new state. The collection *is* the state.
-//! [`update_state_by_key_timeout`](crate::aggregate::Records::update_state_by_key_timeout) also tells the function when a
+//! [`update_state_by_key_timeout`](crate::door::Records::update_state_by_key_timeout) also tells the function when a
 //! key has been idle for so long, and what it makes of that is a row of `ended`.
 //!
 //! ```
@@ -143,7 +143,7 @@
 //!
 //! # Duplicates
 //!
-//! Senders that never lose a line repeat some. [`distinct_within`](crate::aggregate::Records::distinct_within) lets the
+//! Senders that never lose a line repeat some. [`distinct_within`](crate::door::Records::distinct_within) lets the
 //! first of a key pass, and those not that are less than a horizon from one that did. Its rows are the key and whatever is
 //! wanted of the record; they are a collection and not records, so what counts them is an operator: [`count_total`] or, as
 //! here, `map` and thalweg's [`totals`](crate::operators::Totals::totals).
@@ -200,7 +200,7 @@
 //! ```
 //!
 //! Such a door forgets what the watermark has left behind, as it must. So it refuses records that are older than the
-//! watermark, and [`Records::refused`](crate::aggregate::Records::refused) has them. And `totals` is an operator, with no
+//! watermark, and [`Records::refused`](crate::door::Records::refused) has them. And `totals` is an operator, with no
 //! state that outlives the run: [step 9](super::running#what-outlives-a-run) says what that means for the count of `/a`.
 //!
 //! Next: [`tables`](super::tables).

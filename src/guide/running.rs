@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use thalweg::aggregate::TimeOptions;
+//! use thalweg::time::TimeOptions;
 //! use thalweg::prelude::*;
 //! use thalweg::testing::Script;
 //!
@@ -167,7 +167,7 @@
 //! - *the trait bound `Bytes: Row` is not satisfied*: a row is a tuple, also of one: `rows.map(|key| (key,))`.
 //! - *`(Bytes, Bytes): Cell` is not satisfied*: a key of two parts is two columns:
 //!   `rows.map(|((a, b), count)| (a, b, count))`.
-//! - *`f64: Cell` is not satisfied*: numbers in rows have an order; [`Real`](crate::sink::Real) is the one with a fraction.
+//! - *`f64: Cell` is not satisfied*: numbers in rows have an order; [`Real`](crate::data::Real) is the one with a fraction.
 //! - *`(u8, u8, u8): Key` is not satisfied*: keys are pairs of pairs, `(u8, (u8, u8))`; and for `usize: Key`, take `u64`.
 //! - *cannot return value referencing temporary value*, or *references to captured variables can't escape the closure*: the
 //!   key that `count_by` returns must be of the record. `count_each` is lent a key for the call alone, which may be of

@@ -2,7 +2,7 @@
 //!
 //! # Times and the watermark
 //!
-//! [`event_time`](crate::aggregate::Records::event_time) says when a record happened, in milliseconds UTC since 1970. It is
+//! [`event_time`](crate::door::Records::event_time) says when a record happened, in milliseconds UTC since 1970. It is
 //! the record's own clock that counts: a log that is read a year later gives the same windows. (`--time arrival` has it
 //! otherwise, without a change to the dataflow.)
 //!
@@ -16,13 +16,13 @@
 //!
 //! # The last ten seconds
 //!
-//! [`over_last`](crate::aggregate::Records::over_last) is a view of the last complete window. Windows are half-open,
+//! [`over_last`](crate::door::Records::over_last) is a view of the last complete window. Windows are half-open,
 //! `[start, end)`, and start at the multiples of their slide. As the watermark passes the end of the next window, the view
 //! moves: what enters is added, what leaves is taken away.
 //!
 //! ```
 //! use std::time::Duration;
-//! use thalweg::aggregate::TimeOptions;
+//! use thalweg::time::TimeOptions;
 //! use thalweg::prelude::*;
 //! use thalweg::testing::Script;
 //!
@@ -90,17 +90,17 @@
 //! ```
 //!
 //! A window that slides costs what enters and what leaves it, however long it is. Sums can be taken away again; the smallest
-//! and largest cannot, and [`merged_by`](crate::aggregate::OverLast::merged_by) and `stats_by` have another way for those.
+//! and largest cannot, and [`merged_by`](crate::door::OverLast::merged_by) and `stats_by` have another way for those.
 //!
 //! # A row for each window
 //!
-//! [`by_window`](crate::aggregate::Records::by_window) keeps a row for each window and key. Rows are exact while their
+//! [`by_window`](crate::door::Records::by_window) keeps a row for each window and key. Rows are exact while their
 //! window is open, and *final* once the watermark has reached its end: then their state is freed, and the rows stay as they
 //! are. [`view_windows`](crate::dataflow::Flow::view_windows) shows both: sinks that show views show all rows, and those
 //! that append (`mode=append`) write each row once, when it is final.
 //!
 //! Records that are too late for all of their windows are refused. They are counted, and
-//! [`refused`](crate::aggregate::ByWindow::refused) has them as a collection.
+//! [`refused`](crate::door::ByWindow::refused) has them as a collection.
 //!
 //! ```
 //! # use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::LookupLimits;
+use crate::lookup::LookupLimits;
 
 /// Why a [`Lookup`](super::Lookup) cannot be read.
 #[derive(Debug, thiserror::Error)]

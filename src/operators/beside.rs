@@ -9,7 +9,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-use super::Totals;
+use crate::operators::Totals;
 
 /// Extension trait for the `beside` method.
 pub trait Beside<'scope, T, K>: Sized

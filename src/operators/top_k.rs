@@ -10,7 +10,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-use super::{per_closed_time, route};
+use crate::operators::{per_closed_time, route};
 
 /// Extension trait for the `top_k` method.
 pub trait TopK<'scope, T, K, V>: Sized

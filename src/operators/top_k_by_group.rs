@@ -10,8 +10,8 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-use super::top_k::{Ordered, Ranked};
-use super::{per_closed_time, route};
+use crate::operators::top_k::{Ordered, Ranked};
+use crate::operators::{per_closed_time, route};
 
 /// Extension trait for the `top_k_by_group` method.
 pub trait TopKByGroup<'scope, T, G, K, V>: Sized

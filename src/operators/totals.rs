@@ -12,8 +12,8 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-use super::{per_closed_time, route};
-use crate::aggregate::Total;
+use crate::data::Total;
+use crate::operators::{per_closed_time, route};
 
 /// Extension trait for the `totals` method.
 pub trait Totals<'scope, T, K, A>: Sized

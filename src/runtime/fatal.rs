@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::sink::escape_text;
+use crate::data::escape_text;
 
 /// Exit codes of the command.
 ///

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 
-use super::stop::{Stop, Stopping};
-use super::{Epoch, Settings, clock};
-use crate::aggregate::{End, Event, WatermarkProbe};
+use crate::door::{End, Event, WatermarkProbe};
+use crate::runtime::stop::{Stop, Stopping};
+use crate::runtime::{Settings, clock};
 use crate::source::{Plan, Pool, Reader, SourceError, Step};
+use crate::time::Epoch;
 
 pub(super) type Input = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
 

@@ -12,7 +12,6 @@
 pub mod cluster;
 
 mod clock;
-mod epoch;
 mod fatal;
 mod ingest;
 mod settings;
@@ -22,7 +21,6 @@ mod watchdog;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -34,29 +32,18 @@ use timely::execute::execute_from;
 
 pub(crate) use clock::millis;
 pub use clock::now;
-pub use epoch::{Delay, Epoch};
 pub use fatal::{Exit, end, end_on_panic};
 pub use settings::{ClusterSettings, Settings};
 pub use stop::end_in_order_on_signals;
 pub use usage::Usage;
 
-use self::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
-use self::watchdog::Vitals;
-use self::worker::{Job, Outcome};
-use crate::aggregate::{Clock, InputCounts, TimeOptions};
+use crate::data::InputCounts;
 use crate::dataflow::{Build, Dataflow, OptionError, Options};
-use crate::source::{Plan, PlanOptions, SourceError};
-
-/// How far the workers of this process have come, for whoever wants to show it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes of the sources that have been read.
-    pub bytes: AtomicU64,
-    /// Lines that have been read.
-    pub lines: AtomicU64,
-    /// Bytes that this process will have read in the end, or 0 where that is not known.
-    pub total: AtomicU64,
-}
+use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
+use crate::runtime::watchdog::Vitals;
+use crate::runtime::worker::{Job, Outcome};
+use crate::source::{Plan, PlanOptions, Progress, SourceError};
+use crate::time::{Clock, TimeOptions};
 
 /// How a run went.
 #[derive(Clone, Copy, Debug)]

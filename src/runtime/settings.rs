@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::aggregate::TimeOptions;
 use crate::sink::SinkSpec;
 use crate::source::PlanOptions;
+use crate::time::TimeOptions;
 
 /// How to run a dataflow, checked as far as that is possible without touching anything.
 ///

@@ -16,8 +16,8 @@ use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Input, Inspect};
 use timely::worker::Worker;
 
-use super::Exit;
-use super::fatal;
+use crate::runtime::Exit;
+use crate::runtime::fatal;
 
 /// How many signals have arrived.
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);

@@ -18,7 +18,9 @@ use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::progress::reachability::logging::{TrackerEvent, TrackerEventBuilder};
 use timely::worker::Worker;
 
-use super::{Epoch, Exit, Progress, fatal};
+use crate::runtime::{Exit, fatal};
+use crate::source::Progress;
+use crate::time::Epoch;
 
 /// What a worker waits for when every view is complete.
 pub(super) const WHOLE_RUN: u64 = u64::MAX - 1;

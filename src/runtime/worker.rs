@@ -5,14 +5,18 @@ use std::sync::Arc;
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-use super::ingest::{Ingest, LONGEST_WAIT, Turn};
-use super::stop::Stop;
-use super::watchdog::{Doing, Vitals, WHOLE_RUN};
-use super::{Epoch, Exit, Progress, Settings, fatal};
-use crate::aggregate::{Event, InputCounts, Lines};
-use crate::dataflow::{Build, Flow, View};
+use crate::data::InputCounts;
+use crate::dataflow::{Build, Flow};
+use crate::door::{Event, Lines};
+use crate::runtime::ingest::{Ingest, LONGEST_WAIT, Turn};
+use crate::runtime::stop::Stop;
+use crate::runtime::watchdog::{Doing, Vitals, WHOLE_RUN};
+use crate::runtime::{Exit, Settings, fatal};
 use crate::sink::{Outputs, SinkSpec};
+use crate::source::Progress;
 use crate::source::{Plan, Reader, Stdin};
+use crate::time::Epoch;
+use crate::view::View;
 
 /// What every worker of a process is given.
 #[derive(Debug)]

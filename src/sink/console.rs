@@ -8,7 +8,9 @@ use std::io::{self, BufWriter, Write};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{At, Closed, Mode, Sink, SinkError, Time, Value, ViewOutput, escape_terminal};
+use crate::data::{Time, Value, escape_terminal};
+use crate::sink::{At, Closed, Mode, Sink, SinkError};
+use crate::view::ViewOutput;
 
 /// Writes views as tables: text to the left, numbers to the right, nothing that a terminal would obey.
 #[derive(Debug)]

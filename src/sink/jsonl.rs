@@ -20,9 +20,10 @@ use std::io::{self, BufWriter, Write};
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use crate::dataflow::View;
+use crate::view::View;
 
-use super::{At, Closed, Mode, Sink, SinkError, Time, Value, escape_json};
+use crate::data::{Time, Value, escape_json};
+use crate::sink::{At, Closed, Mode, Sink, SinkError};
 
 /// Writes views as JSON lines.
 #[derive(Debug)]

@@ -8,23 +8,17 @@
 //! those rows once, when it is final. A sink shows the one or the other ([`Sink::finals`]).
 
 mod console;
-mod escape;
 mod jsonl;
-mod row;
 mod spec;
-mod view;
 
 use std::path::PathBuf;
 
 pub use console::Console;
-pub use escape::{escape_json, escape_terminal, escape_text};
 pub use jsonl::Jsonl;
-pub use row::{Cell, Real, Row, Time, Value, by_count};
 pub use spec::{At, Mode, SinkSpec, SinkSpecError};
-pub use view::{Gather, History, ViewOutput, Views};
-pub(crate) use view::{Inbox, Multiset, Store, add};
 
-use crate::runtime::Epoch;
+use crate::time::Epoch;
+use crate::view::{ViewOutput, Views};
 
 /// Why a sink cannot be written, or has nothing to write.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Console, Gather, History, Jsonl, Sink, SinkError, Views};
+use crate::sink::{Console, Jsonl, Sink, SinkError};
+use crate::view::{Gather, History, Views};
 
 /// What a sink writes of a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use memchr::{memchr, memrchr};
 
-use super::chunk::{Buffer, Chunk, Oversize, Place, Pool};
+use crate::source::chunk::{Buffer, Chunk, Oversize, Place, Pool};
 
 /// Where bytes begin in a buffer: half a page in.
 ///

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::assemble::Assembler;
-use super::plan::{FileKind, PlannedFile};
-use super::{Chunk, Pool, Reader, SourceError, Step};
+use crate::source::assemble::Assembler;
+use crate::source::plan::{FileKind, PlannedFile};
+use crate::source::{Chunk, Pool, Reader, SourceError, Step};
 
 /// Compressed bytes are read from a file so many at a time.
 const COMPRESSED: usize = 128 << 10;

@@ -10,9 +10,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::assemble::Assembler;
-use super::plan::{ChunkRange, PlannedFile, SharedLane};
-use super::{Chunk, Pool, Reader, SourceError, Step};
+use crate::source::assemble::Assembler;
+use crate::source::plan::{ChunkRange, PlannedFile, SharedLane};
+use crate::source::{Chunk, Pool, Reader, SourceError, Step};
 
 /// Read behind a chunk at once, for the end of its last line: more than most lines have.
 const TAIL: u64 = 4 << 10;

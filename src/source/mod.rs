@@ -13,6 +13,7 @@ mod chunk;
 mod decode;
 mod file;
 mod plan;
+mod progress;
 mod stdin;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub use plan::{FileKind, Plan, PlanOptions, PlannedFile};
+pub use progress::Progress;
 pub use stdin::Stdin;
 
 /// What a poll of a [`Reader`] came to.

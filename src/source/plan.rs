@@ -28,9 +28,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::decode::LaneReader;
-use super::file::SharedReader;
-use super::{Reader, SourceError};
+use crate::source::decode::LaneReader;
+use crate::source::file::SharedReader;
+use crate::source::{Reader, SourceError};
 
 /// Compressed files are dealt onto at most so many lanes: more would each have too little of an epoch.
 const MAX_LANES: usize = 16;

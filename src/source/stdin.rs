@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::{Builder, Thread};
 
-use super::assemble::Assembler;
-use super::{Chunk, Pool, Reader, SourceError, Step};
+use crate::source::assemble::Assembler;
+use crate::source::{Chunk, Pool, Reader, SourceError, Step};
 
 /// Bytes read at a time.
 const BLOCK: usize = 256 << 10;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options, View};
+use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options};
 use thalweg::testing::Script;
+use thalweg::view::View;
 
 use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, number, records, shown, story};

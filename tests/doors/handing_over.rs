@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use differential_dataflow::input::Input;
 use proptest::prelude::*;
-use thalweg::aggregate::{Bytes, Lines, Stats};
-use thalweg::dataflow::{Build, Dataflow, OptionError, Options, View};
+use thalweg::data::{Bytes, Stats};
+use thalweg::dataflow::{Build, Dataflow, OptionError, Options};
+use thalweg::door::Lines;
 use thalweg::operators::{TopK, Totals};
-use thalweg::runtime::Epoch;
 use thalweg::testing::{run_epochs, run_stages};
+use thalweg::time::Epoch;
+use thalweg::view::View;
 
 use crate::lines::{Pairs, Text, run_lines, text};
 use crate::oracle::{Ran, WORKERS, cases};

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::aggregate::Within;
-use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options, View};
+use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options};
 use thalweg::testing::Script;
+use thalweg::time::Within;
+use thalweg::view::View;
 
 use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, is_left, number, records, shown, story};

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::{Build, Dataflow, OptionError, Options, View};
+use thalweg::dataflow::{Build, Dataflow, OptionError, Options};
 use thalweg::prelude::*;
+use thalweg::view::View;
 
 use crate::oracle::cases;
 use crate::seconds::{Told, number, pair, sum, timed, told};

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use proptest::prelude::*;
-use thalweg::aggregate::{End, Event, Lines};
+use thalweg::door::{End, Event, Lines};
 use thalweg::format::Format;
-use thalweg::runtime::{Epoch, Progress};
+use thalweg::source::Progress;
 use thalweg::source::{Chunk, Oversize, Place};
+use thalweg::time::Epoch;
 use timely::dataflow::operators::{Input, Probe, probe};
 
 use crate::oracle::{Ran, Seen, on_workers, pace};

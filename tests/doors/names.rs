@@ -1,7 +1,8 @@
 //! Two doors may not share a name, and who opens the second is told where the first is.
 
-use thalweg::aggregate::{Bytes, Lines, Records};
-use thalweg::runtime::Epoch;
+use thalweg::data::Bytes;
+use thalweg::door::{Lines, Records};
+use thalweg::time::Epoch;
 
 use crate::lines::{Pairs, Text, run_lines};
 use crate::oracle::panic_message;

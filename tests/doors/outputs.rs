@@ -8,10 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
-use thalweg::aggregate::{Event, Lines};
-use thalweg::dataflow::{Flow, View};
-use thalweg::runtime::{Epoch, Progress};
-use thalweg::sink::{At, Closed, Gather, History, Outputs, Sink, SinkError, Value, by_count};
+use thalweg::data::{Value, by_count};
+use thalweg::dataflow::Flow;
+use thalweg::door::{Event, Lines};
+use thalweg::sink::{At, Closed, Outputs, Sink, SinkError};
+use thalweg::source::Progress;
+use thalweg::time::Epoch;
+use thalweg::view::View;
+use thalweg::view::{Gather, History};
 use timely::dataflow::operators::Input;
 
 use crate::oracle::{ROUNDS, Script, Sent, WORKERS, cases, moment, on_workers, pace, sums};

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use thalweg::aggregate::{Bytes, Lines, Partials};
+use thalweg::data::Bytes;
+use thalweg::door::{Lines, Partials};
 use thalweg::operators::Totals;
-use thalweg::runtime::Epoch;
+use thalweg::time::Epoch;
 
 use crate::lines::{Pair, Pairs, Part, Text, run_lines};
 
@@ -64,7 +65,7 @@ fn few_keys_are_few_updates() {
     let text = Text { epochs: vec![lines.chunks(500).map(part).collect()], steps: vec![0, 3] };
     let ran = run_lines(1, &text, |lines: &Lines<'_>| {
         let mut pairs = lines.records(Pairs);
-        let logic = |pair: &thalweg::aggregate::Parsed<'_, Pairs>, sums: &mut Partials<Bytes, isize>| {
+        let logic = |pair: &thalweg::door::Parsed<'_, Pairs>, sums: &mut Partials<Bytes, isize>| {
             let Pair { key, value } = **pair;
             *sums.entry(key) += value.unwrap_or_default() as isize;
         };
@@ -123,7 +124,7 @@ fn values_at_the_ends_of_their_type_add_up() {
                 .stats_by::<()>("wide", |pair| Some(((), i128::from(u64::MAX) + i128::from(pair.value?))));
             let sums = sums.map(|((), sum)| (0, sum, None, None));
             let shown =
-                |((), stats): ((), thalweg::aggregate::Stats)| (stats.count, stats.sum, stats.min, stats.max);
+                |((), stats): ((), thalweg::data::Stats)| (stats.count, stats.sum, stats.min, stats.max);
             (sums.concat(stats.map(shown)).concat(wide.map(shown)), Box::new(|| ()))
         });
         let top = i128::from(u64::MAX);

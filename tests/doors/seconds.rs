@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::aggregate::TimeOptions;
 use thalweg::dataflow::Dataflow;
 use thalweg::prelude::*;
 use thalweg::testing::{Answer, Script};
+use thalweg::time::TimeOptions;
 
 /// How late a record may be, in seconds.
 pub const LATENESS: i64 = 6;

@@ -4,10 +4,14 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use differential_dataflow::AsCollection;
-use thalweg::aggregate::{Event, Lines};
-use thalweg::dataflow::{Flow, View};
-use thalweg::runtime::{Epoch, Progress};
-use thalweg::sink::{At, Console, Gather, History, Jsonl, Mode, Outputs, Sink, SinkSpec, Time};
+use thalweg::data::Time;
+use thalweg::dataflow::Flow;
+use thalweg::door::{Event, Lines};
+use thalweg::sink::{At, Console, Jsonl, Mode, Outputs, Sink, SinkSpec};
+use thalweg::source::Progress;
+use thalweg::time::Epoch;
+use thalweg::view::View;
+use thalweg::view::{Gather, History};
 use timely::dataflow::operators::Input;
 
 use crate::oracle::on_workers;

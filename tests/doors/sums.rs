@@ -6,9 +6,10 @@ use std::fmt::Debug;
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::concatenate;
 use proptest::prelude::*;
-use thalweg::aggregate::{Bytes, InputCounts, Lines, Stats};
+use thalweg::data::{Bytes, InputCounts, Stats};
+use thalweg::door::Lines;
 use thalweg::operators::Totals;
-use thalweg::runtime::Epoch;
+use thalweg::time::Epoch;
 
 use crate::lines::{Pairs, Part, Text, run_lines, text};
 use crate::oracle::{WORKERS, cases};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::aggregate::Window;
-use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options, View};
+use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options};
 use thalweg::testing::Script;
+use thalweg::time::Window;
+use thalweg::view::View;
 
 use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, number, records, shown, story};

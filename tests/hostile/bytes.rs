@@ -12,7 +12,7 @@ use std::thread;
 use regex::bytes::Regex;
 use serde_json::{Value, json};
 
-use super::support::{Draws, Ended, Running, command, rows, run, run_on, uri};
+use crate::support::{Draws, Ended, Running, command, rows, run, run_on, uri};
 
 /// Length of an endless line: 4 GiB, more than 32 bits can count.
 const ENDLESS: u64 = 4 << 30;

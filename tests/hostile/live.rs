@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use thalweg::runtime::now;
 
-use super::support::{Running, command, rows, run, uri};
+use crate::support::{Running, command, rows, run, uri};
 
 /// What "at once" may take at most, on a machine that has other things to do.
 const AT_ONCE: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::support::{Ended, rows, run, uri};
+use crate::support::{Ended, rows, run, uri};
 
 #[test]
 fn what_cannot_be_read_ends_with_3_and_says_which_and_where() {

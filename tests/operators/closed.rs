@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use thalweg::operators::per_closed_time;
-use thalweg::runtime::Epoch;
+use thalweg::time::Epoch;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Input, Probe};
 

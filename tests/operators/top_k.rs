@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use thalweg::operators::{TopK, Totals};
-use thalweg::runtime::Epoch;
+use thalweg::time::Epoch;
 
 use crate::oracle::{ROUNDS, Script, Sent, WORKERS, cases, moment, pace, run, script, sums};
 

@@ -10,7 +10,7 @@ use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg::operators::{TopK, route};
-use thalweg::runtime::Epoch;
+use thalweg::time::Epoch;
 use timely::dataflow::operators::{Input, Probe};
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 

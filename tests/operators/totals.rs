@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use differential_dataflow::operators::CountTotal;
 use proptest::prelude::*;
-use thalweg::aggregate::{Stats, Total};
+use thalweg::data::{Stats, Total};
 use thalweg::operators::{Threshold, Totals, route};
-use thalweg::runtime::Epoch;
+use thalweg::time::Epoch;
 
 use crate::oracle::{Naive, ROUNDS, Ran, Script, Sent, WORKERS, cases, panic_message, run, script, sums};
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use differential_dataflow::{ExchangeData, VecCollection};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use thalweg::aggregate::Stats;
-use thalweg::runtime::Epoch;
+use thalweg::data::Stats;
+use thalweg::time::Epoch;
 use timely::dataflow::operators::{Input, Probe, probe};
 use timely::worker::Worker;
 

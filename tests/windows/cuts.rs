@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::naive::{self, Question};
+use crate::naive;
+use crate::naive::Question;
 use crate::oracle::cases;
 use crate::watched::{Content, FIRST, Record, SLIDING, Seen, Stages, TABLES, run};
 

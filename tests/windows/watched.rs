@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use differential_dataflow::collection::concatenate;
-use thalweg::aggregate::{InputCounts, Parsed, TimeOptions};
+use thalweg::data::InputCounts;
+use thalweg::door::Parsed;
 use thalweg::prelude::*;
 use thalweg::testing::Script;
+use thalweg::time::TimeOptions;
 
 /// What a line says: `millis key value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

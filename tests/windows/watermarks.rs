@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::aggregate::{Clock, TimeOptions};
+use thalweg::time::{Clock, TimeOptions};
 
 use crate::naive;
 use crate::oracle::cases;

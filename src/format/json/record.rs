@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::value::{JsonElements, JsonValue};
-use super::walk::inner;
+use crate::format::json::value::{JsonElements, JsonValue};
+use crate::format::json::walk::inner;
 
 /// How a field is asked for: by its index in the list that [`Json::new`](super::Json::new) was given, or by its name,
 /// which is looked up among the few that there are.
@@ -84,7 +84,7 @@ impl<'a> JsonRecord<'a> {
     ///
     /// It always borrows from the line, as the key of a door has to. It is the text where no escapes are to be
     /// expected: in names, codes and the like. Where they are, ask [`JsonRecord::text`] in a door that takes what
-    /// does not outlive the call, such as [`count_each`](crate::aggregate::Records::count_each).
+    /// does not outlive the call, such as [`count_each`](crate::door::Records::count_each).
     ///
     /// ```
     /// use thalweg::prelude::*;

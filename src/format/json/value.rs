@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::text::unescape;
-use super::walk::{Node, inner};
+use crate::format::json::text::unescape;
+use crate::format::json::walk::{Node, inner};
 use crate::format::time::parse_rfc3339;
 
 /// A JSON value of a line.

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
-use super::{ClusterError, Peer};
+use crate::runtime::cluster::{ClusterError, Peer};
 
 /// The port of process 0 where no host file is given; process i has the i-th after it. Timely's choice.
 const FIRST_PORT: usize = 2101;

@@ -7,9 +7,10 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
-use super::handshake::{self, Local};
-use super::wire::{Fault, Kind, Role, VERSION};
-use super::{ClusterError, Event, Peer, address};
+use crate::runtime::cluster::handshake;
+use crate::runtime::cluster::handshake::Local;
+use crate::runtime::cluster::wire::{Fault, Kind, Role, VERSION};
+use crate::runtime::cluster::{ClusterError, Event, Peer, address};
 
 /// The wait after the first failure; it doubles with each ...
 const FIRST_WAIT: Duration = Duration::from_millis(25);

@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::handshake::{self, Local};
-use super::wire::{Fault, Role};
-use super::{ClusterError, Event, Peer, address};
+use crate::runtime::cluster::handshake;
+use crate::runtime::cluster::handshake::Local;
+use crate::runtime::cluster::wire::{Fault, Role};
+use crate::runtime::cluster::{ClusterError, Event, Peer, address};
 
 /// How many connections may be open that have proved nothing.
 const STRANGERS: usize = 64;

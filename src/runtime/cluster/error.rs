@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Fingerprint;
+use crate::runtime::cluster::Fingerprint;
 
 /// Another process of the cluster, as messages name it.
 ///

@@ -6,8 +6,8 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::wire::{Fault, Kind, Role, VERSION, Wire, random};
-use super::{ClusterConfig, Fingerprint, MAX_OFFER, Mismatch, Secret};
+use crate::runtime::cluster::wire::{Fault, Kind, Role, VERSION, Wire, random};
+use crate::runtime::cluster::{ClusterConfig, Fingerprint, MAX_OFFER, Mismatch, Secret};
 
 const RUN_LENGTH: usize = 16;
 

@@ -61,11 +61,11 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use self::door::{Door, Visit};
-use self::handshake::{Claim, Local};
-use self::roster::Roster;
-use self::wire::{Wire, deadline_in};
-use super::clock::now;
+use crate::runtime::clock::now;
+use crate::runtime::cluster::door::{Door, Visit};
+use crate::runtime::cluster::handshake::{Claim, Local};
+use crate::runtime::cluster::roster::Roster;
+use crate::runtime::cluster::wire::{Wire, deadline_in};
 
 pub use address::{localhost_addresses, parse_hostfile};
 pub use error::{ClusterError, Mismatch, Missing, Peer};

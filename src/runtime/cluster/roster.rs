@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 
-use super::handshake::Claim;
-use super::{ClusterError, Missing, Peer};
+use crate::runtime::cluster::handshake::Claim;
+use crate::runtime::cluster::{ClusterError, Missing, Peer};
 
 #[derive(Debug)]
 struct Seat {

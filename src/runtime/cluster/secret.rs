@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::ClusterError;
+use crate::runtime::cluster::ClusterError;
 
 /// The secret that the processes of one cluster share. It is proved, never sent.
 ///

@@ -15,8 +15,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::{Mismatch, Secret};
 use crate::runtime::clock::now;
+use crate::runtime::cluster::{Mismatch, Secret};
 
 /// How a connection of ours begins. The first byte is not text, so no text protocol begins so.
 const MAGIC: [u8; 8] = *b"\x89thalweg";

@@ -1,0 +1,17 @@
+//! The ground floor of data: keys, totals, sketches, and the cells of rows.
+//!
+//! Keys are borrowed while records are read and owned once they leave their chunk ([`Key`], [`Bytes`]); totals add up
+//! with overflow noticed ([`Total`]); sketches are totals that stay small ([`Distinct`], [`Quantiles`]); rows are tuples
+//! of cells ([`Row`], [`Cell`]). This module knows no record, no dataflow operator, no sink and no clock.
+
+mod escape;
+mod key;
+mod row;
+mod sketch;
+mod total;
+
+pub use escape::{escape_json, escape_terminal, escape_text};
+pub use key::{Bytes, Key};
+pub use row::{Cell, Real, Row, Time, Value, by_count};
+pub use sketch::{Distinct, Quantiles};
+pub use total::{InputCounts, Overflow, Stats, Total};

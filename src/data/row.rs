@@ -1,0 +1,231 @@
+//! Rows: what views hold, and how sinks see them.
+
+use std::fmt;
+use std::hash::Hash;
+
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
+use differential_dataflow::ExchangeData;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Bytes;
+
+/// One cell of a row, as sinks see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// Nothing, such as the mean of no values.
+    Null,
+    /// A number without a fraction.
+    Int(i128),
+    /// A number with a fraction.
+    Float(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// A moment in event time, in milliseconds since 1970 UTC; [`Time`] says how it is shown.
+    Time(i64),
+    /// Text, not always UTF-8.
+    Bytes(&'a [u8]),
+}
+
+/// Something that stands in one column.
+pub trait Cell: ExchangeData + Hash {
+    /// How sinks see it.
+    fn value(&self) -> Value<'_>;
+}
+
+macro_rules! integer_cell {
+    ($($t:ty),*) => {$(
+        impl Cell for $t {
+            fn value(&self) -> Value<'_> {
+                Value::Int(*self as i128)
+            }
+        }
+    )*};
+}
+integer_cell!(u8, u16, u32, u64, usize, i8, i16, i32, i64, i128, isize);
+
+impl Cell for bool {
+    fn value(&self) -> Value<'_> {
+        Value::Bool(*self)
+    }
+}
+
+impl Cell for Bytes {
+    fn value(&self) -> Value<'_> {
+        Value::Bytes(self)
+    }
+}
+
+impl Cell for String {
+    fn value(&self) -> Value<'_> {
+        Value::Bytes(self.as_bytes())
+    }
+}
+
+/// A number with a fraction, in the total order of IEEE 754 (`f64` has no order that rows could use).
+///
+/// ```
+/// use thalweg::data::{Cell, Real, Value};
+/// assert_eq!(Real::from(0.5).value(), Value::Float(0.5));
+/// assert!(Real::from(-2.0) < Real::from(-1.0) && Real::from(-1.0) < Real::from(0.5));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Real(i64);
+
+impl From<f64> for Real {
+    fn from(value: f64) -> Self {
+        Real(ordered(value.to_bits() as i64))
+    }
+}
+
+impl Cell for Real {
+    fn value(&self) -> Value<'_> {
+        Value::Float(f64::from_bits(ordered(self.0) as u64))
+    }
+}
+
+/// Bits of a number as an integer of the same order, and back: as `f64::total_cmp` does it.
+fn ordered(bits: i64) -> i64 {
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
+}
+
+/// A moment in event time, in milliseconds since 1970 UTC.
+///
+/// Sinks show it in the form of RFC 3339, in UTC, and with milliseconds only if there are any. That form has four digits
+/// for the year: what lies outside the years 1 to 9999 is shown as the bare number of milliseconds.
+///
+/// ```
+/// use thalweg::data::Time;
+/// assert_eq!(Time(1_431_857_100_000).to_string(), "2015-05-17T10:05:00Z");
+/// assert_eq!(Time(-1).to_string(), "1969-12-31T23:59:59.999Z");
+/// assert_eq!(Time(i64::MAX).to_string(), "9223372036854775807");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// The form of RFC 3339, if its year has four digits.
+    ///
+    /// ```
+    /// use thalweg::data::Time;
+    /// assert_eq!(Time(0).rfc3339().as_deref(), Some("1970-01-01T00:00:00Z"));
+    /// assert_eq!(Time(i64::MIN).rfc3339(), None);
+    /// ```
+    pub fn rfc3339(self) -> Option<String> {
+        let moment = DateTime::<Utc>::from_timestamp_millis(self.0)?;
+        (1..=9999).contains(&moment.year()).then(|| moment.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+impl From<i64> for Time {
+    /// The moment that is `millis` milliseconds after the beginning of 1970 UTC.
+    fn from(millis: i64) -> Self {
+        Time(millis)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rfc3339() {
+            Some(text) => f.pad(&text),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl Cell for Time {
+    fn value(&self) -> Value<'_> {
+        Value::Time(self.0)
+    }
+}
+
+impl<C: Cell> Cell for Option<C> {
+    fn value(&self) -> Value<'_> {
+        self.as_ref().map_or(Value::Null, Cell::value)
+    }
+}
+
+/// A row of a view: a tuple of cells. The order of rows is the order in which a view shows them, unless it names another.
+pub trait Row: ExchangeData + Hash {
+    /// How many columns it has.
+    const COLUMNS: usize;
+    /// Shows its cells, in order.
+    ///
+    /// Rows are shown rather than returned, so that a view which is shown whole at every step allocates nothing for it.
+    fn show(&self, to: &mut dyn FnMut(&[Value<'_>]));
+}
+
+macro_rules! tuple_row {
+    ($count:literal, $($t:ident $i:tt),*) => {
+        impl<$($t: Cell),*> Row for ($($t,)*) {
+            const COLUMNS: usize = $count;
+            fn show(&self, to: &mut dyn FnMut(&[Value<'_>])) {
+                to(&[$(self.$i.value()),*]);
+            }
+        }
+    };
+}
+tuple_row!(1, A 0);
+tuple_row!(2, A 0, B 1);
+tuple_row!(3, A 0, B 1, C 2);
+tuple_row!(4, A 0, B 1, C 2, D 3);
+tuple_row!(5, A 0, B 1, C 2, D 3, E 4);
+tuple_row!(6, A 0, B 1, C 2, D 3, E 4, F 5);
+tuple_row!(7, A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuple_row!(8, A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+
+/// Rows `(key, count)` by count descending, then key ascending.
+///
+/// ```
+/// let mut rows = vec![("b", 1), ("c", 2), ("a", 1)];
+/// rows.sort_by(thalweg::data::by_count);
+/// assert_eq!(rows, [("c", 2), ("a", 1), ("b", 1)]);
+/// ```
+pub fn by_count<K: Ord, C: Ord>(a: &(K, C), b: &(K, C)) -> std::cmp::Ordering {
+    b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The first and the last millisecond that have four digits for their year.
+    const FIRST: i64 = -62_135_596_800_000;
+    const LAST: i64 = 253_402_300_799_999;
+
+    #[test]
+    fn times_have_an_end_on_both_sides_and_are_numbers_beyond() {
+        for (millis, text) in [
+            (FIRST, "0001-01-01T00:00:00Z"),
+            (FIRST - 1, "-62135596800001"),
+            (LAST, "9999-12-31T23:59:59.999Z"),
+            (LAST + 1, "253402300800000"),
+            (i64::MIN, "-9223372036854775808"),
+            (i64::MAX, "9223372036854775807"),
+            (1_456_704_000_120, "2016-02-29T00:00:00.120Z"),
+        ] {
+            assert_eq!(Time(millis).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn times_can_be_read_back(millis in prop_oneof![FIRST..=LAST, any::<i64>(), (FIRST / 1000..LAST / 1000).prop_map(|s| s * 1000)]) {
+            let text = Time(millis).to_string();
+            match DateTime::parse_from_rfc3339(&text) {
+                Ok(read) => prop_assert_eq!(read.timestamp_millis(), millis),
+                Err(_) => prop_assert_eq!(text.parse::<i64>(), Ok(millis)),
+            }
+            prop_assert_eq!(text.contains('T'), (FIRST..=LAST).contains(&millis));
+            prop_assert_eq!(text.contains('.'), text.contains('T') && millis % 1000 != 0);
+        }
+
+        /// Text in the form of RFC 3339 sorts as the times do.
+        #[test]
+        fn times_are_in_the_order_of_their_text(a in FIRST / 1000..LAST / 1000, b in FIRST / 1000..LAST / 1000) {
+            let text = |seconds: i64| Time(seconds * 1000).to_string();
+            prop_assert_eq!(text(a).cmp(&text(b)), a.cmp(&b));
+        }
+    }
+}

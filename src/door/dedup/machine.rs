@@ -1,0 +1,215 @@
+//! The first record of each key within a horizon: [`Records::distinct_within`].
+//!
+//! Notation: a record of a key happened at `t`; the accepted records of that key at `a`; the horizon is `h`; the watermark
+//! is `W`.
+//!
+//! Records are judged in the order in which they arrived, and are accepted unless `|t - a| < h` for some `a`. So whether a
+//! record is a duplicate depends on those before it alone, and not on where epochs end. What is refused is no reason to
+//! refuse another: of records at 0, 6 and 12 with a horizon of 10, those at 0 and 12 are accepted.
+//!
+//! An `a` is forgotten when `W` reaches `a + h`: a record that is not late has `t >= W`, so it is no duplicate of that one.
+//! Records that are late (`t < W` as their epoch began) are refused, because what they repeat may be forgotten.
+//!
+//! Within a worker and epoch, of records with the same key *and* time only the first is handed on: whatever becomes of that
+//! one, the others are duplicates. No more can be decided there, as the key's other records are anywhere.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
+use std::time::Duration;
+
+use differential_dataflow::difference::{IsZero, Semigroup};
+use differential_dataflow::{ExchangeData, VecCollection};
+use foldhash::quality::RandomState;
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Key, Overflow, Total};
+use crate::door::in_time::{in_time, is_older};
+use crate::door::machine::{Closing, Emitted, Keeps, Machine, operate_durably};
+use crate::door::reader::Arrival;
+use crate::door::{Parsed, Partials, Records};
+use crate::format::Format;
+use crate::operators::route;
+use crate::time::Epoch;
+use crate::time::{MOST, Millis};
+
+/// The datum that arrived first, and when that was: `None` in an earlier run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct First<D>(Option<(Option<Arrival>, D)>);
+
+impl<D> Default for First<D> {
+    fn default() -> Self {
+        First(None)
+    }
+}
+
+impl<D> First<D> {
+    /// Takes the datum that arrived at `arrival`, if that was before the one that there is.
+    #[inline]
+    fn offer(&mut self, arrival: Option<Arrival>, datum: impl FnOnce() -> D) {
+        if self.0.as_ref().is_none_or(|(first, _)| arrival < *first) {
+            self.0 = Some((arrival, datum()));
+        }
+    }
+}
+
+impl<D> IsZero for First<D> {
+    fn is_zero(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl<D: ExchangeData> Semigroup for First<D> {
+    fn plus_equals(&mut self, other: &Self) {
+        if let First(Some((arrival, datum))) = other {
+            self.offer(*arrival, || datum.clone());
+        }
+    }
+}
+
+impl<D: ExchangeData> Total for First<D> {
+    fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
+        self.plus_equals(other);
+        Ok(())
+    }
+}
+
+/// One worker's keys and their accepted records.
+#[derive(Debug)]
+struct Dedup<K, D> {
+    horizon: Millis,
+    /// The accepted records that are not forgotten, by time. Those of one key are at least a horizon apart.
+    accepted: HashMap<K, VecDeque<(Millis, D)>, RandomState>,
+    /// The keys that have an accepted record at each time, to find what is to be forgotten.
+    times: BTreeMap<Millis, Vec<K>>,
+}
+
+impl<K: ExchangeData + Hash, D: ExchangeData> Dedup<K, D> {
+    fn new(horizon: Duration) -> Self {
+        // In whole milliseconds `|t - a| < h` is the same for an `h` that is rounded up.
+        let horizon =
+            Millis::try_from(horizon.as_nanos().div_ceil(1_000_000)).map_or(MOST, |h| h.clamp(1, MOST));
+        Dedup { horizon, accepted: HashMap::default(), times: BTreeMap::new() }
+    }
+
+    /// Keeps the record of `key` at `time`, unless it is a duplicate; returns whether it was kept.
+    fn accept(&mut self, key: &K, time: Millis, datum: &D) -> bool {
+        let accepted = self.accepted.entry(key.clone()).or_default();
+        let at = accepted.partition_point(|(other, _)| *other <= time - self.horizon);
+        if accepted.get(at).is_some_and(|(other, _)| *other < time + self.horizon) {
+            return false;
+        }
+        accepted.insert(at, (time, datum.clone()));
+        self.times.entry(time).or_default().push(key.clone());
+        true
+    }
+}
+
+impl<K: ExchangeData + Hash, D: ExchangeData> Machine for Dedup<K, D> {
+    type Datum = (K, Millis);
+    type Diff = First<D>;
+    type Row = (K, D);
+    type Note = ();
+
+    fn close(
+        &mut self,
+        closing: &Closing,
+        updates: &mut Vec<((K, Millis), First<D>)>,
+        emitted: &mut Emitted<(K, D), ()>,
+    ) -> Option<Epoch> {
+        // No two records have the same arrival; what was accepted before has none, and comes first.
+        let sightings = updates.drain(..).filter_map(|((key, time), First(first))| Some((first?, key, time)));
+        let mut sightings: Vec<_> =
+            sightings.map(|((arrival, datum), key, time)| (arrival, key, time, datum)).collect();
+        sightings.sort_unstable();
+        for (_, key, time, datum) in sightings {
+            // What an earlier run let through has been let through.
+            if self.accept(&key, time, &datum) && !closing.restoring {
+                emitted.rows.push(((key, datum), closing.epoch, 1));
+            }
+        }
+        while let Some(first) = self.times.first_entry() {
+            let time = *first.key();
+            if !closing.now.watermark.reaches(time + self.horizon) {
+                break;
+            }
+            for key in first.remove() {
+                // The oldest time of all is the oldest of each key that has it.
+                if let Some(accepted) = self.accepted.get_mut(&key) {
+                    accepted.pop_front();
+                    if accepted.is_empty() {
+                        self.accepted.remove(&key);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl<K: ExchangeData + Hash, D: ExchangeData> Keeps for Dedup<K, D> {
+    fn kept(&self) -> Vec<((K, Millis), First<D>)> {
+        let kept = self.accepted.iter().flat_map(|(key, times)| times.iter().map(move |kept| (key, kept)));
+        kept.map(|(key, (time, datum))| ((key.clone(), *time), First(Some((None, datum.clone()))))).collect()
+    }
+}
+
+impl<'scope, F: Format> Records<'scope, F> {
+    /// The first record of each key within `horizon`, as rows of the key and the datum that `record` makes of it; records of
+    /// which it makes `None` are left out.
+    ///
+    /// In the order of arrival (that of the lines in their partition, and where an epoch has several partitions, the older
+    /// partition first), a record is a duplicate if an *accepted* record of its key happened less than `horizon` before
+    /// or after it. So an input of one partition gives the same rows however it is cut into epochs, as long as
+    /// its records are within the lateness; with several, what counts as first may depend on the cut. A horizon is rounded
+    /// up to whole milliseconds and is at least one: with `Duration::ZERO`, only what happened at the same time is a duplicate.
+    ///
+    /// Rows are inserted as soon as they are there, and never retracted. A key occurs once for each record that was accepted.
+    ///
+    /// Records that are older than the watermark was as their epoch began are refused, duplicates or not, and counted as
+    /// [`InputCounts::late`](crate::data::InputCounts); [`Records::refused`] shows them.
+    ///
+    /// State, which is durable: the accepted records, each on the worker that its key is routed to, until the watermark is
+    /// `horizon` past it. A run that goes on from another is not given
+    /// rows again: what adds them up has to be durable itself ([`Flow::totals`](crate::dataflow::Flow::totals)).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thalweg::prelude::*;
+    /// // Seconds, a key, and what is sent under it.
+    /// let lines = b"1 a x\n1 a x\n6 a y\n5 b x\n12 a z\n";
+    /// let first = thalweg::testing::collection(Text, lines, |records| {
+    ///     let word = |line: &'_ [u8], at: usize| -> Option<u8> { line.split(|byte| *byte == b' ').nth(at)?.first().copied() };
+    ///     let seconds = |line: &[u8]| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok();
+    ///     records.event_time(move |record| seconds(record.line()).map(|seconds: i64| 1000 * seconds));
+    ///     records.distinct_within::<u8, u8>("first", Duration::from_secs(10), move |record| {
+    ///         Some((word(record.line(), 1)?, word(record.line(), 2)?))
+    ///     })
+    /// });
+    /// assert_eq!(first, [((b'a', b'x'), 1), ((b'a', b'z'), 1), ((b'b', b'x'), 1)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another door has the same name, or the records tell no time.
+    #[track_caller]
+    pub fn distinct_within<K: Key, D: Key>(
+        &mut self,
+        name: &str,
+        horizon: Duration,
+        record: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, D::Ref<'a>)> + 'static,
+    ) -> VecCollection<'scope, Epoch, (K, D), isize> {
+        let event_times = self.event_times();
+        let late = self.late();
+        let logic = move |parsed: &Parsed<'_, F>, sums: &mut Partials<(K, i64), First<D>>| {
+            let Some((key, datum)) = record(parsed) else { return };
+            if let Some(time) = in_time(parsed, &late, is_older) {
+                sums.entry((key, time)).offer(Some(parsed.arrival()), || D::own(datum));
+            }
+        };
+        let sightings = self.sums_by(name, logic);
+        let by_key = |(key, _): &(K, Millis)| route(key);
+        let (rows, _) =
+            operate_durably(name, self.doors(), sightings, by_key, event_times, Dedup::new(horizon));
+        rows
+    }
+}

@@ -1,0 +1,3 @@
+//! Deduplication: the first record of each key within a horizon.
+
+pub(crate) mod machine;

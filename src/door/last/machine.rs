@@ -1,0 +1,557 @@
+//! The sliding view: what the last complete window holds.
+//!
+//! Notation: the window ends at `end`, is `length` long and moves by `slide`; the watermark is `W`. Sums wait in their panes.
+//!
+//! - When `W` reaches `end + slide`, the window moves there: the panes that it now covers *enter* (their sums are added to
+//!   their keys'), those that it leaves behind *leave* (are subtracted, or dropped from a merge). An epoch may bring `W`
+//!   past many ends; each of them is a step of its own, and its number is counted from the first end of the epoch, which
+//!   all workers agree on.
+//! - What arrives for a pane that the window covers enters at once, at step 0: a late record corrects the window.
+//! - What arrives for a pane further on waits there.
+//!
+//! So a record costs one entering and one leaving whatever the length of the window. Besides, each window that holds anything is
+//! told, whether or not it differs from the one before; a stretch without records costs nothing.
+//!
+//! Why the sequence of windows does not depend on the epochs: a record that is within the lateness is not before `W` as
+//! its epoch begins, so it is never for a pane that the window covers, and a window is shown when `W` has reached its end,
+//! by when every record in it that is within the lateness has arrived, in this epoch or an earlier one.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::{BuildHasher, Hash};
+use std::rc::Rc;
+
+use differential_dataflow::ExchangeData;
+use differential_dataflow::difference::Abelian;
+use foldhash::quality::RandomState;
+use hashbrown::hash_table::{Entry, HashTable};
+
+use crate::data::{Overflow, Total};
+use crate::door::last::ranking::{NOWHERE, Ranking, Rows};
+use crate::door::last::two_stacks::TwoStacks;
+use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::time::Epoch;
+use crate::time::Window;
+use crate::time::{EventTime, Millis, Watermark};
+
+/// What a window holds of one key.
+pub(crate) trait Content<A>: Default + 'static {
+    /// The window now covers a pane that has `sum`.
+    fn enter(&mut self, pane: Millis, sum: &A) -> Result<(), Overflow>;
+    /// The window no longer covers a pane that had `sum`.
+    fn leave(&mut self, pane: Millis, sum: &A) -> Result<(), Overflow>;
+    /// Of all panes that it covers.
+    fn total(&self) -> Result<A, Overflow>;
+}
+
+/// Sums that can be undone.
+#[derive(Debug, Default)]
+pub(crate) struct Undoable<A>(A);
+
+impl<A: Total + Abelian> Content<A> for Undoable<A> {
+    fn enter(&mut self, _: Millis, sum: &A) -> Result<(), Overflow> {
+        self.0.try_add(sum)
+    }
+
+    fn leave(&mut self, _: Millis, sum: &A) -> Result<(), Overflow> {
+        let mut negated = sum.clone();
+        negated.negate();
+        self.0.try_add(&negated)
+    }
+
+    fn total(&self) -> Result<A, Overflow> {
+        Ok(self.0.clone())
+    }
+}
+
+impl<A: Total> Content<A> for TwoStacks<A> {
+    fn enter(&mut self, pane: Millis, sum: &A) -> Result<(), Overflow> {
+        self.add(pane, sum)
+    }
+
+    fn leave(&mut self, pane: Millis, _: &A) -> Result<(), Overflow> {
+        self.expire(pane + 1)
+    }
+
+    fn total(&self) -> Result<A, Overflow> {
+        TwoStacks::total(self)
+    }
+}
+
+/// What those behind a sliding view want to know of it; said while the dataflow is built.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Every row.
+    pub(crate) rows: Cell<bool>,
+    /// The first so many.
+    pub(crate) first: Cell<Option<usize>>,
+}
+
+/// What a sliding view says beside its rows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Note<K, A> {
+    /// Where a window ends that holds something or that something is gone from.
+    End(Millis),
+    /// A row that is among the first of this worker.
+    First(K, A),
+}
+
+/// One worker's keys in the sliding view.
+#[derive(Debug)]
+pub(crate) struct Sliding<K, A, C> {
+    window: Window,
+    wanted: Rc<Wanted>,
+    /// The first rows, if someone wants them.
+    ranking: Option<Ranking<K, A>>,
+    /// Where the shown window ends, once there is one.
+    end: Option<Millis>,
+    /// While an epoch is worked on: where its first window ended, and where its last one will.
+    moving: Option<(Millis, Millis)>,
+    /// The sums of each pane by slot; those before `end` have entered.
+    panes: BTreeMap<Millis, Pane<A>>,
+    slots: Slots<K, A, C>,
+}
+
+/// What one pane holds, by slot; a slot may occur more than once.
+#[derive(Debug)]
+struct Pane<A> {
+    sums: Vec<(u32, A)>,
+    /// How many sums there were when every slot last occurred once.
+    tidy: usize,
+}
+
+impl<A> Default for Pane<A> {
+    fn default() -> Self {
+        Pane { sums: Vec::new(), tidy: 0 }
+    }
+}
+
+impl<K, A, C> Sliding<K, A, C>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+    C: Content<A>,
+{
+    pub(crate) fn new(name: &str, window: Window, wanted: Rc<Wanted>) -> Self {
+        let slots = Slots::new(name);
+        Sliding { window, wanted, ranking: None, end: None, moving: None, panes: BTreeMap::new(), slots }
+    }
+
+    /// Where the window stands at `event_time`.
+    fn target(&self, event_time: EventTime) -> Option<Millis> {
+        match event_time.watermark {
+            Watermark::END if event_time.newest >= event_time.oldest => {
+                Some(self.window.first_end(event_time.newest + 1))
+            }
+            watermark => watermark.time().map(|time| self.window.last_end(time)),
+        }
+    }
+
+    fn put(&mut self, pane: Millis, key: K, sum: A) {
+        let slot = self.slots.refer(key);
+        if self.end.is_some_and(|end| pane < end) {
+            self.slots.enter(slot, pane, &sum);
+        }
+        let entry = self.panes.entry(pane).or_default();
+        entry.sums.push((slot, sum));
+        if entry.sums.len() >= 2 * entry.tidy + 1024 {
+            let slots = &mut self.slots;
+            entry.sums.sort_unstable_by_key(|(slot, _)| *slot);
+            entry.sums.dedup_by(|(other, more), (slot, sum)| {
+                let same = other == slot;
+                if same {
+                    slots.check(*slot, sum.try_add(more));
+                    slots.release(*slot);
+                }
+                same
+            });
+            entry.tidy = entry.sums.len();
+        }
+    }
+
+    /// The end of the next window after the one that ends at `end` that holds anything, or that this one's is gone from.
+    fn next_end(&self, end: Millis) -> Option<Millis> {
+        let (first, _) = self.panes.first_key_value()?;
+        if *first < end {
+            return Some(end + self.window.slide());
+        }
+        Some(self.window.first_end(*first + self.window.pane()).max(end + self.window.slide()))
+    }
+
+    /// Emits what has changed, at `time`; returns whether anything had.
+    fn settle(&mut self, time: Epoch, emitted: &mut Emitted<(K, A), Note<K, A>>) -> bool {
+        let rows = self.wanted.rows.get().then_some(&mut emitted.rows);
+        let changed = self.slots.settle(time, rows, self.ranking.as_mut());
+        if let Some(ranking) = &mut self.ranking {
+            ranking.changes(&mut self.slots, |key, total, diff| {
+                emitted.notes.push((Note::First(key.clone(), total.clone()), time, diff));
+            });
+        }
+        changed
+    }
+
+    /// The window moves on to `end`.
+    fn slide_to(&mut self, end: Millis) {
+        let before = self.end.unwrap_or(end - self.window.slide());
+        for (pane, Pane { sums, .. }) in self.panes.range(before..end) {
+            for (slot, sum) in sums {
+                self.slots.enter(*slot, *pane, sum);
+            }
+        }
+        let start = end - self.window.length();
+        while let Some(first) = self.panes.first_entry().filter(|first| *first.key() < start) {
+            let (pane, Pane { sums, .. }) = first.remove_entry();
+            for (slot, sum) in sums {
+                self.slots.leave(slot, pane, &sum);
+            }
+        }
+        self.end = Some(end);
+    }
+}
+
+impl<K, A, C> Machine for Sliding<K, A, C>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+    C: Content<A>,
+{
+    type Datum = (Millis, K);
+    type Diff = A;
+    type Row = (K, A);
+    type Note = Note<K, A>;
+
+    fn close(
+        &mut self,
+        closing: &Closing,
+        updates: &mut Vec<((Millis, K), A)>,
+        emitted: &mut Emitted<(K, A), Note<K, A>>,
+    ) -> Option<Epoch> {
+        if self.ranking.is_none() {
+            self.ranking = self.wanted.first.get().map(Ranking::new);
+        }
+        let (first, last) = match self.moving {
+            Some(moving) => moving,
+            None => {
+                if closing.restoring && self.end.is_none() {
+                    self.end = self.target(closing.now);
+                }
+                for ((pane, key), sum) in updates.drain(..) {
+                    self.put(pane, key, sum);
+                }
+                let changed = self.settle(closing.epoch, emitted);
+                // What comes back is no change: the door remembers when there was one.
+                if let Some(end) = self.end.filter(|_| changed && !closing.restoring) {
+                    emitted.notes.push((Note::End(end), closing.epoch, 1));
+                }
+                let last = self.target(closing.now)?;
+                // Before the first record, every window is empty.
+                let first = self.end.unwrap_or_else(|| last.min(self.window.last_end(closing.now.oldest)));
+                self.end = Some(first);
+                (first, last.max(first))
+            }
+        };
+        // Ends are numbered from the epoch's first; should there be more than numbers, the oldest share one.
+        let slide = self.window.slide();
+        let slides = (last - first) / slide;
+        let surplus = (slides - i64::from(Epoch::MAX_STEP)).max(0);
+        let step = |end: Millis| {
+            let number = ((end - first) / slide - surplus).max(1);
+            closing.epoch.at_step(number as u32)
+        };
+        while let Some(end) = self.next_end(self.end.unwrap_or(first)).filter(|end| *end <= last) {
+            if emitted.is_much() {
+                self.moving = Some((first, last));
+                return Some(step(end));
+            }
+            self.slide_to(end);
+            self.settle(step(end), emitted);
+            emitted.notes.push((Note::End(end), step(end), 1));
+        }
+        self.moving = None;
+        self.end = Some(last);
+        None
+    }
+}
+
+impl<K, A, C> Keeps for Sliding<K, A, C>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+    C: Content<A>,
+{
+    fn kept(&self) -> Vec<((Millis, K), A)> {
+        let sums = self.panes.iter().flat_map(|(pane, sums)| sums.sums.iter().map(move |sum| (*pane, sum)));
+        sums.map(|(pane, (slot, sum))| ((pane, self.slots.key(*slot).clone()), sum.clone())).collect()
+    }
+}
+
+/// Keys by number, so that panes can refer to them, with what the window holds of each.
+#[derive(Debug)]
+struct Slots<K, A, C> {
+    name: String,
+    /// Positions in `slots`, by hash of the key.
+    index: HashTable<u32>,
+    slots: Vec<Slot<K, A, C>>,
+    /// Positions that hold no key.
+    free: Vec<u32>,
+    /// Positions whose content has changed since the last `settle`.
+    touched: Vec<u32>,
+    state: RandomState,
+}
+
+#[derive(Debug)]
+struct Slot<K, A, C> {
+    hash: u64,
+    /// `None` where the slot is free.
+    key: Option<K>,
+    content: C,
+    /// How many sums in panes refer to it.
+    references: u32,
+    /// Where it is in the head of the ranking.
+    place: u32,
+    /// The total as it was at the last `settle`, if it has been touched since.
+    before: Option<A>,
+}
+
+impl<K, A, C> Slots<K, A, C>
+where
+    K: Ord + Hash + Clone + Debug,
+    A: Total,
+    C: Content<A>,
+{
+    fn new(name: &str) -> Self {
+        Slots {
+            name: name.to_owned(),
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            touched: Vec::new(),
+            state: RandomState::default(),
+        }
+    }
+
+    fn key(&self, at: u32) -> &K {
+        self.slots[at as usize].key.as_ref().expect("a slot that is referred to has a key")
+    }
+
+    /// The slot of `key`, which one more sum refers to.
+    fn refer(&mut self, key: K) -> u32 {
+        let Slots { index, slots, free, state, name, .. } = self;
+        let hash = state.hash_one(&key);
+        let same =
+            |&at: &u32| slots[at as usize].hash == hash && slots[at as usize].key.as_ref() == Some(&key);
+        let at = match index.entry(hash, same, |&at| slots[at as usize].hash) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let slot = Slot {
+                    hash,
+                    key: Some(key),
+                    content: C::default(),
+                    references: 0,
+                    place: NOWHERE,
+                    before: None,
+                };
+                let at = match free.pop() {
+                    Some(at) => {
+                        slots[at as usize] = slot;
+                        at
+                    }
+                    None => {
+                        assert!(slots.len() < u32::MAX as usize, "more than 2^32 keys in `{name}`");
+                        slots.push(slot);
+                        slots.len() as u32 - 1
+                    }
+                };
+                entry.insert(at);
+                at
+            }
+        };
+        self.slots[at as usize].references += 1;
+        at
+    }
+
+    /// One sum less refers to slot `at`, to which others still do.
+    fn release(&mut self, at: u32) {
+        self.slots[at as usize].references -= 1;
+    }
+
+    fn touch(&mut self, at: u32) -> &mut C {
+        let total = match self.slots[at as usize].before {
+            None => self.total(at).into(),
+            Some(_) => None,
+        };
+        let slot = &mut self.slots[at as usize];
+        if total.is_some() {
+            slot.before = total;
+            self.touched.push(at);
+        }
+        &mut slot.content
+    }
+
+    fn total(&self, at: u32) -> A {
+        let total = self.slots[at as usize].content.total();
+        total.unwrap_or_else(|_| self.overflow(at))
+    }
+
+    fn enter(&mut self, at: u32, pane: Millis, sum: &A) {
+        let result = self.touch(at).enter(pane, sum);
+        self.check(at, result);
+    }
+
+    fn leave(&mut self, at: u32, pane: Millis, sum: &A) {
+        let result = self.touch(at).leave(pane, sum);
+        self.check(at, result);
+        self.release(at);
+    }
+
+    fn check(&self, at: u32, result: Result<(), Overflow>) {
+        if result.is_err() {
+            self.overflow(at);
+        }
+    }
+
+    #[cold]
+    fn overflow(&self, at: u32) -> ! {
+        panic!("in `{}`, the total of key {:?} overflows", self.name, self.key(at));
+    }
+
+    /// Takes the changes since the last time: emits them to `rows`, tells `ranking`, and forgets keys to which nothing
+    /// refers; returns whether there were any.
+    fn settle(
+        &mut self,
+        time: Epoch,
+        mut rows: Option<&mut Vec<((K, A), Epoch, isize)>>,
+        mut ranking: Option<&mut Ranking<K, A>>,
+    ) -> bool {
+        let mut any = false;
+        let mut touched = std::mem::take(&mut self.touched);
+        for at in touched.drain(..) {
+            let now = self.total(at);
+            let slot = &mut self.slots[at as usize];
+            let before = slot.before.take().expect("a touched slot remembers its total");
+            let gone = slot.references == 0;
+            if before != now {
+                any = true;
+                if let Some(rows) = &mut rows {
+                    let key = self.key(at);
+                    let row = |total: A, diff| ((key.clone(), total), time, diff);
+                    rows.extend((!before.is_zero()).then(|| row(before, -1)));
+                    rows.extend((!now.is_zero()).then(|| row(now, 1)));
+                }
+                if let Some(ranking) = &mut ranking {
+                    ranking.update(self, at);
+                }
+            }
+            if gone {
+                let slot = &mut self.slots[at as usize];
+                (slot.key, slot.content) = (None, C::default());
+                if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == at) {
+                    entry.remove();
+                }
+                self.free.push(at);
+            }
+        }
+        self.touched = touched;
+        any
+    }
+}
+
+impl<K, A, C> Rows for Slots<K, A, C>
+where
+    K: Ord + Hash + Clone + Debug,
+    A: Total,
+    C: Content<A>,
+{
+    type Key = K;
+    type Total = A;
+
+    fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    fn row(&self, at: u32) -> Option<(&K, A)> {
+        let key = self.slots[at as usize].key.as_ref()?;
+        let total = self.total(at);
+        (!total.is_zero()).then_some((key, total))
+    }
+
+    fn place(&mut self, at: u32) -> &mut u32 {
+        &mut self.slots[at as usize].place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::data::Stats;
+
+    const HOUR: Millis = 3_600_000;
+
+    fn all() -> Rc<Wanted> {
+        Rc::new(Wanted { rows: Cell::new(true), first: Cell::new(Some(3)) })
+    }
+
+    fn closing(number: u64, oldest: Millis, newest: Millis) -> Closing {
+        let now = EventTime { watermark: Watermark::at(newest), oldest, newest };
+        Closing { epoch: Epoch::new(number), before: EventTime::NONE, now, restoring: false }
+    }
+
+    /// Ten million records, by pane, in a week in which the keys change every hour: what is kept is the window, and so is
+    /// what there is room for.
+    fn week<A: Total, C: Content<A>>(sum: &A, records: i64) {
+        let window =
+            Window::new(Duration::from_secs(600), Duration::from_secs(60)).expect("they go together");
+        let mut view = Sliding::<u64, A, C>::new("week", window, all());
+        let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        let (keys, panes) = (20, HOUR / window.pane());
+        let mut fed = 0;
+        for hour in 0..7 * 24 {
+            let pane = |pane: i64| hour * HOUR + pane * window.pane();
+            let key = |key: i64| (hour * keys + key) as u64;
+            let mut updates: Vec<_> =
+                (0..panes * keys).map(|at| ((pane(at / keys), key(at % keys)), sum.clone())).collect();
+            fed += records * updates.len() as i64;
+            let closing = closing(hour as u64, 0, (hour + 1) * HOUR);
+            while view.close(&closing, &mut updates, &mut emitted).is_some() {
+                emitted.rows.clear();
+            }
+            // A row comes and goes in as many steps as the window has panes.
+            assert!(emitted.rows.len() as i64 <= 2 * keys * (panes + 10));
+            (emitted.rows, emitted.notes) = (Vec::new(), Vec::new());
+            assert_eq!(view.kept().len() as i64, 10 * keys, "after hour {hour}");
+            let slots = view.slots.slots.len() as i64;
+            assert!(slots <= 2 * keys, "{slots} slots after hour {hour}");
+        }
+        assert!(fed >= 10_000_000, "{fed} records");
+    }
+
+    #[test]
+    fn what_is_kept_is_the_window() {
+        week::<isize, Undoable<isize>>(&50, 50);
+        week::<Stats, TwoStacks<Stats>>(&(0..50).collect(), 50);
+    }
+
+    /// More slides in an epoch than it has steps: the oldest share one, the newest have their own, and nothing is gone
+    /// through slide by slide.
+    #[test]
+    fn more_slides_than_steps() {
+        let window = Window::tumbling(Duration::from_secs(1)).expect("a second is a window");
+        let mut view = Sliding::<u8, isize, Undoable<isize>>::new("years", window, all());
+        let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        let year = 365 * 86_400_000;
+        let mut updates =
+            vec![((0, b'a'), 1), ((year, b'b'), 1), ((60 * year, b'c'), 1), ((60 * year + 1000, b'd'), 1)];
+        let end = 60 * year + 2000;
+        assert_eq!(view.close(&closing(7, 0, end), &mut updates, &mut emitted), None);
+        let row = |((key, _), time, diff): &((u8, _), Epoch, isize)| (time.step(), *key, *diff);
+        let mut steps: Vec<_> = emitted.rows.iter().map(row).collect();
+        steps.sort_unstable();
+        let last = Epoch::MAX_STEP;
+        let share = [(1, b'a', -1), (1, b'a', 1), (1, b'b', -1), (1, b'b', 1)];
+        assert_eq!(steps[..4], share);
+        assert_eq!(steps[4..], [(last - 1, b'c', 1), (last, b'c', -1), (last, b'd', 1)]);
+    }
+}

@@ -1,0 +1,6 @@
+//! Sliding views: what the last complete window holds.
+
+pub(crate) mod doors;
+pub(crate) mod machine;
+mod ranking;
+mod two_stacks;

@@ -1,0 +1,190 @@
+//! The doors: records to collections.
+//!
+//! [`Records`] is where the two worlds meet. On one side are records that borrow from their chunk and are gone when it
+//! is; on the other are collections. All doors that are opened on the same `Records` share one timely operator with
+//! an output for each, so a chunk is read and parsed once however many doors there are. Records are handed to the
+//! doors in blocks: one dynamic call a block rather than a record, and each door runs over its own table while it is
+//! in the cache.
+//!
+//! Each door adds up within its worker and epoch ([`Partials`]) and emits what it has when the *worker's own part* of
+//! the epoch ends, which its input says with [`Event::End`]. Waiting for the frontier instead would hold the sums of
+//! every epoch that is open anywhere, because a frontier passes only when all workers have.
+//!
+//! What a door hands on is a collection whose differences are the sums ([`Records::sums_by`]: a multiset of keys, for joins and
+//! iteration); running totals of those are the rows that most dataflows want ([`Records::count_by`] and its kin).
+//! Windows, sessions, state by key, deduplication and joins of events are doors too (`timed`), behind which a machine
+//! that knows the watermark takes the place of the totals.
+//!
+//! # State
+//!
+//! What a door keeps, it gives as updates of its own input: totals are updates of the multiset that they are taken of, panes are
+//! sums, sessions are stretches of records. So state is handed over by feeding rows through the door's own exchange
+//! ([`Durable`], [`Lines::restoring`]), at any number of workers. What follows from a door's rows (a first ten, a count
+//! of distinct rows) is not durable: it is worked out again.
+//!
+//! # Time
+//!
+//! *Event time* is asked of each record ([`Records::event_time`]). The *watermark* is worked out once an epoch, by one worker
+//! from what all saw, and is the same for all. A record is judged by the watermark as its epoch began, while its line is at
+//! hand: for that, no epoch is read before the watermark of the one before is known ([`WatermarkProbe`]).
+//!
+//! The first design lets a window be final when the watermark has passed its end *plus* the lateness. But the watermark is the
+//! newest time *less* the lateness, so that would wait twice; here a window is final when the watermark reaches its end.
+//!
+//! Doors know records, keys, times and epochs; they know no log format and no clock.
+//!
+//! # Sketches
+//!
+//! [`Distinct`] and [`Quantiles`] are totals that stay small by being approximate. What they hold is a function of the
+//! set or multiset of values they have seen, and of nothing else: not of the order, nor of how the values were shared
+//! out among workers and merged. So output with sketches in it is the same, byte for byte, at any number of workers.
+
+mod deadlines;
+mod dedup;
+mod durable;
+mod in_time;
+mod join;
+mod keyed;
+mod last;
+mod machine;
+mod partials;
+mod reader;
+mod records;
+mod session;
+mod summing;
+mod watermark;
+mod window;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::hash::Hash;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use differential_dataflow::{ExchangeData, VecCollection};
+use timely::dataflow::Stream;
+
+pub use durable::{DoorRows, Durable};
+pub use join::machine::Events;
+pub use keyed::doors::KeyedState;
+pub use keyed::machine::Seen;
+pub use last::doors::{Last, OverLast};
+pub use partials::Partials;
+pub use reader::Parsed;
+pub use records::Records;
+pub use session::doors::{BySession, SessionSums};
+pub use watermark::WatermarkProbe;
+pub use window::doors::ByWindow;
+pub use window::panes::WindowSums;
+pub use window::windowed::Windowed;
+
+use self::durable::Doors;
+use self::watermark::EventTimes;
+use crate::data::Total;
+use crate::format::Format;
+use crate::source::{Chunk, Progress};
+use crate::time::{Epoch, EventTime, TimeOptions};
+
+/// What travels from a worker's sources to its doors.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Lines of the message's epoch.
+    Chunk(Rc<Chunk>),
+    /// This worker has no more lines of the message's epoch.
+    End(End),
+}
+
+/// What a worker says of its sources as its part of an epoch ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// When the epoch arrived, in milliseconds UTC since 1970.
+    pub arrived: i64,
+    /// The partitions that it will read on. Those that it read and that no worker names hold no watermark back.
+    pub live: Vec<Arc<str>>,
+    /// Whether it will read no more at all, because its sources have ended and not because it was told to stop. Every
+    /// worker says so once, or none.
+    pub finished: bool,
+}
+
+/// The lines of a dataflow's sources, on their way to the formats.
+#[derive(Clone)]
+pub struct Lines<'scope> {
+    stream: Stream<'scope, Epoch, Vec<Event>>,
+    doors: Rc<RefCell<Doors>>,
+    progress: Arc<Progress>,
+    times: Rc<SharedTimes<'scope>>,
+}
+
+/// What everything in a dataflow that depends on event time shares.
+pub(crate) struct SharedTimes<'scope> {
+    options: TimeOptions,
+    /// The watermark as the open epoch began.
+    now: Rc<Cell<EventTime>>,
+    /// Set by the records that tell the time.
+    event_times: OnceCell<EventTimes<'scope>>,
+    /// Whether a sink wants rows that are final.
+    finals_wanted: Rc<Cell<bool>>,
+}
+
+impl std::fmt::Debug for Lines<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").field("doors", &self.doors).finish_non_exhaustive()
+    }
+}
+
+impl<'scope> Lines<'scope> {
+    /// Lines that arrive on `stream`, counted in `progress`.
+    pub fn new(stream: Stream<'scope, Epoch, Vec<Event>>, progress: Arc<Progress>) -> Self {
+        Lines::timed(stream, progress, TimeOptions::default())
+    }
+
+    /// As [`Lines::new`], with times as `options` say.
+    pub fn timed(
+        stream: Stream<'scope, Epoch, Vec<Event>>,
+        progress: Arc<Progress>,
+        options: TimeOptions,
+    ) -> Self {
+        let now = Rc::new(Cell::new(EventTime::NONE));
+        let times = SharedTimes { options, now, event_times: OnceCell::new(), finals_wanted: Rc::default() };
+        Lines { stream, doors: Rc::default(), progress, times: Rc::new(times) }
+    }
+
+    /// As these, for doors that go on from `rows`: those of all workers of an earlier run, each given to one worker of
+    /// this one, whichever. Workers that have none are given an empty list.
+    ///
+    /// The rows come at the first of all times, so the epochs of this run must begin after [`Epoch::new`]`(0)`: what came at that
+    /// time would be taken for state.
+    pub fn restoring(self, rows: Vec<DoorRows>) -> Self {
+        Lines { doors: Rc::new(RefCell::new(Doors::restored(rows))), ..self }
+    }
+
+    /// What is durable of the doors that are opened on these lines.
+    pub fn durable(&self) -> Durable {
+        Durable(Rc::clone(&self.doors))
+    }
+
+    /// Tells when an epoch's lines may be sent.
+    pub fn watermark(&self) -> WatermarkProbe {
+        self.times.event_times.get().map_or_else(WatermarkProbe::default, EventTimes::known)
+    }
+
+    /// Whether doors say which of their rows are final; for sinks that want to know.
+    pub(crate) fn want_finals(&self) {
+        self.times.finals_wanted.set(true);
+    }
+
+    /// The running totals of `sums`, as a door named `name`.
+    #[track_caller]
+    pub(crate) fn totals<K: ExchangeData + Hash, A: Total>(
+        &self,
+        name: &str,
+        sums: VecCollection<'scope, Epoch, K, A>,
+    ) -> VecCollection<'scope, Epoch, (K, A), isize> {
+        self.doors.borrow_mut().claim(name);
+        records::durable_totals(&self.doors, name, sums, Vec::new())
+    }
+
+    /// Reads each line with `format`.
+    pub fn records<F: Format>(&self, format: F) -> Records<'scope, F> {
+        Records::new(self, format)
+    }
+}

@@ -1,0 +1,373 @@
+//! Session windows: what is known of the sessions of one worker's keys.
+//!
+//! A *session* of a key is a set of its records in which each is less than a gap from its neighbours, and which no other
+//! record is that near to. It is the span `[first, last + gap)`.
+//!
+//! A door adds up *stretches*: the records of a key that are in one bucket of time, as long as the gap. Any two of those are
+//! less than a gap apart, so they are in one session whatever else there is, and a stretch is a sum like any other (least
+//! time, greatest time, total) that knows nothing of gaps. Only the machine, which sees all stretches of a key, decides
+//! which of them are one session: those that are near each other, directly or through others. That depends on the set of
+//! stretches alone, not on their order nor on how records were shared out among workers.
+//!
+//! A session is *final* when the watermark reaches the end of its span: a record in time is not before the watermark, so a
+//! whole gap behind the last one. It is said once more as final and forgotten, which retracts nothing. A late record is
+//! refused when its own session would be final; else it joins what is open and near, or starts a session of its own.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::rc::Rc;
+
+use differential_dataflow::ExchangeData;
+use differential_dataflow::difference::{IsZero, Semigroup};
+use foldhash::quality::RandomState;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::data::{Overflow, Total};
+use crate::door::deadlines::Deadlines;
+use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::time::Epoch;
+use crate::time::Gap;
+use crate::time::Span;
+use crate::time::{Millis, Watermark};
+
+/// Records of one key that are in one session: from the first to the last of them, and their sum.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Stretch<A> {
+    first: Millis,
+    last: Millis,
+    sum: A,
+}
+
+impl<A: Default> Default for Stretch<A> {
+    fn default() -> Self {
+        Stretch { first: Millis::MAX, last: Millis::MIN, sum: A::default() }
+    }
+}
+
+impl<A> Stretch<A> {
+    /// Takes a record at `time` in; its sum is to be added to what is returned.
+    #[inline]
+    pub(crate) fn include(&mut self, time: Millis) -> &mut A {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        &mut self.sum
+    }
+
+    /// The first time behind the session, if this is all of it.
+    fn end(&self, gap: Gap) -> Millis {
+        self.last + gap.millis()
+    }
+}
+
+impl<A: Total> Total for Stretch<A> {
+    fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.sum.try_add(&other.sum)
+    }
+}
+
+impl<A: Total> Semigroup for Stretch<A> {
+    fn plus_equals(&mut self, other: &Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.sum.plus_equals(&other.sum);
+    }
+}
+
+// A session whose values add up to nothing is a session.
+impl<A> IsZero for Stretch<A> {
+    fn is_zero(&self) -> bool {
+        self.first > self.last
+    }
+}
+
+/// An open session.
+#[derive(Debug)]
+struct Session<A> {
+    stretch: Stretch<A>,
+    /// Whether its row has been emitted as it is.
+    shown: bool,
+}
+
+/// The open sessions of one key.
+#[derive(Debug)]
+struct Open<A> {
+    /// In order; their spans do not overlap. Never empty between epochs.
+    sessions: SmallVec<[Session<A>; 1]>,
+    /// Where the key's live entry in the queue is.
+    queued: Millis,
+}
+
+impl<A: Total> Open<A> {
+    fn new() -> Self {
+        Open { sessions: SmallVec::new(), queued: Millis::MAX }
+    }
+
+    /// Takes `stretch` in; what it changes of sessions that were shown goes to `replaced`, as it was.
+    fn join(
+        &mut self,
+        stretch: Stretch<A>,
+        gap: Gap,
+        replaced: &mut Vec<Stretch<A>>,
+    ) -> Result<(), Overflow> {
+        let from = self.sessions.partition_point(|session| session.stretch.end(gap) <= stretch.first);
+        let near = |session: &&Session<A>| session.stretch.first < stretch.end(gap);
+        let to = from + self.sessions[from..].iter().take_while(near).count();
+        let mut joined = stretch;
+        for session in self.sessions.drain(from..to) {
+            joined.try_add(&session.stretch)?;
+            replaced.extend(session.shown.then_some(session.stretch));
+        }
+        self.sessions.insert(from, Session { stretch: joined, shown: false });
+        Ok(())
+    }
+}
+
+/// One worker's open sessions.
+#[derive(Debug)]
+pub(crate) struct Sessions<K, A> {
+    name: String,
+    gap: Gap,
+    keys: HashMap<K, Open<A>, RandomState>,
+    /// Keys by the end of their first open session, or an earlier time.
+    deadlines: Deadlines<K>,
+    /// Whether anyone wants to hear which rows are final.
+    finals_wanted: Rc<Cell<bool>>,
+}
+
+impl<K, A> Sessions<K, A>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    pub(crate) fn new(name: &str, gap: Gap, finals_wanted: Rc<Cell<bool>>) -> Self {
+        let keys = HashMap::with_hasher(RandomState::default());
+        Sessions { name: name.to_owned(), gap, keys, deadlines: Deadlines::new(), finals_wanted }
+    }
+
+    /// Takes in what an epoch has of `key`, and emits what that changes.
+    fn join(
+        &mut self,
+        key: K,
+        stretches: impl Iterator<Item = Stretch<A>>,
+        epoch: Epoch,
+        rows: &mut Vec<((Span, K, A), Epoch, isize)>,
+    ) {
+        let Sessions { name, gap, keys, deadlines, .. } = self;
+        let gap = *gap;
+        let open = keys.entry(key.clone()).or_insert_with(Open::new);
+        let mut replaced = Vec::new();
+        for stretch in stretches {
+            if open.join(stretch, gap, &mut replaced).is_err() {
+                panic!("in `{name}`, the total of a session of key {key:?} overflows");
+            }
+        }
+        let end = open.sessions[0].stretch.end(gap);
+        if end < open.queued {
+            open.queued = end;
+            deadlines.push(end, key.clone());
+        }
+        let mut emit = |stretch: Stretch<A>, diff| {
+            let span = Span::new(stretch.first, stretch.end(gap));
+            rows.push(((span, key.clone(), stretch.sum), epoch, diff));
+        };
+        for session in open.sessions.iter_mut().filter(|session| !session.shown) {
+            session.shown = true;
+            match replaced.iter().position(|before| *before == session.stretch) {
+                Some(same) => {
+                    replaced.swap_remove(same);
+                }
+                None => emit(session.stretch.clone(), 1),
+            }
+        }
+        replaced.into_iter().for_each(|stretch| emit(stretch, -1));
+    }
+
+    /// Forgets the sessions that are final at `watermark`, and says so.
+    fn retire(&mut self, watermark: Watermark, epoch: Epoch, finals: &mut Vec<((Span, K, A), Epoch, isize)>) {
+        let gap = self.gap;
+        while let Some((at, key)) = self.deadlines.pop(watermark) {
+            let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued == at) else { continue };
+            let over = |session: &Session<A>| watermark.reaches(session.stretch.end(gap));
+            let count = open.sessions.iter().take_while(|session| over(session)).count();
+            for Session { stretch, .. } in open.sessions.drain(..count) {
+                if self.finals_wanted.get() {
+                    let span = Span::new(stretch.first, stretch.end(gap));
+                    finals.push(((span, key.clone(), stretch.sum), epoch, 1));
+                }
+            }
+            match open.sessions.first().map(|session| session.stretch.end(gap)) {
+                None => {
+                    self.keys.remove(&key);
+                }
+                Some(end) => {
+                    open.queued = end;
+                    self.deadlines.push(end, key);
+                }
+            }
+        }
+        let keys = &self.keys;
+        self.deadlines.tidy(keys.len(), |at, key| keys.get(key).is_some_and(|open| open.queued == at));
+        if self.keys.len() < self.keys.capacity() / 8 {
+            self.keys.shrink_to(2 * self.keys.len());
+        }
+    }
+}
+
+impl<K, A> Machine for Sessions<K, A>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    /// The key; the time is that of the stretch's bucket, and keeps stretches apart until they are here.
+    type Datum = (Millis, K);
+    type Diff = Stretch<A>;
+    type Row = (Span, K, A);
+    /// A row that is final.
+    type Note = (Span, K, A);
+
+    fn close(
+        &mut self,
+        closing: &Closing,
+        updates: &mut Vec<((Millis, K), Stretch<A>)>,
+        emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+    ) -> Option<Epoch> {
+        // Each key is looked up once, and takes its stretches in order of time.
+        updates.sort_unstable_by(|((at, key), _), ((other_at, other_key), _)| {
+            (key, at).cmp(&(other_key, other_at))
+        });
+        let mut updates = updates.drain(..).peekable();
+        while let Some(((_, key), first)) = updates.next() {
+            let owner = key.clone();
+            let more = std::iter::from_fn(|| updates.next_if(|((_, other), _)| *other == owner));
+            let stretches = std::iter::once(first).chain(more.map(|(_, stretch)| stretch));
+            self.join(key, stretches, closing.epoch, &mut emitted.rows);
+        }
+        self.retire(closing.now.watermark, closing.epoch, &mut emitted.notes);
+        None
+    }
+}
+
+impl<K, A> Keeps for Sessions<K, A>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    fn kept(&self) -> Vec<((Millis, K), Stretch<A>)> {
+        let sessions =
+            self.keys.iter().flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, one)));
+        sessions.map(|(key, one)| ((one.stretch.first, key.clone()), one.stretch.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::EventTime;
+
+    type Rows = Vec<((Span, u32, i64), isize)>;
+
+    fn gap() -> Gap {
+        Gap::new(Duration::from_millis(10)).expect("ten milliseconds are a gap")
+    }
+
+    fn machine() -> Sessions<u32, i64> {
+        Sessions::new("sessions", gap(), Rc::new(Cell::new(true)))
+    }
+
+    fn stretch(time: Millis, sum: i64) -> Stretch<i64> {
+        let mut stretch = Stretch::default();
+        *stretch.include(time) += sum;
+        stretch
+    }
+
+    /// Closes an epoch of `records` (time, key, value) that brings the watermark to `watermark`; rows and finals.
+    fn close(
+        machine: &mut Sessions<u32, i64>,
+        records: &[(Millis, u32, i64)],
+        watermark: Watermark,
+    ) -> (Rows, Rows) {
+        let event_time = EventTime { watermark, oldest: 0, newest: 0 };
+        let closing =
+            Closing { epoch: Epoch::new(0), before: EventTime::NONE, now: event_time, restoring: false };
+        let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        let bucket = |time: Millis| time - time.rem_euclid(gap().millis());
+        let updates = records.iter().map(|&(time, key, sum)| ((bucket(time), key), stretch(time, sum)));
+        assert_eq!(machine.close(&closing, &mut updates.collect(), &mut emitted), None);
+        let plain = |rows: Vec<((Span, u32, i64), Epoch, isize)>| {
+            let mut rows: Vec<_> = rows.into_iter().map(|(row, _, diff)| (row, diff)).collect();
+            rows.sort();
+            rows
+        };
+        (plain(emitted.rows), plain(emitted.notes))
+    }
+
+    #[test]
+    fn a_record_that_bridges_two_sessions_retracts_two_rows_and_inserts_one() {
+        let mut machine = machine();
+        let (rows, _) = close(&mut machine, &[(0, 7, 1), (18, 7, 2)], Watermark::at(-5));
+        let two = [(Span::new(0, 10), 7, 1), (Span::new(18, 28), 7, 2)];
+        assert_eq!(rows, two.map(|row| (row, 1)));
+        let (rows, finals) = close(&mut machine, &[(9, 7, 4)], Watermark::at(-5));
+        let one = (Span::new(0, 28), 7, 7);
+        assert_eq!(rows, [(two[0], -1), (one, 1), (two[1], -1)]);
+        assert_eq!(finals, []);
+        let (rows, finals) = close(&mut machine, &[], Watermark::at(27));
+        assert_eq!((rows, finals), (vec![], vec![]));
+        let (rows, finals) = close(&mut machine, &[], Watermark::at(28));
+        assert_eq!((rows, finals), (vec![], vec![(one, 1)]));
+        assert!(machine.kept().is_empty());
+    }
+
+    #[test]
+    fn records_a_whole_gap_apart_are_in_two_sessions() {
+        let (rows, _) = close(&mut machine(), &[(0, 1, 1), (10, 1, 1), (19, 1, 1)], Watermark::NONE);
+        assert_eq!(rows, [((Span::new(0, 10), 1, 1), 1), ((Span::new(10, 29), 1, 2), 1)]);
+    }
+
+    #[test]
+    fn a_session_whose_sum_is_nothing_is_a_session_and_what_changes_nothing_emits_nothing() {
+        let mut machine = machine();
+        let (rows, _) = close(&mut machine, &[(5, 1, 3), (5, 1, -3)], Watermark::NONE);
+        assert_eq!(rows, [((Span::new(5, 15), 1, 0), 1)]);
+        assert_eq!(close(&mut machine, &[(5, 1, 0)], Watermark::NONE).0, []);
+    }
+
+    /// Many keys over a long time: what is kept is what is open.
+    #[test]
+    fn memory_is_that_of_the_open_sessions() {
+        let mut machine = machine();
+        let mut finals = 0;
+        for now in 0..20_000 {
+            let records: Vec<_> = (0..5).map(|n| (now - n, (5 * now + n) as u32, 1)).collect();
+            finals += close(&mut machine, &records, Watermark::at(now - 5)).1.len();
+            assert!(machine.kept().len() <= 5 * 16, "{} sessions at {now}", machine.kept().len());
+            assert!(machine.deadlines.len() <= 5 * 16 && machine.keys.capacity() < 2048);
+        }
+        finals += close(&mut machine, &[], Watermark::END).1.len();
+        assert_eq!((finals, machine.kept().len(), machine.deadlines.len()), (100_000, 0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn stretches_add_up_in_any_order(times in prop::collection::vec((0..30i64, -3..3i64), 1..8), cut in 0..8usize) {
+            let all = |times: &[(i64, i64)]| times.iter().fold(Stretch::default(), |mut all, (time, sum)| {
+                all.plus_equals(&stretch(*time, *sum));
+                all
+            });
+            let (left, right) = times.split_at(cut.min(times.len()));
+            let (mut one, mut other) = (all(left), all(right));
+            one.plus_equals(&all(right));
+            other.plus_equals(&all(left));
+            prop_assert_eq!(&one, &other);
+            prop_assert_eq!(one, all(&times));
+        }
+    }
+}

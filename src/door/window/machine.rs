@@ -1,0 +1,167 @@
+//! The window table: one row for each window and key, exact while the window is open, final when it is complete.
+//!
+//! Each open window has a table of its own. What arrives for a pane changes every window that the pane is in and that
+//! was open as the epoch began; each changed row is retracted as it was and inserted as it is. When the watermark reaches
+//! a window's end, its rows are final: they are said once more as such, and the table is dropped. That is no retraction: the
+//! rows stay in the collection, nothing will ever change them, and nobody has to keep them.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::rc::Rc;
+
+use differential_dataflow::ExchangeData;
+
+use crate::data::Total;
+use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::operators::Table;
+use crate::time::Epoch;
+use crate::time::Millis;
+use crate::time::{Span, Window};
+
+/// How the first part of an update says which windows it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// It is the start of a pane.
+    Panes,
+    /// It is the start of a window.
+    Windows,
+}
+
+/// One worker's rows of the open windows.
+#[derive(Debug)]
+pub(crate) struct WindowTable<K, A> {
+    name: String,
+    window: Window,
+    updates: For,
+    /// By the start of their window.
+    open: BTreeMap<Millis, Table<K, A>>,
+    /// Whether anyone wants to hear which rows are final.
+    finals_wanted: Rc<Cell<bool>>,
+}
+
+impl<K, A> WindowTable<K, A> {
+    pub(crate) fn new(name: &str, window: Window, updates: For, finals_wanted: Rc<Cell<bool>>) -> Self {
+        WindowTable { name: name.to_owned(), window, updates, open: BTreeMap::new(), finals_wanted }
+    }
+}
+
+impl<K, A> Machine for WindowTable<K, A>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    type Datum = (Millis, K);
+    type Diff = A;
+    type Row = (Span, K, A);
+    /// A row that is final.
+    type Note = (Span, K, A);
+
+    fn close(
+        &mut self,
+        closing: &Closing,
+        updates: &mut Vec<((Millis, K), A)>,
+        emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+    ) -> Option<Epoch> {
+        let length = self.window.length();
+        let mut touched = BTreeSet::new();
+        for ((start, key), sum) in updates.drain(..) {
+            if closing.restoring || self.updates == For::Windows {
+                touched.insert(start);
+                self.open.entry(start).or_default().add(key, &sum, &self.name);
+                continue;
+            }
+            for span in self.window.of(start).filter(|span| !closing.before.watermark.reaches(span.end)) {
+                touched.insert(span.start);
+                self.open.entry(span.start).or_default().add(key.clone(), &sum, &self.name);
+            }
+        }
+        for start in touched {
+            let span = Span::new(start, start + length);
+            let table = self.open.get_mut(&start).expect("what was touched is open");
+            table.settle(|key, before, now| {
+                if before != now {
+                    let row = |total: &A, diff| ((span, key.clone(), total.clone()), closing.epoch, diff);
+                    emitted.rows.extend((!before.is_zero()).then(|| row(before, -1)));
+                    emitted.rows.extend((!now.is_zero()).then(|| row(now, 1)));
+                }
+            });
+            if table.is_empty() {
+                self.open.remove(&start);
+            }
+        }
+        while let Some(first) = self.open.first_entry() {
+            let span = Span::new(*first.key(), first.key() + length);
+            if !closing.now.watermark.reaches(span.end) {
+                break;
+            }
+            let table = first.remove();
+            if self.finals_wanted.get() {
+                let row = |(key, total): (&K, &A)| ((span, key.clone(), total.clone()), closing.epoch, 1);
+                emitted.notes.extend(table.rows().map(row));
+            }
+        }
+        None
+    }
+}
+
+impl<K, A> Keeps for WindowTable<K, A>
+where
+    K: ExchangeData + Hash,
+    A: Total,
+{
+    fn kept(&self) -> Vec<((Millis, K), A)> {
+        let rows = self.open.iter().flat_map(|(start, table)| table.rows().map(move |row| (*start, row)));
+        rows.map(|(start, (key, total))| ((start, key.clone()), total.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::time::{EventTime, Watermark};
+
+    /// Each epoch brings a record for each of three keys and a second more: once it is complete, a window is said to be
+    /// final, once, and is kept no longer.
+    #[test]
+    fn a_window_is_final_once_and_then_forgotten() {
+        let window = Window::new(Duration::from_secs(30), Duration::from_secs(20)).expect("they go together");
+        let finals_wanted = Rc::new(Cell::new(true));
+        let mut table = WindowTable::<u8, i64>::new("table", window, For::Panes, finals_wanted);
+        let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        let mut before = EventTime::NONE;
+        let mut finals = BTreeMap::new();
+        let mut rows: BTreeMap<(Span, u8, i64), isize> = BTreeMap::new();
+        let seconds = 1000;
+        for second in 0..=seconds {
+            let watermark = if second == seconds { Watermark::END } else { Watermark::at(1000 * second) };
+            let now = EventTime { watermark, oldest: 0, newest: 1000 * second };
+            let closing = Closing { epoch: Epoch::new(second as u64), before, now, restoring: false };
+            let news = if second == seconds { 0..0 } else { b'a'..b'd' };
+            let mut updates = news.map(|key| ((window.pane_of(1000 * second), key), 1)).collect();
+            assert_eq!(table.close(&closing, &mut updates, &mut emitted), None);
+            assert!(updates.is_empty());
+            for (row, time, diff) in emitted.rows.drain(..) {
+                assert_eq!(time, closing.epoch);
+                *rows.entry(row).or_default() += diff;
+            }
+            for ((span, key, count), _, diff) in emitted.notes.drain(..) {
+                assert!(watermark.reaches(span.end) && !before.watermark.reaches(span.end));
+                assert_eq!((finals.insert((span, key), count), diff), (None, 1));
+            }
+            // At most two windows are open, and as many more as have begun in this epoch.
+            assert!(table.kept().len() <= 3 * 2, "{:?} after {second}", table.kept());
+            before = now;
+        }
+        assert_eq!(table.kept(), []);
+        rows.retain(|_, count| *count != 0);
+        let finals: BTreeMap<_, _> =
+            finals.into_iter().map(|((span, key), count)| ((span, key, count), 1)).collect();
+        assert_eq!(rows, finals);
+        // Each record in all windows that hold it.
+        let held: usize = (0..seconds).map(|second| window.of(1000 * second).count()).sum();
+        assert_eq!(finals.keys().map(|(_, _, count)| *count).sum::<i64>(), 3 * held as i64);
+    }
+}

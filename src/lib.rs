@@ -58,6 +58,7 @@ pub mod door;
 pub mod format;
 pub mod generate;
 pub mod guide;
+pub mod ledger;
 pub mod lookup;
 pub mod operators;
 pub mod runtime;

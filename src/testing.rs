@@ -11,17 +11,19 @@ use std::sync::{Arc, Mutex};
 use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::{ExchangeData, VecCollection};
-use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
 use crate::data::InputCounts;
 use crate::data::{Time, Value, escape_json};
 use crate::dataflow::{Build, Dataflow, Flow, Options};
-use crate::door::{DoorRows, End, Event, Lines, Records};
+use crate::door::{DoorRows, Lines, Records, UNNAMED};
+use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Read};
+use crate::runtime::assign;
+use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
+use crate::runtime::post::Post;
+use crate::source::{Chunk, Memory, PartitionId, Progress, ReadOptions, Source};
 use crate::format::Format;
 use crate::sink::{At, Closed, Outputs, Sink, SinkError};
-use crate::source::Chunk;
-use crate::source::Progress;
 use crate::time::Epoch;
 use crate::time::TimeOptions;
 use crate::view::View;
@@ -35,6 +37,7 @@ pub struct Answer {
     /// Final rows by view, as they were shown.
     finals: BTreeMap<String, Vec<String>>,
     counts: InputCounts,
+    records: Vec<EpochRecord>,
 }
 
 /// A view at one time.
@@ -88,6 +91,11 @@ impl Answer {
     /// What became of the lines.
     pub fn counts(&self) -> InputCounts {
         self.counts
+    }
+
+    /// The records of the ledger, one an epoch.
+    pub fn records(&self) -> &[EpochRecord] {
+        &self.records
     }
 
     fn times(&self, name: &str) -> &BTreeMap<(u64, u32), Shown> {
@@ -233,6 +241,8 @@ pub struct Script<'a> {
     options: Vec<(String, String)>,
     time: TimeOptions,
     arriving: i64,
+    /// Whether what is read is digested.
+    digest: bool,
     stages: Vec<(usize, Vec<Telling>)>,
 }
 
@@ -258,14 +268,15 @@ const FAR_AHEAD: i64 = 32_503_680_000_000;
 /// How long a worker that waits sleeps at most: another one may have the core.
 const PARK: std::time::Duration = std::time::Duration::from_millis(1);
 
-/// Dealt out singly up to so many lines an epoch, and in larger pieces beyond.
-const PIECES: usize = 4096;
+/// Into about so many pieces is each partition cut, which are dealt out among the workers.
+const PIECES: u64 = 4096;
 
 impl<'a> Script<'a> {
     /// An empty script for `dataflow`, on one worker.
     pub fn new(dataflow: &'a dyn Dataflow) -> Self {
         let time = TimeOptions::default();
-        Script { dataflow, options: Vec::new(), time, arriving: FAR_AHEAD, stages: vec![(1, Vec::new())] }
+        let stages = vec![(1, Vec::new())];
+        Script { dataflow, options: Vec::new(), time, arriving: FAR_AHEAD, digest: false, stages }
     }
 
     /// With this value of an option of the dataflow.
@@ -293,6 +304,12 @@ impl<'a> Script<'a> {
     /// From here on, epochs arrive at `millis` UTC since 1970.
     pub fn arriving(mut self, millis: i64) -> Self {
         self.arriving = millis;
+        self
+    }
+
+    /// With digests of what is read in the records of the ledger.
+    pub fn digested(mut self) -> Self {
+        self.digest = true;
         self
     }
 
@@ -336,26 +353,47 @@ impl<'a> Script<'a> {
         let views = self.dataflow.views();
         let known = views.iter().map(|view| (view.name.to_owned(), BTreeMap::new())).collect();
         let answer = Arc::new(Mutex::new(Answer { views: known, ..Answer::default() }));
-        let mut partitions: Vec<Arc<str>> = Vec::new();
-        for (name, _) in self.stages.iter().flat_map(|(_, epochs)| epochs).flat_map(|epoch| &epoch.lines) {
-            if partitions.iter().all(|known| **known != **name) {
-                partitions.push(name.as_str().into());
-            }
-        }
-        let (mut handed, mut first) = (None, 0);
-        let mut offsets = vec![0; partitions.len()];
+        let mut partitions = Partitions::default();
+        let mut stages = Vec::new();
         for (workers, epochs) in self.stages {
-            let count = epochs.len() as u64;
+            let end = epochs.last().is_some_and(|epoch| epoch.finished);
+            let epochs = epochs.into_iter().filter(|epoch| !epoch.finished);
+            let told: Vec<_> = epochs.map(|epoch| (epoch.arrived, partitions.append(epoch.lines))).collect();
+            stages.push((workers, told, if end { Afterwards::End } else { Afterwards::Stop }));
+        }
+        let sources = partitions.sources();
+        let (mut handed, mut mark, mut first) = (None, None::<Mark>, 0);
+        for (workers, epochs, afterwards) in stages {
+            let pace = LedgerOptions {
+                peers: workers,
+                time: self.time,
+                tick: std::time::Duration::ZERO,
+                epoch_bytes: u64::MAX,
+                chunk_bytes: 1,
+                max_open_epochs: 1,
+                max_open_bytes: u64::MAX,
+                event_time: true,
+                digest: self.digest,
+            };
+            let of: Vec<_> = sources.iter().map(|(_, source)| Arc::clone(source)).collect();
+            let mut conductor = Conductor::new(pace, &of).unwrap_or_else(|error| panic!("{error}"));
+            if let Some(mark) = mark.take() {
+                conductor.resume(mark);
+            }
+            let records = epochs.into_iter().zip(first..).map(|((arrived, ends), epoch)| EpochRecord {
+                epoch,
+                arrived,
+                reads: partitions.reads(&ends),
+                ..EpochRecord::default()
+            });
+            conductor.replay(records, afterwards);
             let stage = Stage {
                 build: build.clone(),
                 views,
                 time: self.time,
                 first,
-                epochs: epochs
-                    .into_iter()
-                    .map(|epoch| Dealt::new(epoch, &partitions, &mut offsets))
-                    .collect(),
-                partitions: partitions.clone(),
+                sources: sources.clone(),
+                conductor: Mutex::new(Some(conductor)),
                 handed: handed.map(|rows: Vec<DoorRows>| {
                     // Dealt out anyhow: the doors bring each row to its owner.
                     let mut shares: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
@@ -367,38 +405,67 @@ impl<'a> Script<'a> {
             };
             let guards = timely::execute(timely::Config::process(workers), move |worker| stage.run(worker));
             let results = guards.unwrap_or_else(|error| panic!("{error}")).join();
-            handed = Some(
-                results.into_iter().flat_map(|rows| rows.unwrap_or_else(|error| panic!("{error}"))).collect(),
-            );
-            first += count;
+            let mut rows = Vec::new();
+            for result in results {
+                let (own, reached) = result.unwrap_or_else(|error| panic!("{error}"));
+                rows.extend(own);
+                mark = mark.or(reached);
+            }
+            handed = Some(rows);
+            first = mark.as_ref().map_or(0, Mark::next_epoch);
         }
         std::mem::take(&mut answer.lock().expect("no worker panicked"))
     }
 }
 
-/// An epoch cut into pieces for the workers.
-struct Dealt {
-    arrived: i64,
-    finished: bool,
-    /// Which partition, at which offset, and the lines.
-    pieces: Vec<(usize, u64, Vec<u8>)>,
+/// What a script tells of each partition, in all of its epochs.
+#[derive(Debug, Default)]
+struct Partitions {
+    /// By input, and by name.
+    inputs: Vec<(Option<String>, Vec<(Arc<str>, Vec<u8>)>)>,
 }
 
-impl Dealt {
-    fn new(telling: Telling, partitions: &[Arc<str>], offsets: &mut [u64]) -> Self {
-        let mut pieces = Vec::new();
-        for (name, lines) in telling.lines {
-            let partition =
-                partitions.iter().position(|known| **known == *name).expect("all partitions were collected");
-            let lines: Vec<_> = lines.split_inclusive(|byte| *byte == b'\n').collect();
-            for piece in lines.chunks(lines.len().div_ceil(PIECES).max(1)) {
-                let bytes = piece.concat();
-                let length = bytes.len() as u64;
-                pieces.push((partition, offsets[partition], bytes));
-                offsets[partition] += length;
+impl Partitions {
+    /// Adds the lines of an epoch; returns where each partition ends then, by name.
+    fn append(&mut self, lines: Vec<(String, Vec<u8>)>) -> BTreeMap<String, u64> {
+        for (name, mut lines) in lines {
+            let (input, partition) = match name.split_once('=') {
+                Some((input, partition)) => (Some(input.to_owned()), partition),
+                None => (None, name.as_str()),
+            };
+            if !lines.is_empty() && !lines.ends_with(b"\n") {
+                lines.push(b'\n');
+            }
+            let at = self.inputs.iter().position(|(known, _)| *known == input).unwrap_or_else(|| {
+                self.inputs.push((input, Vec::new()));
+                self.inputs.len() - 1
+            });
+            let parts = &mut self.inputs[at].1;
+            match parts.iter_mut().find(|(known, _)| **known == *partition) {
+                Some((_, all)) => all.extend(lines),
+                None => parts.push((partition.into(), lines)),
             }
         }
-        Dealt { arrived: telling.arrived, finished: telling.finished, pieces }
+        let parts = self.inputs.iter().flat_map(|(_, parts)| parts);
+        parts.map(|(name, bytes)| (name.to_string(), bytes.len() as u64)).collect()
+    }
+
+    /// The sources that hold it all.
+    fn sources(&self) -> Vec<(Option<String>, Arc<dyn Source>)> {
+        let source = |(input, parts): &(Option<String>, Vec<(Arc<str>, Vec<u8>)>)| {
+            let longest = parts.iter().map(|(_, bytes)| bytes.len() as u64).max().unwrap_or(0);
+            let parts = parts.iter().map(|(name, bytes)| (Arc::clone(name), Arc::from(bytes.as_slice())));
+            let memory = Memory::fixed(parts.collect()).in_chunks_of((longest / PIECES).max(16)).open_ended();
+            (input.clone(), Arc::new(memory) as Arc<dyn Source>)
+        };
+        self.inputs.iter().map(source).collect()
+    }
+
+    /// What an epoch reads after which each partition ends there.
+    fn reads(&self, ends: &BTreeMap<String, u64>) -> Vec<Read> {
+        let names = self.inputs.iter().flat_map(|(_, parts)| parts).map(|(name, _)| name);
+        let upto = |name: &Arc<str>| ends.get(&**name).copied().unwrap_or(0);
+        (0..).zip(names).map(|(at, name)| Read::planned(PartitionId(at), upto(name))).collect()
     }
 }
 
@@ -407,10 +474,11 @@ struct Stage {
     build: Build,
     views: &'static [View],
     time: TimeOptions,
-    epochs: Vec<Dealt>,
-    partitions: Vec<Arc<str>>,
     /// The number of the first epoch.
     first: u64,
+    sources: Vec<(Option<String>, Arc<dyn Source>)>,
+    /// For the first worker.
+    conductor: Mutex<Option<Conductor>>,
     /// What each worker goes on from.
     handed: Option<Mutex<Vec<Vec<DoorRows>>>>,
     answer: Arc<Mutex<Answer>>,
@@ -430,24 +498,13 @@ impl Drop for Alarm<'_> {
 }
 
 impl Stage {
-    /// Steps `worker` as long as it is `waiting`.
-    ///
-    /// # Panics
-    ///
-    /// If another worker has panicked.
-    fn step_while(&self, worker: &mut Worker, mut waiting: impl FnMut() -> bool) {
-        let failed = || self.failed.load(Ordering::SeqCst);
-        worker.step_or_park_while(Some(PARK), || waiting() && !failed());
-        assert!(!failed(), "another worker panicked; its message stands above");
-    }
-
     /// One worker's part; returns what it hands on.
-    fn run(&self, worker: &mut Worker) -> Vec<DoorRows> {
+    fn run(&self, worker: &mut Worker) -> (Vec<DoorRows>, Option<Mark>) {
         let _alarm = Alarm(&self.failed);
-        let (index, peers) = (worker.index(), worker.peers());
-        let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (input, stream) = scope.new_input::<Vec<Event>>();
-            let mut lines = Lines::timed(stream, Arc::new(Progress::default()), self.time);
+        let index = worker.index();
+        let post = Post::install(worker);
+        let (feed, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
+            let (mut lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), self.time);
             if let Some(handed) = &self.handed {
                 lines =
                     lines.restoring(std::mem::take(&mut handed.lock().expect("no worker panicked")[index]));
@@ -455,7 +512,7 @@ impl Stage {
             let gather = Gather { rows: History::Whole, finals: History::Changes };
             let mut flow = Flow::new(scope, lines, self.views, gather);
             self.build.run(&mut flow);
-            (input, flow.finish())
+            (feed, flow.finish())
         });
         let recorder = |finals| -> Box<dyn Sink> {
             Box::new(Recorder { answer: Arc::clone(&self.answer), first: self.first, finals })
@@ -467,32 +524,42 @@ impl Stage {
             }
         }
         let mut outputs = Outputs::new(installed.outputs, vec![recorder(false), recorder(true)]);
-        for (number, epoch) in (self.first..).zip(&self.epochs) {
-            let now = Epoch::new(number);
-            input.advance_to(now);
-            self.step_while(worker, || !installed.watermark.knows(now));
-            for (partition, offset, bytes) in epoch.pieces.iter().skip(index).step_by(peers) {
-                let mut chunk = Chunk::from_bytes(&self.partitions[*partition], *offset, bytes);
-                (chunk.arrived, chunk.order) = (epoch.arrived, *partition as u32);
-                input.send(Event::Chunk(Rc::new(chunk)));
+        let conductor = self.conductor.lock().expect("no worker panicked").take_if(|_| index == 0);
+        let setup = IngestSetup {
+            inputs: assign(&self.sources, &installed.inputs).unwrap_or_else(|error| panic!("{error}")),
+            options: ReadOptions::default(),
+            conductor,
+            event_time: installed.event_time,
+            checks: false,
+        };
+        let mut ingest = Ingest::new(worker, post, feed, setup);
+        while !installed.probe.done() {
+            let failed = self.failed.load(Ordering::SeqCst);
+            assert!(!failed, "another worker panicked; its message stands above");
+            let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
+            let closed = frontier.map_or(u64::MAX, |epoch| epoch.number());
+            let turn = ingest.turn(closed, true).unwrap_or_else(|error| panic!("{error}"));
+            match turn {
+                Turn::Busy => worker.step(),
+                Turn::Wait(_) => worker.step_or_park(Some(PARK)),
+            };
+            if index == 0 {
+                let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
+                outputs.commit(ingest.sealed(frontier), 0).expect("the recorder does not fail");
             }
-            let live = self.partitions.clone();
-            input.send(Event::End(End { arrived: epoch.arrived, live, finished: epoch.finished }));
-            let next = now.next();
-            input.advance_to(next);
-            input.flush();
-            self.step_while(worker, || installed.probe.less_than(&next));
-            commit(&mut outputs, Some(next), index);
         }
-        let rows = installed.durable.rows();
-        input.close();
-        self.step_while(worker, || !installed.probe.done());
-        commit(&mut outputs, None, index);
         if index == 0 {
             let mut answer = self.answer.lock().expect("no worker panicked");
             answer.counts.plus_equals(&installed.summary.get().counts);
         }
-        rows
+        let rows = installed.durable.rows();
+        let conductor = ingest.conductor();
+        let mark = conductor.map(|conductor| {
+            let mut answer = self.answer.lock().expect("no worker panicked");
+            answer.records.extend(conductor.take_sealed());
+            conductor.mark()
+        });
+        (rows, mark)
     }
 }
 
@@ -524,8 +591,8 @@ where
         let held = Rc::new(RefCell::new(Vec::new()));
         let receiver = Rc::clone(&held);
         let (mut input, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (input, stream) = scope.new_input::<Vec<Event>>();
-            let mut records = Lines::new(stream, Arc::new(Progress::default())).records(format);
+            let (lines, input) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
+            let mut records = lines.records(UNNAMED, format);
             let updates = build(&mut records).inspect(move |(datum, _, diff)| {
                 receiver.borrow_mut().push((datum.clone(), diff.clone()));
             });
@@ -533,21 +600,14 @@ where
         });
         let mut chunk = Chunk::from_bytes("test:", 0, &lines);
         chunk.arrived = FAR_AHEAD;
-        input.send(Event::Chunk(Rc::new(chunk)));
-        let live = vec!["test:".into()];
-        input.send(Event::End(End { arrived: FAR_AHEAD, live, finished: false }));
+        input.chunk(chunk);
+        input.end();
         input.close();
         worker.step_or_park_while(Some(PARK), || !probe.done());
         let mut held = held.take();
         consolidate(&mut held);
         held
     })
-}
-
-fn commit(outputs: &mut Outputs, frontier: Option<Epoch>, worker: usize) {
-    if worker == 0 {
-        outputs.commit(frontier, 0).expect("the recorder does not fail");
-    }
 }
 
 /// A sink that writes whole views, or the rows that have become final, into an [`Answer`].

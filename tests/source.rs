@@ -1,19 +1,24 @@
 //! Sources against a naive split of the same bytes.
 //!
 //! The oracle splits whole files in memory, and computes each line's epoch from the rule in the module docs of
-//! `source::plan` alone. Readers must give the same lines, each once, in the same epochs, for any number of workers.
+//! `ledger::cut` alone. Readers must give the same lines, each once, in the same epochs, for any number of workers.
 
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use thalweg::source::{FileKind, Oversize, Plan, PlanOptions, Pool, Reader, SourceError, Stdin, Step};
+use thalweg::ledger::{Conductor, Ended, LedgerOptions, Moment, Opened, Reached, Word};
+use thalweg::source::{
+    Access, FileKind, FileSource, Found as FoundPartition, Oversize, Partition, Pipe, Pool, ReadOptions, Reader, Share,
+    Source, SourceError, Step, Wake,
+};
+use thalweg::time::TimeOptions;
 
 /// What stands at a partition's offset: a line, or the sample of one that is too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,19 +49,37 @@ fn naive(bytes: &[u8], max_line: usize) -> Vec<(u64, Found)> {
     found
 }
 
-/// Polls to the end; returns what was given, the bytes consumed and the epochs ended.
-fn drain(reader: &mut dyn Reader, pool: &Pool, lines: &mut Lines) -> Result<(u64, u64), SourceError> {
-    let (mut consumed, mut epoch) = (0, 0);
-    let mut last = None;
+/// How files are cut and read.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    chunk_bytes: u64,
+    epoch_bytes: u64,
+    max_line: usize,
+}
+
+fn wake() -> Wake {
+    let worker = std::thread::current();
+    Arc::new(move || worker.unpark())
+}
+
+/// Takes what `reader` gives of `epoch`, up to `upto`; returns the bytes that it took, and how it ended.
+fn take(
+    reader: &mut dyn Reader,
+    upto: u64,
+    epoch: u64,
+    pool: &Pool,
+    lines: &mut Lines,
+) -> Result<(u64, Step), SourceError> {
+    let mut consumed = 0;
     loop {
-        match reader.poll(pool)? {
+        match reader.poll(upto, pool)? {
             Step::Chunk(chunk) => {
                 let partition = chunk.place.partition.to_string();
                 consumed += chunk.consumed;
                 let mut put = |offset, found| {
+                    assert!(offset < upto, "given before {upto}: {partition} at {offset}");
                     let twice = lines.insert((partition.clone(), offset), (epoch, found));
                     assert_eq!(twice, None, "given twice: {partition} at {offset}");
-                    last = last.clone().max(Some((partition.clone(), offset)));
                 };
                 for (offset, line) in chunk.lines() {
                     put(offset, Found::Line(line.to_vec()));
@@ -66,46 +89,90 @@ fn drain(reader: &mut dyn Reader, pool: &Pool, lines: &mut Lines) -> Result<(u64
                     put(oversize.place.offset, Found::Oversize(oversize.sample.clone()));
                 }
             }
-            Step::EndEpoch => {
-                epoch += 1;
-                let position = reader.position();
-                assert_eq!(position.len(), 1);
-                let upto = Some((position[0].0.to_string(), position[0].1));
-                assert!(last < upto, "given before epoch {epoch}: {last:?}, but not before {upto:?}");
-            }
-            Step::Idle => std::thread::park_timeout(Duration::from_secs(10)),
-            Step::Done => {
-                assert!(matches!(reader.poll(pool)?, Step::Done));
-                return Ok((consumed, epoch));
-            }
+            Step::CaughtUp if upto == u64::MAX => std::thread::park_timeout(Duration::from_secs(10)),
+            step => return Ok((consumed, step)),
         }
     }
 }
 
-/// All that `peers` workers read.
-fn read_plan(plan: &Plan, peers: usize) -> Result<Lines, SourceError> {
-    let mut lines = Lines::new();
-    let mut consumed = 0;
-    let mut shared_epochs = 0;
-    while plan.shared_end(shared_epochs).is_some() {
-        shared_epochs += 1;
-    }
-    let compressed = plan.files().iter().filter(|file| file.kind != FileKind::Plain).count();
-    for worker in 0..peers {
+/// One worker's readers, as the ledger has them read.
+struct Worker {
+    share: Share,
+    partitions: Vec<Partition>,
+    readers: BTreeMap<u32, Box<dyn Reader>>,
+    consumed: u64,
+}
+
+impl Worker {
+    fn read(
+        &mut self,
+        opened: &Opened,
+        source: &dyn Source,
+        cut: Cut,
+        lines: &mut Lines,
+    ) -> Result<Ended, SourceError> {
+        self.partitions.extend(opened.new.iter().cloned());
         let pool = Pool::default();
-        let mut readers = plan.readers(worker, peers);
-        let lanes = (0..compressed.min(16)).filter(|lane| lane % peers == worker).count();
-        for reader in &mut readers {
-            let (bytes, epochs) = drain(reader.as_mut(), &pool, &mut lines)?;
-            consumed += bytes;
-            if compressed == 0 {
-                assert_eq!(epochs, shared_epochs, "worker {worker} of {peers}");
+        let mut reached = Vec::new();
+        for limit in &opened.limits {
+            let partition = self.partitions.iter().find(|known| known.id == limit.partition).unwrap();
+            if partition.reader(self.share.peers).is_some_and(|reader| reader != self.share.worker) {
+                continue;
+            }
+            let reader = match self.readers.entry(limit.partition.0) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    let options = ReadOptions { chunk_bytes: cut.chunk_bytes, max_line: cut.max_line };
+                    entry.insert(source.open(&partition.found, limit.from, self.share, options, wake())?)
+                }
+            };
+            let (bytes, step) = take(reader.as_mut(), limit.upto, opened.epoch, &pool, lines)?;
+            self.consumed += bytes;
+            let ended = matches!(step, Step::Ended);
+            reached.push(Reached { offset: reader.offset(), ended, ..Reached::nothing(limit.partition) });
+        }
+        Ok(Ended { epoch: opened.epoch, reached })
+    }
+}
+
+/// All that `peers` workers read of `source`, and how many epochs that takes.
+fn read_cut(source: &Arc<dyn Source>, cut: Cut, peers: usize) -> Result<(Lines, u64), SourceError> {
+    let pace = LedgerOptions {
+        peers,
+        time: TimeOptions::default(),
+        tick: Duration::from_secs(1),
+        epoch_bytes: cut.epoch_bytes,
+        chunk_bytes: cut.chunk_bytes,
+        max_open_epochs: 3,
+        max_open_bytes: u64::MAX,
+        event_time: false,
+        digest: false,
+    };
+    let mut conductor = Conductor::new(pace, std::slice::from_ref(source))?;
+    let bytes: u64 = source.find()?.iter().map(|found| found.bytes).sum();
+    let mut workers: Vec<_> = (0..peers)
+        .map(|worker| {
+            let share = Share { worker, peers };
+            Worker { share, partitions: Vec::new(), readers: BTreeMap::new(), consumed: 0 }
+        })
+        .collect();
+    let mut lines = Lines::new();
+    let mut epochs = 0;
+    while !conductor.has_finished() {
+        let now = Moment { millis: 0, elapsed: Duration::ZERO };
+        let closed = conductor.sealed_before();
+        for word in conductor.turn(now, closed, true) {
+            let Word::Opened(opened) = word else { continue };
+            assert_eq!(opened.epoch, epochs);
+            epochs += 1;
+            for worker in &mut workers {
+                let ended = worker.read(&opened, source.as_ref(), cut, &mut lines)?;
+                conductor.hear(Word::Ended(ended));
             }
         }
-        assert!(readers.len() == lanes || readers.len() == lanes + 1);
     }
-    assert_eq!(consumed, plan.total_bytes());
-    Ok(lines)
+    assert_eq!(workers.iter().map(|worker| worker.consumed).sum::<u64>(), bytes);
+    Ok((lines, epochs))
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -128,12 +195,12 @@ fn store(kind: FileKind, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-fn plan(dir: &Path, options: PlanOptions) -> Plan {
-    Plan::new(&[format!("{}/*", dir.display())], options).unwrap()
+fn files(dir: &Path) -> Arc<dyn Source> {
+    Arc::new(FileSource::new(&format!("{}/*", dir.display())))
 }
 
-fn small(chunk_bytes: u64, epoch_bytes: u64, max_line: usize) -> PlanOptions {
-    PlanOptions { chunk_bytes, epoch_bytes, max_line }
+fn cut(chunk_bytes: u64, epoch_bytes: u64, max_line: usize) -> Cut {
+    Cut { chunk_bytes, epoch_bytes, max_line }
 }
 
 /// Content with line ends of all sorts, and lines of a few bytes to many chunks.
@@ -158,10 +225,10 @@ fn max_line() -> impl Strategy<Value = usize> {
     prop_oneof![3 => 0_usize..300, 1 => 300_usize..10_000, 1 => Just(1 << 20), 1 => Just(usize::MAX)]
 }
 
-fn options() -> impl Strategy<Value = PlanOptions> {
+fn options() -> impl Strategy<Value = Cut> {
     let chunk_bytes = prop_oneof![6 => 0_u64..64, 3 => 64_u64..6_000, 1 => Just(u64::MAX)];
     let epoch_bytes = prop_oneof![6 => 0_u64..400, 2 => 400_u64..40_000, 1 => Just(u64::MAX)];
-    (chunk_bytes, epoch_bytes, max_line()).prop_map(|(chunk, epoch, max_line)| small(chunk, epoch, max_line))
+    (chunk_bytes, epoch_bytes, max_line()).prop_map(|(chunk, epoch, max_line)| cut(chunk, epoch, max_line))
 }
 
 proptest! {
@@ -169,60 +236,62 @@ proptest! {
 
     #[test]
     fn files_are_read_as_a_naive_split_in_the_same_epochs_by_any_number_of_workers(
-        files in vec((kind(), content()), 0..6),
+        contents in vec((kind(), content()), 1..6),
         options in options(),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let chunk_bytes = options.chunk_bytes.max(1);
         let chunks_per_epoch = (options.epoch_bytes / chunk_bytes).max(1);
-        let lanes = files.iter().filter(|(kind, _)| *kind != FileKind::Plain).count();
-        let quota = (options.epoch_bytes / lanes.max(1) as u64 / chunk_bytes).max(1).saturating_mul(chunk_bytes);
         let mut expected = Lines::new();
-        let mut first_chunk = 0;
-        for (index, (kind, bytes)) in files.iter().enumerate() {
+        let (mut epoch, mut left) = (0, chunks_per_epoch);
+        for (index, (kind, bytes)) in contents.iter().enumerate() {
             // No name tells the kind.
             let path = dir.path().join(format!("{index}.log"));
-            std::fs::write(&path, store(*kind, bytes)).unwrap();
+            let stored = store(*kind, bytes);
+            std::fs::write(&path, &stored).unwrap();
+            let partition = format!("file:{}", path.display());
+            let (length, size) = (bytes.len() as u64, stored.len() as u64);
+            if *kind == FileKind::Plain && length == 0 {
+                continue;
+            }
+            if left == 0 {
+                (epoch, left) = (epoch + 1, chunks_per_epoch);
+            }
+            // The first offset that is not in epoch `epoch`, `epoch` + 1, …
+            let mut ends = vec![left.saturating_mul(chunk_bytes)];
+            match kind {
+                FileKind::Plain => {
+                    let chunks = length.div_ceil(chunk_bytes);
+                    while *ends.last().unwrap() < length {
+                        ends.push(ends.last().unwrap().saturating_add(chunks_per_epoch.saturating_mul(chunk_bytes)));
+                    }
+                    let given = left.saturating_add((ends.len() as u64 - 1).saturating_mul(chunks_per_epoch));
+                    left = given.saturating_sub(chunks);
+                }
+                // Small, and so read to its end.
+                _ if size <= chunk_bytes => {
+                    ends = vec![u64::MAX];
+                    left = left.saturating_sub((16 * size).div_ceil(chunk_bytes).max(1));
+                }
+                // That it has ended is found out when more is asked for than there is.
+                _ => {
+                    while *ends.last().unwrap() <= length {
+                        ends.push(ends.last().unwrap().saturating_add(chunks_per_epoch.saturating_mul(chunk_bytes)));
+                    }
+                    left = 0;
+                }
+            }
             for (offset, found) in naive(bytes, options.max_line) {
-                let epoch = match kind {
-                    FileKind::Plain => (first_chunk + offset / chunk_bytes) / chunks_per_epoch,
-                    // At most five compressed files, and so each has a lane of its own.
-                    _ => offset / quota,
-                };
-                expected.insert((format!("file:{}", path.display()), offset), (epoch, found));
+                let later = ends.iter().take_while(|end| offset >= **end).count() as u64;
+                expected.insert((partition.clone(), offset), (epoch + later, found));
             }
-            if *kind == FileKind::Plain {
-                first_chunk += (bytes.len() as u64).div_ceil(chunk_bytes);
-            }
+            epoch += ends.len() as u64 - 1;
         }
-        if files.is_empty() {
-            return Ok(());
-        }
-        let plan = plan(dir.path(), options);
+        let source = files(dir.path());
         for peers in 1..=5 {
-            prop_assert_eq!(&read_plan(&plan, peers).unwrap(), &expected, "{} workers", peers);
-        }
-    }
-
-    #[test]
-    fn files_of_one_lane_follow_one_another(files in vec(content(), 17..40), options in options()) {
-        let dir = tempfile::tempdir().unwrap();
-        let chunk_bytes = options.chunk_bytes.max(1);
-        let quota = (options.epoch_bytes / 16 / chunk_bytes).max(1).saturating_mul(chunk_bytes);
-        let mut expected = Lines::new();
-        let mut lane_bytes = [0; 16];
-        for (index, bytes) in files.iter().enumerate() {
-            let path = dir.path().join(format!("{index:02}"));
-            std::fs::write(&path, store(FileKind::Zstd, bytes)).unwrap();
-            for (offset, found) in naive(bytes, options.max_line) {
-                let epoch = (lane_bytes[index % 16] + offset) / quota;
-                expected.insert((format!("file:{}", path.display()), offset), (epoch, found));
-            }
-            lane_bytes[index % 16] += bytes.len() as u64;
-        }
-        let plan = plan(dir.path(), options);
-        for peers in [1, 3, 20] {
-            prop_assert_eq!(&read_plan(&plan, peers).unwrap(), &expected, "{} workers", peers);
+            let (lines, epochs) = read_cut(&source, options, peers).unwrap();
+            prop_assert_eq!(&lines, &expected, "{} workers", peers);
+            prop_assert_eq!(epochs, epoch + 1);
         }
     }
 
@@ -237,29 +306,22 @@ proptest! {
             .map(|(offset, found)| (("pipe:".to_owned(), offset), (0, found)))
             .collect();
         let len = bytes.len() as u64;
-        let read = Dribble { bytes, at: 0, reads: reads.into_iter().cycle().take(100_000).collect() };
-        let mut source = Stdin::from_read("pipe:", read, max_line, std::thread::current()).unwrap();
+        let (input, mut output) = io::pipe().unwrap();
+        let writing = std::thread::spawn(move || {
+            let (mut at, mut sizes) = (0, reads.into_iter().cycle());
+            while at < bytes.len() {
+                let size = sizes.next().unwrap().min(bytes.len() - at);
+                output.write_all(&bytes[at..at + size]).unwrap();
+                at += size;
+            }
+        });
+        let mut source = Pipe::new("pipe:", input, max_line, wake()).unwrap();
         let mut lines = Lines::new();
-        prop_assert_eq!(drain(&mut source, &Pool::default(), &mut lines).unwrap(), (len, 0));
+        let (consumed, step) = take(&mut source, u64::MAX, 0, &Pool::default(), &mut lines).unwrap();
+        writing.join().unwrap();
+        prop_assert!(matches!(step, Step::Ended) && consumed == len);
         prop_assert_eq!(lines, expected);
-        prop_assert_eq!(source.position(), [("pipe:".into(), len)]);
-    }
-}
-
-/// Gives as many bytes at a time as it was told.
-struct Dribble {
-    bytes: Vec<u8>,
-    at: usize,
-    reads: std::collections::VecDeque<usize>,
-}
-
-impl Read for Dribble {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let len =
-            self.reads.pop_front().unwrap_or(usize::MAX).min(into.len()).min(self.bytes.len() - self.at);
-        into[..len].copy_from_slice(&self.bytes[self.at..self.at + len]);
-        self.at += len;
-        Ok(len)
+        prop_assert_eq!(source.offset(), len);
     }
 }
 
@@ -283,62 +345,126 @@ fn lines_of_many_chunks_are_read_whole_or_reported() {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("log");
             std::fs::write(&path, store(kind, &bytes)).unwrap();
-            let plan = plan(dir.path(), small(10_000, 50_000, max_line));
-            assert_eq!(plan.files()[0].kind, kind);
+            let (source, options) = (files(dir.path()), cut(10_000, 50_000, max_line));
             let expected: Lines = naive(&bytes, max_line)
                 .into_iter()
                 .map(|(offset, found)| {
                     ((format!("file:{}", path.display()), offset), (offset / 50_000, found))
                 })
                 .collect();
-            assert!(read_plan(&plan, 1).unwrap() == expected, "{kind:?} max_line {max_line} by one");
-            assert!(read_plan(&plan, 3).unwrap() == expected, "{kind:?} max_line {max_line} by three");
+            assert!(read_cut(&source, options, 1).unwrap().0 == expected, "{kind:?} {max_line} by one");
+            assert!(read_cut(&source, options, 3).unwrap().0 == expected, "{kind:?} {max_line} by three");
         }
     }
 }
 
 #[test]
-fn every_worker_ends_every_epoch_even_without_a_chunk_in_it() {
+fn sources_are_side_by_side_and_share_an_epoch() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("log"), b"line\n".repeat(10)).unwrap();
-    // Ten chunks, one in an epoch; worker 3 of 4 has chunks 3 and 7.
-    let plan = plan(dir.path(), small(5, 5, 100));
-    let pool = Pool::default();
-    let mut reader = plan.readers(3, 4).remove(0);
-    let mut steps = String::new();
-    loop {
-        match reader.poll(&pool).unwrap() {
-            Step::Chunk(_) => steps.push('c'),
-            Step::EndEpoch => steps.push('|'),
-            Step::Idle => steps.push('?'),
-            Step::Done => break,
+    let at = |name: &str| dir.path().join(name);
+    for (name, lines) in [("a.1", 10), ("a", 30), ("b", 100)] {
+        std::fs::write(at(name), b"line\n".repeat(lines)).unwrap();
+    }
+    let source = |pattern: &str| Arc::new(FileSource::new(&at(pattern).display().to_string())) as Arc<dyn Source>;
+    let pace = LedgerOptions {
+        peers: 1,
+        time: TimeOptions::default(),
+        tick: Duration::from_secs(1),
+        epoch_bytes: 100,
+        chunk_bytes: 10,
+        max_open_epochs: 100,
+        max_open_bytes: u64::MAX,
+        event_time: false,
+        digest: false,
+    };
+    let mut conductor = Conductor::new(pace, &[source("a*"), source("b")]).unwrap();
+    let words = conductor.turn(Moment { millis: 0, elapsed: Duration::ZERO }, 0, true);
+    let opened = words.into_iter().filter_map(|word| match word {
+        Word::Opened(opened) => Some(opened.limits),
+        _ => None,
+    });
+    let limits: Vec<Vec<_>> =
+        opened.map(|limits| limits.iter().map(|l| (l.partition.0, l.from, l.upto)).collect()).collect();
+    // Half of each epoch is the one's and half the other's, until one of them ends.
+    assert_eq!(limits[..5], [
+        vec![(0, 0, 50), (2, 0, 50)],
+        vec![(1, 0, 50), (2, 50, 100)],
+        vec![(1, 50, 100), (2, 100, 150)],
+        vec![(1, 100, 150), (2, 150, 200)],
+        vec![(2, 200, 300)],
+    ]);
+}
+
+#[test]
+fn a_reader_goes_on_from_any_offset() {
+    let bytes = long_content();
+    let lines = naive(&bytes, 1 << 20);
+    for kind in [FileKind::Plain, FileKind::Gzip, FileKind::Zstd] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("log"), store(kind, &bytes)).unwrap();
+        let source = files(dir.path());
+        let found: Vec<FoundPartition> = source.find().unwrap();
+        for at in [1, 50, 399, lines.len() - 1] {
+            let from = lines[at].0;
+            let options = ReadOptions { chunk_bytes: 10_000, max_line: 1 << 20 };
+            let share = Share { worker: 0, peers: 1 };
+            let mut reader = source.open(&found[0], from, share, options, wake()).unwrap();
+            let mut read = Lines::new();
+            let (_, step) = take(reader.as_mut(), u64::MAX - 1, 0, &Pool::default(), &mut read).unwrap();
+            assert!(matches!(step, Step::Ended));
+            let read: Vec<_> = read.into_iter().map(|((_, offset), (_, found))| (offset, found)).collect();
+            assert_eq!(read, lines[at..], "{kind:?} from {from}");
         }
     }
-    assert_eq!(steps, "|||c||||c|||");
-    assert_eq!(plan.readers(11, 12).len(), 0, "no chunk, no reader");
 }
 
 #[test]
-fn epochs_of_the_shared_lane_end_where_the_plan_says() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("a"), vec![b'\n'; 25]).unwrap();
-    std::fs::write(dir.path().join("b"), gzip(b"not in the shared lane")).unwrap();
-    std::fs::write(dir.path().join("c"), b"").unwrap();
-    std::fs::write(dir.path().join("d"), vec![b'\n'; 31]).unwrap();
-    // Chunks: a 0..10, 10..20, 20..25; d 0..10, 10..20, 20..30, 30..31.
-    let plan = plan(dir.path(), small(10, 20, 100));
-    let ends: Vec<_> = (0..5).map(|epoch| plan.shared_end(epoch)).collect();
-    assert_eq!(ends, [Some((0, 20)), Some((3, 10)), Some((3, 30)), Some((3, 31)), None]);
-    assert_eq!(plan.shared_end(u64::MAX), None);
+fn a_pipe_that_is_stopped_gives_all_that_it_has_taken() {
+    let (input, mut output) = io::pipe().unwrap();
+    let mut pipe = Pipe::new("pipe:", input, 100, wake()).unwrap();
+    output.write_all(b"one\ntwo\nthr").unwrap();
+    let (pool, mut lines) = (Pool::default(), Vec::new());
+    let mut stopped = false;
+    while !pipe.has_stopped() {
+        match pipe.poll(u64::MAX, &pool).unwrap() {
+            Step::Chunk(chunk) => lines.extend(chunk.lines().map(|(_, line)| line.to_vec())),
+            Step::CaughtUp => std::thread::park_timeout(Duration::from_millis(10)),
+            step => panic!("{step:?}"),
+        }
+        if !lines.is_empty() && !std::mem::replace(&mut stopped, true) {
+            pipe.stop();
+        }
+    }
+    // What is written from now on stays in the pipe, for whoever reads it next.
+    output.write_all(b"ee\nfour\n").unwrap();
+    assert!(matches!(pipe.poll(u64::MAX, &pool).unwrap(), Step::CaughtUp));
+    assert_eq!(lines, [b"one", b"two"]);
 }
 
 #[test]
-fn a_plan_survives_the_wire() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("a"), b"one\n").unwrap();
-    let plan = plan(dir.path(), PlanOptions::default());
-    let text = serde_json::to_string(&plan).unwrap();
-    assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+fn a_pipe_tells_by_its_bytes_whether_they_are_compressed() {
+    let text = long_content();
+    for kind in [FileKind::Plain, FileKind::Gzip, FileKind::Zstd] {
+        let (input, mut output) = io::pipe().unwrap();
+        let bytes = store(kind, &text);
+        let writing = std::thread::spawn(move || output.write_all(&bytes));
+        let mut pipe = Pipe::new("pipe:", input, 1 << 20, wake()).unwrap();
+        let mut lines = Lines::new();
+        take(&mut pipe, u64::MAX, 0, &Pool::default(), &mut lines).unwrap();
+        writing.join().unwrap().unwrap();
+        let read: Vec<_> = lines.into_iter().map(|((_, offset), (_, found))| (offset, found)).collect();
+        assert!(read == naive(&text, 1 << 20), "{kind:?}");
+    }
+    // Short of a whole magic number, it is text.
+    for text in ["\u{1f}", "(", "P*M", ""] {
+        let (input, mut output) = io::pipe().unwrap();
+        output.write_all(text.as_bytes()).unwrap();
+        drop(output);
+        let mut pipe = Pipe::new("pipe:", input, 100, wake()).unwrap();
+        let mut lines = Lines::new();
+        take(&mut pipe, u64::MAX, 0, &Pool::default(), &mut lines).unwrap();
+        assert_eq!(lines.len(), usize::from(!text.is_empty()), "{text:?}");
+    }
 }
 
 #[test]
@@ -351,14 +477,15 @@ fn patterns_name_files_once_and_in_order() {
     std::fs::create_dir(at("dir.log")).unwrap();
     std::os::unix::fs::symlink(at("a.log"), at("latest.log")).unwrap();
     let names = |patterns: &[&str]| -> Result<Vec<String>, SourceError> {
-        let patterns: Vec<_> =
-            patterns.iter().map(|pattern| format!("{}/{pattern}", dir.path().display())).collect();
-        let plan = Plan::new(&patterns, PlanOptions::default())?;
-        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-        Ok(plan.files().iter().map(|file| name(&file.path)).collect())
+        let mut names = Vec::new();
+        for pattern in patterns {
+            for found in FileSource::new(&at(pattern).display().to_string()).find()? {
+                names.push(found.name.rsplit('/').next().unwrap().to_owned());
+            }
+        }
+        Ok(names)
     };
     assert_eq!(names(&["*.log"]).unwrap(), ["a.log", "b.log", "c[1].log"]);
-    assert_eq!(names(&["b.log", "*.log", "./b.log"]).unwrap(), ["b.log", "a.log", "c[1].log"]);
     assert_eq!(names(&["c[1].log"]).unwrap(), ["c[1].log"], "a name before a glob");
     assert_eq!(names(&["[ab].log"]).unwrap(), ["a.log", "b.log"]);
     assert!(matches!(names(&["*.gz"]), Err(SourceError::NotFound { .. })));
@@ -370,6 +497,22 @@ fn patterns_name_files_once_and_in_order() {
         "{error}"
     );
     assert!(matches!(names(&["a.log", "b.log/x"]), Err(SourceError::Open { .. })));
+
+    // Of several sources, each file is read once, for the first that names it.
+    let source = |pattern: &str| Arc::new(FileSource::new(&at(pattern).display().to_string())) as Arc<dyn Source>;
+    let pace = LedgerOptions {
+        peers: 1,
+        time: TimeOptions::default(),
+        tick: Duration::from_secs(1),
+        epoch_bytes: 1 << 20,
+        chunk_bytes: 1 << 10,
+        max_open_epochs: 1,
+        max_open_bytes: u64::MAX,
+        event_time: false,
+        digest: false,
+    };
+    let conductor = Conductor::new(pace, &[source("b.log"), source("*.log"), source("./b.log")]).unwrap();
+    assert_eq!(conductor.partitions(), 3);
 }
 
 #[test]
@@ -378,7 +521,7 @@ fn a_named_pipe_is_refused_without_waiting_for_a_writer() {
     let path = dir.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
-    let error = Plan::new(&[path.display().to_string()], PlanOptions::default()).unwrap_err();
+    let error = FileSource::new(&path.display().to_string()).find().unwrap_err();
     assert!(matches!(error, SourceError::NotAFile { kind: "a named pipe", .. }), "{error}");
 }
 
@@ -393,16 +536,16 @@ fn an_unreadable_file_is_an_error_before_the_first_line() {
         eprintln!("skipped: this user may read anything");
         return;
     }
-    let error = Plan::new(&[path.display().to_string()], PlanOptions::default()).unwrap_err();
+    let error = FileSource::new(&path.display().to_string()).find().unwrap_err();
     assert!(matches!(error, SourceError::Open { .. }), "{error}");
 }
 
-/// Lines before the error, and the error.
-fn until_error(plan: &Plan) -> (Vec<u64>, SourceError) {
-    let mut lines = Lines::new();
-    let mut readers = plan.readers(0, 1);
-    assert_eq!(readers.len(), 1);
-    let error = drain(readers[0].as_mut(), &Pool::default(), &mut lines).unwrap_err();
+/// What one worker reads of a file that was found as `found`: the offsets of lines before the error, and the error.
+fn until_error(source: &dyn Source, found: &FoundPartition) -> (Vec<u64>, SourceError) {
+    let (mut lines, pool) = (Lines::new(), Pool::default());
+    let options = ReadOptions { chunk_bytes: 4, max_line: 100 };
+    let opened = source.open(found, 0, Share { worker: 0, peers: 1 }, options, wake());
+    let error = opened.and_then(|mut reader| take(reader.as_mut(), u64::MAX, 0, &pool, &mut lines)).unwrap_err();
     (lines.into_keys().map(|(_, offset)| offset).collect(), error)
 }
 
@@ -413,21 +556,30 @@ fn a_file_that_shrinks_is_an_error_and_one_that_grows_is_not_read_further() {
         let path = dir.path().join("log");
         let bytes = store(kind, b"one\ntwo\nthree");
         std::fs::write(&path, &bytes).unwrap();
-        let plan = plan(dir.path(), small(4, 4, 100));
+        let source = files(dir.path());
+        let found = source.find().unwrap().remove(0);
 
         let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(&store(kind, b"33\nfour\n")).unwrap();
-        let lines = read_plan(&plan, 2).unwrap();
+        let mut lines = Lines::new();
+        for worker in 0..2 {
+            let options = ReadOptions { chunk_bytes: 4, max_line: 100 };
+            if found.access != Access::Shared && worker > 0 {
+                continue;
+            }
+            let mut reader = source.open(&found, 0, Share { worker, peers: 2 }, options, wake()).unwrap();
+            take(reader.as_mut(), u64::MAX, 0, &Pool::default(), &mut lines).unwrap();
+        }
         let texts: Vec<_> = lines.into_values().map(|(_, found)| found).collect();
         assert_eq!(texts, ["one", "two", "three"].map(|line| Found::Line(line.into())), "{kind:?}");
 
         file.set_len(bytes.len() as u64 - 3).unwrap();
-        let (_, error) = until_error(&plan);
+        let (_, error) = until_error(source.as_ref(), &found);
         let SourceError::Shrunk { offset, expected, .. } = error else { panic!("{kind:?}: {error}") };
         assert_eq!((offset, expected), (bytes.len() as u64 - 3, bytes.len() as u64), "{kind:?}");
 
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(until_error(&plan), (_, SourceError::Open { .. })), "{kind:?}");
+        assert!(matches!(until_error(source.as_ref(), &found), (_, SourceError::Open { .. })), "{kind:?}");
     }
 }
 
@@ -447,7 +599,8 @@ fn faulty_compressed_files_give_their_whole_lines_and_then_say_what_is_wrong() {
         for (number, (reason, bytes)) in cases.into_iter().enumerate() {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join("log"), bytes).unwrap();
-            let (lines, error) = until_error(&plan(dir.path(), PlanOptions::default()));
+            let source = files(dir.path());
+            let (lines, error) = until_error(source.as_ref(), &source.find().unwrap()[0]);
             let SourceError::Read { offset, source, .. } = error else {
                 panic!("{kind:?} {number}: {error}")
             };
@@ -474,41 +627,30 @@ fn a_zstd_frame_that_wants_too_much_memory_is_refused() {
     encoder.write_all(b"line\n").unwrap();
     encoder.flush().unwrap();
     encoder.finish().unwrap();
-    let (lines, error) = until_error(&plan(dir.path(), PlanOptions::default()));
+    let source = files(dir.path());
+    let (lines, error) = until_error(source.as_ref(), &source.find().unwrap()[0]);
     assert_eq!(lines.len(), 0);
     assert!(error.to_string().contains("needs more than 128 MiB"), "{error}");
 }
 
 #[test]
 fn a_live_pipe_gives_each_line_at_once_and_wakes_the_worker() {
-    /// Gives what is sent, when it is sent.
-    struct Live(mpsc::Receiver<io::Result<&'static str>>);
-    impl Read for Live {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            let text = self.0.recv().unwrap_or(Ok(""))?;
-            into[..text.len()].copy_from_slice(text.as_bytes());
-            Ok(text.len())
-        }
-    }
-    let (send, receive) = mpsc::sync_channel(8);
+    let (input, mut output) = io::pipe().unwrap();
     let pool = Pool::default();
-    let mut source = Stdin::from_read("live:", Live(receive), 100, std::thread::current()).unwrap();
-    assert!(matches!(source.poll(&pool).unwrap(), Step::Idle));
-    let mut next = |text| {
-        send.send(text).unwrap();
+    let mut source = Pipe::new("live:", input, 100, wake()).unwrap();
+    assert!(matches!(source.poll(u64::MAX, &pool).unwrap(), Step::CaughtUp));
+    let mut next = |text: &str| {
+        output.write_all(text.as_bytes()).unwrap();
         loop {
-            match source.poll(&pool) {
-                Ok(Step::Idle) => std::thread::park_timeout(Duration::from_secs(10)),
-                Ok(Step::Chunk(chunk)) => return Ok(String::from_utf8(chunk.bytes().to_vec()).unwrap()),
-                Ok(step) => panic!("{step:?}"),
-                Err(error) => return Err(error.to_string()),
+            match source.poll(u64::MAX, &pool).unwrap() {
+                Step::CaughtUp => std::thread::park_timeout(Duration::from_secs(10)),
+                Step::Chunk(chunk) => return String::from_utf8(chunk.bytes().to_vec()).unwrap(),
+                step => panic!("{step:?}"),
             }
         }
     };
-    assert_eq!(next(Ok("one\n")).unwrap(), "one\n");
-    assert_eq!(next(Ok("two\nth")).unwrap(), "two\n");
-    assert_eq!(next(Ok("r")).unwrap(), "");
-    assert_eq!(next(Ok("ee\n")).unwrap(), "three\n");
-    let error = next(Err(io::Error::other("the line is dead"))).unwrap_err();
-    assert_eq!(error, "cannot read live: at byte 14: the line is dead");
+    assert_eq!(next("one\n"), "one\n");
+    assert_eq!(next("two\nth"), "two\n");
+    assert_eq!(next("r"), "");
+    assert_eq!(next("ee\n"), "three\n");
 }

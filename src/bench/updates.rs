@@ -6,7 +6,6 @@
 //! (the module `corrections`).
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,20 +14,22 @@ use differential_dataflow::operators::CountTotal;
 use hashbrown::HashMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
 use crate::bench::{arg, corrections, median, table};
 use crate::cli::{Failure, grouped, print};
 use crate::data::Bytes;
 use crate::dataflow::{Build, Flow};
-use crate::door::{End, Event, Lines, WatermarkProbe};
+use crate::door::Lines;
+use crate::ledger::{Conductor, LedgerOptions};
+use crate::runtime::ingest::{Ingest, IngestSetup};
+use crate::runtime::post::Post;
+use crate::runtime::reading::Inputs;
+use crate::source::{Memory, MemoryWriter, Progress, ReadOptions, Source};
 use crate::format::Text;
 use crate::operators::TopK;
 use crate::runtime::{Exit, now};
 use crate::sink::{At, Closed, Outputs, Sink, SinkError};
-use crate::source::Chunk;
-use crate::source::Progress;
 use crate::time::Epoch;
 use crate::time::TimeOptions;
 use crate::view::View;
@@ -238,17 +239,14 @@ pub(super) fn share(worker: &Worker, lines: impl Iterator<Item = String>) -> Vec
 /// How many lines an epoch has while a dataflow is loaded.
 pub(super) const LOADED_AT_ONCE: u64 = 100_000;
 
-/// Where the lines come from.
-const PARTITION: &str = "bench:";
-
 /// When they arrive: in the year 3000, so that none is dated too far ahead.
 const ARRIVED: i64 = 32_503_680_000_000;
 
 /// One worker's dataflow.
 pub(super) struct Bench {
-    input: timely::dataflow::InputHandle<Epoch, timely::container::CapacityContainerBuilder<Vec<Event>>>,
+    ingest: Ingest,
+    writer: MemoryWriter,
     probe: timely::dataflow::ProbeHandle<Epoch>,
-    watermark: WatermarkProbe,
     outputs: Outputs,
     epoch: u64,
 }
@@ -260,38 +258,64 @@ impl Bench {
         build: &Build,
         time: TimeOptions,
     ) -> Self {
-        let (input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (input, stream) = scope.new_input::<Vec<Event>>();
-            let lines = Lines::timed(stream, Arc::new(Progress::default()), time);
+        let post = Post::install(worker);
+        let (feed, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
+            let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), time);
             let mut flow = Flow::new(scope, lines, views, Gather::rows(History::Changes));
             build.run(&mut flow);
-            (input, flow.finish())
+            (feed, flow.finish())
         });
         let sink: Box<dyn Sink> = Box::new(Counting::default());
+        // A partition a worker, which only that worker writes to.
+        let names = (0..worker.peers()).map(|worker| format!("bench:{worker}").into()).collect();
+        let (memory, mut writers) = Memory::pushed(names);
+        let sources: Vec<Arc<dyn Source>> = vec![Arc::new(memory)];
+        let pace = LedgerOptions {
+            peers: worker.peers(),
+            time,
+            tick: Duration::ZERO,
+            epoch_bytes: u64::MAX,
+            chunk_bytes: 1,
+            max_open_epochs: 1,
+            max_open_bytes: u64::MAX,
+            event_time: installed.event_time,
+            digest: false,
+        };
+        let conductor = (worker.index() == 0).then(|| {
+            let mut conductor = Conductor::new(pace, &sources).expect("memory is found");
+            conductor.by_hand(Some(ARRIVED));
+            conductor
+        });
+        let setup = IngestSetup {
+            inputs: Inputs { sources, inputs: vec![0] },
+            options: ReadOptions::default(),
+            conductor,
+            event_time: installed.event_time,
+            checks: false,
+        };
         Bench {
-            input,
+            ingest: Ingest::new(worker, post, feed, setup),
+            writer: writers.swap_remove(worker.index()),
             probe: installed.probe,
-            watermark: installed.watermark,
             outputs: Outputs::new(installed.outputs, vec![sink]),
             epoch: 0,
         }
     }
 
-    /// The time that an epoch with the lines `bytes` takes, from the wait until it may begin to the commit.
+    /// The time that an epoch with the lines `bytes` takes, from the push until it is committed.
     pub(super) fn run(&mut self, worker: &mut Worker, bytes: &[u8]) -> Duration {
-        let mut chunk = Chunk::from_bytes(PARTITION, 0, bytes);
-        chunk.arrived = ARRIVED;
-        let end = End { arrived: ARRIVED, live: vec![PARTITION.into()], finished: false };
+        let bytes = bytes.to_vec();
         let begun = now();
-        let epoch = Epoch::new(self.epoch);
-        worker.step_while(|| !self.watermark.knows(epoch));
-        self.input.send(Event::Chunk(Rc::new(chunk)));
-        self.input.send(Event::End(end));
+        self.writer.push(bytes);
+        self.ingest.request();
+        let closed = self.epoch;
         self.epoch += 1;
         let next = Epoch::new(self.epoch);
-        self.input.advance_to(next);
-        self.input.flush();
-        worker.step_while(|| self.probe.less_than(&next));
+        while self.probe.less_than(&next) {
+            // Memory can be read.
+            let _ = self.ingest.turn(closed, true);
+            worker.step();
+        }
         // The sink does not fail.
         let _ = self.outputs.commit(Some(next), self.epoch);
         now() - begun

@@ -9,7 +9,6 @@ mod given;
 mod list;
 mod progress;
 mod run;
-mod sources;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

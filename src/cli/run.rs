@@ -10,7 +10,6 @@ use clap::ArgMatches;
 
 use crate::cli::given::{Given, GivenError};
 use crate::cli::progress;
-use crate::cli::sources::Sources;
 use crate::cli::{Failure, eprint};
 use crate::data::escape_text;
 use crate::dataflow::{Dataflow, Options};
@@ -18,7 +17,7 @@ use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{ClusterSettings, Exit, Report, Settings, Usage};
 use crate::sink::SinkSpec;
-use crate::source::PlanOptions;
+use crate::source::{ReadOptions, Source, SourceUriError, Sources};
 use crate::source::Progress;
 use crate::time::{Clock, TimeOptions};
 
@@ -86,10 +85,7 @@ fn start_log(given: &Given) -> Result<(), Failure> {
 }
 
 fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure> {
-    let uris = given.all("source").iter().map(String::as_str);
-    let sources =
-        if uris.len() == 0 { Sources::parse([dataflow.default_source()]) } else { Sources::parse(uris) };
-    let sources = sources.map_err(Failure::configuration)?;
+    let sources = sources(given, dataflow)?;
     let sinks = match given.all("sink") {
         [] => vec![dataflow.default_sink().parse::<SinkSpec>()],
         uris => uris.iter().map(|uri| uri.parse()).collect(),
@@ -100,22 +96,43 @@ fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure>
     Ok(Settings { cluster, ..tuned })
 }
 
-fn tuned(given: &Given, sources: Sources, sinks: Vec<SinkSpec>) -> Result<Settings, GivenError> {
+/// The sources, each with the input that it is for, if it says so.
+fn sources(given: &Given, dataflow: &dyn Dataflow) -> Result<Vec<Named>, Failure> {
+    let known = Sources::builtin();
+    let sources: Result<Vec<_>, _> = match given.all("source") {
+        [] => [dataflow.default_source()].into_iter().map(|uri| known.open(uri)).collect(),
+        uris => uris.iter().map(|uri| known.open(uri)).collect(),
+    };
+    let sources = sources.map_err(|SourceUriError { uri, reason, .. }| {
+        Failure::configuration(anyhow!("`--source {uri}`: {reason}"))
+    })?;
+    let mut live = std::collections::BTreeSet::new();
+    match sources.iter().find(|(_, source)| !source.is_bounded() && !live.insert(source.uri())) {
+        Some((_, twice)) => {
+            Err(Failure::configuration(anyhow!("`--source {}`: it can be read once only", twice.uri())))
+        }
+        None => Ok(sources),
+    }
+}
+
+/// A source, and the input of the dataflow that it is for.
+type Named = (Option<String>, Arc<dyn Source>);
+
+fn tuned(given: &Given, sources: Vec<Named>, sinks: Vec<SinkSpec>) -> Result<Settings, GivenError> {
     let default = Settings::default();
-    let max_line = given.bytes("max-line", default.plan.max_line as u64)?;
-    let epoch_bytes = given.bytes("epoch-bytes", default.plan.epoch_bytes)?;
+    let max_line = given.bytes("max-line", default.read.max_line as u64)?;
+    let epoch_bytes = given.bytes("epoch-bytes", default.epoch_bytes)?;
     Ok(Settings {
-        files: sources.files,
-        stdin: sources.stdin,
+        sources,
         sinks,
         workers: positive(given, "workers", default.workers)?,
         cluster: None,
-        plan: PlanOptions {
+        read: ReadOptions {
             // An epoch holds whole chunks, so small epochs want small chunks.
-            chunk_bytes: given.bytes("chunk-bytes", default.plan.chunk_bytes.min(epoch_bytes))?,
-            epoch_bytes,
+            chunk_bytes: given.bytes("chunk-bytes", default.read.chunk_bytes.min(epoch_bytes))?,
             max_line: usize::try_from(max_line).unwrap_or(usize::MAX),
         },
+        epoch_bytes,
         time: time(given)?,
         tick: given.duration("tick", default.tick)?,
         max_open_epochs: positive(given, "max-open-epochs", default.max_open_epochs as usize)? as u64,

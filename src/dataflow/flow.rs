@@ -15,7 +15,7 @@ use timely::dataflow::operators::{Probe, probe};
 
 use crate::data::Row;
 use crate::data::{InputCounts, Total};
-use crate::door::{Durable, Lines, Records, WatermarkProbe, Windowed};
+use crate::door::{Durable, Lines, Records, UNNAMED, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
 use crate::time::Epoch;
@@ -73,7 +73,7 @@ pub struct Flow<'scope> {
     /// The views that were given, by their place among all.
     outputs: Vec<Option<Output>>,
     probe: probe::Handle<Epoch>,
-    /// What became of the input so far, on worker 0; set up by the first `records`.
+    /// What became of the input so far, on worker 0.
     summary: Option<Rc<Cell<Summary>>>,
 }
 
@@ -93,8 +93,10 @@ pub struct Installed {
     pub probe: probe::Handle<Epoch>,
     /// What is durable of this worker's part.
     pub durable: Durable,
-    /// When an epoch's lines may be sent.
-    pub watermark: WatermarkProbe,
+    /// Whether it goes by event time.
+    pub event_time: bool,
+    /// The inputs that it reads, by name.
+    pub inputs: Vec<String>,
     /// The input of the closed epochs, on worker 0.
     pub summary: Rc<Cell<Summary>>,
 }
@@ -128,14 +130,47 @@ impl<'scope> Flow<'scope> {
         self.scope
     }
 
-    /// The lines of all sources as records of `format`.
+    /// The lines of the dataflow's one input as records of `format`.
     ///
-    /// Called twice, it reads the lines twice; the first call is the one that the command's summary counts.
+    /// Called twice, it reads the lines twice.
     pub fn records<F: Format>(&mut self, format: F) -> Records<'scope, F> {
-        let records = self.lines.records(format);
-        if self.summary.is_none() {
-            let summary = Rc::new(Cell::new(Summary::default()));
-            self.summary = Some(Rc::clone(&summary));
+        self.read(UNNAMED, format)
+    }
+
+    /// The lines of input `name` as records of `format`: those of the sources that are given to it (`--source NAME=URI`).
+    ///
+    /// A dataflow may have several inputs, each with a format of its own, and they have one watermark.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// use thalweg::testing::Script;
+    ///
+    /// /// Lines of two kinds, counted by their first byte.
+    /// struct Both;
+    /// impl Dataflow for Both {
+    ///     fn name(&self) -> &'static str { "both" }
+    ///     fn about(&self) -> &'static str { "first bytes of asked and answered" }
+    ///     fn views(&self) -> &'static [View] { &[View { name: "firsts", columns: &["byte", "count"], about: "" }] }
+    ///     fn default_source(&self) -> &'static str { "stdin:" }
+    ///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    ///         Ok(Build::new(|flow| {
+    ///             let asked = flow.read("asked", Text).collect::<u8>("asked", |line| line.first().copied());
+    ///             let answered = flow.read("answered", Text).collect::<u8>("answered", |line| line.first().copied());
+    ///             let firsts = flow.totals("firsts", asked.concat(answered));
+    ///             flow.view("firsts", firsts);
+    ///         }))
+    ///     }
+    /// }
+    ///
+    /// let answer = Script::new(&Both).epoch_of(&[("asked=a:", b"x\n"), ("answered=b:", b"x\ny\n")]).run();
+    /// assert_eq!(answer.view("firsts"), ["120\t2", "121\t1"]);
+    /// ```
+    pub fn read<F: Format>(&mut self, name: &str, format: F) -> Records<'scope, F> {
+        let first = !self.lines.inputs().iter().any(|known| known == name);
+        let records = self.lines.records(name, format);
+        // Lines that are read twice are counted once.
+        if first {
+            let summary = Rc::clone(self.summary.get_or_insert_default());
             let to_first = Exchange::new(|_: &((), Epoch, InputCounts)| 0);
             per_closed_time::<_, _, _, (), isize, _, _>(
                 records.input_sums(),
@@ -143,9 +178,9 @@ impl<'scope> Flow<'scope> {
                 "Summary",
                 vec![],
                 move |time, updates, _| {
-                    let Summary { mut counts, .. } = summary.get();
+                    let Summary { mut counts, epochs } = summary.get();
                     updates.drain(..).for_each(|((), more)| counts.plus_equals(&more));
-                    summary.set(Summary { counts, epochs: time.number() + 1 });
+                    summary.set(Summary { counts, epochs: epochs.max(time.number() + 1) });
                 },
             )
             .inner
@@ -382,7 +417,8 @@ impl<'scope> Flow<'scope> {
         Installed {
             outputs,
             durable,
-            watermark: self.lines.watermark(),
+            event_time: self.lines.goes_by_event_time(),
+            inputs: self.lines.inputs(),
             probe: self.probe,
             summary: self.summary.unwrap_or_default(),
         }

@@ -24,9 +24,9 @@
 //!
 //! # Time
 //!
-//! *Event time* is asked of each record ([`Records::event_time`]). The *watermark* is worked out once an epoch, by one worker
-//! from what all saw, and is the same for all. A record is judged by the watermark as its epoch began, while its line is at
-//! hand: for that, no epoch is read before the watermark of the one before is known ([`WatermarkProbe`]).
+//! *Event time* is asked of each record ([`Records::event_time`]), and what was seen of it goes back to whoever feeds the
+//! dataflow ([`Feed`]). The *watermark* is worked out by the ledger, once an epoch, and is the same for all workers. A record is
+//! judged by the watermark as its epoch began, while its line is at hand: no epoch is read before the one before it is sealed.
 //!
 //! The first design lets a window be final when the watermark has passed its end *plus* the lateness. But the watermark is the
 //! newest time *less* the lateness, so that would wait twice; here a window is final when the watermark reaches its end.
@@ -42,6 +42,7 @@
 mod deadlines;
 mod dedup;
 mod durable;
+mod feed;
 mod in_time;
 mod join;
 mod keyed;
@@ -52,10 +53,9 @@ mod reader;
 mod records;
 mod session;
 mod summing;
-mod watermark;
 mod window;
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,6 +64,7 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
+pub use feed::{Feed, Observed};
 pub use join::machine::Events;
 pub use keyed::doors::KeyedState;
 pub use keyed::machine::Seen;
@@ -72,13 +73,12 @@ pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
 pub use session::doors::{BySession, SessionSums};
-pub use watermark::WatermarkProbe;
 pub use window::doors::ByWindow;
 pub use window::panes::WindowSums;
 pub use window::windowed::Windowed;
 
 use self::durable::Doors;
-use self::watermark::EventTimes;
+use self::feed::Observations;
 use crate::data::Total;
 use crate::format::Format;
 use crate::source::{Chunk, Progress};
@@ -90,37 +90,30 @@ pub enum Event {
     /// Lines of the message's epoch.
     Chunk(Rc<Chunk>),
     /// This worker has no more lines of the message's epoch.
-    End(End),
-}
-
-/// What a worker says of its sources as its part of an epoch ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct End {
-    /// When the epoch arrived, in milliseconds UTC since 1970.
-    pub arrived: i64,
-    /// The partitions that it will read on. Those that it read and that no worker names hold no watermark back.
-    pub live: Vec<Arc<str>>,
-    /// Whether it will read no more at all, because its sources have ended and not because it was told to stop. Every
-    /// worker says so once, or none.
-    pub finished: bool,
+    End,
 }
 
 /// The lines of a dataflow's sources, on their way to the formats.
 #[derive(Clone)]
 pub struct Lines<'scope> {
     stream: Stream<'scope, Epoch, Vec<Event>>,
+    /// What is known of event time, as it changes; the same on every worker.
+    event_times: Stream<'scope, Epoch, Vec<EventTime>>,
     doors: Rc<RefCell<Doors>>,
     progress: Arc<Progress>,
-    times: Rc<SharedTimes<'scope>>,
+    shared: Rc<Shared>,
 }
 
-/// What everything in a dataflow that depends on event time shares.
-pub(crate) struct SharedTimes<'scope> {
+/// What everything that is built on the same lines shares.
+pub(crate) struct Shared {
     options: TimeOptions,
-    /// The watermark as the open epoch began.
+    /// What was known of event time as the open epoch began.
     now: Rc<Cell<EventTime>>,
-    /// Set by the records that tell the time.
-    event_times: OnceCell<EventTimes<'scope>>,
+    observations: Rc<RefCell<Observations>>,
+    /// Whether any records tell the time.
+    timed: Cell<bool>,
+    /// The inputs by name, in the order in which they were first read.
+    inputs: RefCell<Vec<String>>,
     /// Whether a sink wants rows that are final.
     finals_wanted: Rc<Cell<bool>>,
 }
@@ -131,21 +124,25 @@ impl std::fmt::Debug for Lines<'_> {
     }
 }
 
-impl<'scope> Lines<'scope> {
-    /// Lines that arrive on `stream`, counted in `progress`.
-    pub fn new(stream: Stream<'scope, Epoch, Vec<Event>>, progress: Arc<Progress>) -> Self {
-        Lines::timed(stream, progress, TimeOptions::default())
-    }
+/// The name of the input of a dataflow that names none.
+pub const UNNAMED: &str = "";
 
-    /// As [`Lines::new`], with times as `options` say.
-    pub fn timed(
+impl<'scope> Lines<'scope> {
+    fn new(
         stream: Stream<'scope, Epoch, Vec<Event>>,
+        event_times: Stream<'scope, Epoch, Vec<EventTime>>,
         progress: Arc<Progress>,
         options: TimeOptions,
     ) -> Self {
-        let now = Rc::new(Cell::new(EventTime::NONE));
-        let times = SharedTimes { options, now, event_times: OnceCell::new(), finals_wanted: Rc::default() };
-        Lines { stream, doors: Rc::default(), progress, times: Rc::new(times) }
+        let shared = Shared {
+            options,
+            now: Rc::new(Cell::new(EventTime::NONE)),
+            observations: Rc::default(),
+            timed: Cell::new(false),
+            inputs: RefCell::default(),
+            finals_wanted: Rc::default(),
+        };
+        Lines { stream, event_times, doors: Rc::default(), progress, shared: Rc::new(shared) }
     }
 
     /// As these, for doors that go on from `rows`: those of all workers of an earlier run, each given to one worker of
@@ -162,14 +159,19 @@ impl<'scope> Lines<'scope> {
         Durable(Rc::clone(&self.doors))
     }
 
-    /// Tells when an epoch's lines may be sent.
-    pub fn watermark(&self) -> WatermarkProbe {
-        self.times.event_times.get().map_or_else(WatermarkProbe::default, EventTimes::known)
+    /// Whether any of the records that are read tell their times.
+    pub fn goes_by_event_time(&self) -> bool {
+        self.shared.timed.get()
+    }
+
+    /// The inputs that are read, by name; one without a name is [`UNNAMED`].
+    pub fn inputs(&self) -> Vec<String> {
+        self.shared.inputs.borrow().clone()
     }
 
     /// Whether doors say which of their rows are final; for sinks that want to know.
     pub(crate) fn want_finals(&self) {
-        self.times.finals_wanted.set(true);
+        self.shared.finals_wanted.set(true);
     }
 
     /// The running totals of `sums`, as a door named `name`.
@@ -183,8 +185,15 @@ impl<'scope> Lines<'scope> {
         records::durable_totals(&self.doors, name, sums, Vec::new())
     }
 
-    /// Reads each line with `format`.
-    pub fn records<F: Format>(&self, format: F) -> Records<'scope, F> {
-        Records::new(self, format)
+    /// Reads each line of `input` with `format`.
+    pub fn records<F: Format>(&self, input: &str, format: F) -> Records<'scope, F> {
+        let mut inputs = self.shared.inputs.borrow_mut();
+        let known = inputs.iter().position(|known| known == input);
+        let number = known.unwrap_or_else(|| {
+            inputs.push(input.to_owned());
+            inputs.len() - 1
+        });
+        self.shared.observations.borrow_mut().readers += 1;
+        Records::new(self, number as u32, known.is_none(), format)
     }
 }

@@ -1,7 +1,6 @@
 //! Chunks to records, handed to the doors in blocks.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,14 +8,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use crate::data::InputCounts;
+use crate::door::feed::Observations;
 use crate::door::summing::Door;
+use crate::ledger::line_digest;
 use crate::time::TimeOptions;
 use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
 
 use crate::format::Format;
 use crate::runtime;
 use crate::source::Progress;
-use crate::source::{Chunk, Place};
+use crate::source::{Chunk, Place, PartitionId};
 
 /// A record with the line that it was read from.
 ///
@@ -35,8 +36,8 @@ pub struct Parsed<'a, F: Format> {
 /// What the records of a chunk have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
-    /// Where the chunk's partition stands among all.
-    pub(super) order: u32,
+    /// The chunk's partition: what has the lower number is older where nothing else tells.
+    pub(super) partition: PartitionId,
     /// As the epoch began.
     pub(super) watermark: Watermark,
 }
@@ -44,7 +45,7 @@ pub(super) struct Origin {
 /// Where a record stands in the order in which records arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Arrival {
-    order: u32,
+    partition: PartitionId,
     offset: u64,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Arrival {
 impl Arrival {
     /// The line at `offset` of the only partition.
     pub(super) fn at(offset: u64) -> Self {
-        Arrival { order: 0, offset }
+        Arrival { partition: PartitionId(0), offset }
     }
 }
 
@@ -86,7 +87,7 @@ impl<'a, F: Format> Parsed<'a, F> {
     /// Where it stands in the order of arrival.
     #[inline]
     pub(super) fn arrival(&self) -> Arrival {
-        Arrival { order: self.origin.order, offset: self.offset }
+        Arrival { partition: self.origin.partition, offset: self.offset }
     }
 }
 
@@ -113,6 +114,8 @@ pub(super) struct BlockReader<F: Format> {
     /// How many malformed and how many oversize lines may still be shown.
     samples: [usize; 2],
     times: Option<Times<F>>,
+    /// Whether no other reader counts and digests the same lines.
+    first: bool,
 }
 
 /// How records get their times, and what came of it.
@@ -120,8 +123,6 @@ pub(super) struct Times<F: Format> {
     options: TimeOptions,
     time: Box<TimeOf<F>>,
     now: Rc<Cell<EventTime>>,
-    /// Of the partitions read since this was last taken.
-    pub(super) ranges: BTreeMap<Arc<str>, TimeRange>,
 }
 
 /// What a record says of its time.
@@ -129,11 +130,7 @@ pub(super) type TimeOf<F> = dyn for<'a> Fn(&Parsed<'a, F>) -> Option<Millis>;
 
 impl<F: Format> Times<F> {
     pub(super) fn new(options: TimeOptions, time: Box<TimeOf<F>>, now: Rc<Cell<EventTime>>) -> Self {
-        Times { options, time, now, ranges: BTreeMap::new() }
-    }
-
-    fn range(&mut self, partition: &Arc<str>) -> &mut TimeRange {
-        self.ranges.entry(Arc::clone(partition)).or_insert(TimeRange::NOTHING)
+        Times { options, time, now }
     }
 }
 
@@ -145,9 +142,9 @@ impl<F: Format> BlockReader<F> {
     /// Bytes of a malformed line that are shown.
     const SHOWN: usize = 120;
 
-    pub(super) fn new(format: F, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(format: F, progress: Arc<Progress>, first: bool) -> Self {
         let samples = [Self::SAMPLES; 2];
-        BlockReader { format, counts: InputCounts::default(), progress, samples, times: None }
+        BlockReader { format, counts: InputCounts::default(), progress, samples, times: None, first }
     }
 
     /// From now on, records have times.
@@ -155,15 +152,16 @@ impl<F: Format> BlockReader<F> {
         self.times = Some(times);
     }
 
-    /// What times there were since this was last asked.
-    pub(super) fn take_extents(&mut self) -> Vec<(String, TimeRange)> {
-        let times = self.times.iter_mut().flat_map(|times| std::mem::take(&mut times.ranges));
-        times.map(|(name, range)| (name.to_string(), range)).collect()
-    }
-
-    pub(super) fn read(&mut self, chunk: &Chunk, doors: &mut [Box<dyn Door<F>>]) {
+    /// Hands the records of `chunk` to the `doors`, and tells `observations` what they were.
+    pub(super) fn read(
+        &mut self,
+        chunk: &Chunk,
+        doors: &mut [Box<dyn Door<F>>],
+        observations: &mut Observations,
+    ) {
+        let (wanted, mut digest) = (self.first && observations.digest, 0u64);
         let watermark = self.times.as_ref().map_or(Watermark::NONE, |times| times.now.get().watermark);
-        let origin = Origin { order: chunk.order, watermark };
+        let origin = Origin { partition: chunk.partition, watermark };
         let mut block = Vec::with_capacity(Self::BLOCK);
         let (mut lines, mut malformed) = (0, 0);
         let (mut untimed, mut ahead) = (0, 0);
@@ -177,6 +175,9 @@ impl<F: Format> BlockReader<F> {
             .map_or(MOST, |times| chunk.arrived.saturating_add(millis(times.options.max_ahead)).min(MOST));
         for (offset, line) in chunk.lines() {
             lines += 1;
+            if wanted {
+                digest = digest.wrapping_add(line_digest(offset, line));
+            }
             match self.format.parse(line) {
                 Some(record) => {
                     let mut record =
@@ -220,12 +221,9 @@ impl<F: Format> BlockReader<F> {
                 Self::show(&mut self.samples[1], "oversize", &oversize.place, &oversize.sample);
             }
         }
-        if let Some(times) = self.times.as_mut().filter(|_| !range.is_nothing()) {
-            let seen = times.range(&chunk.place.partition);
-            seen.include(range.oldest);
-            seen.include(range.newest);
-        }
         let oversize = chunk.oversize.len() as i64;
+        let seen = if self.first { (lines + oversize) as u64 } else { 0 };
+        observations.add(chunk.partition, seen, digest, range);
         self.counts.untimed += untimed;
         self.counts.ahead += ahead;
         self.counts.lines += lines + oversize;

@@ -14,11 +14,10 @@ use timely::dataflow::operators::generic::{InputHandleCore, OutputBuilder};
 
 use crate::data::{InputCounts, Key, Stats, Total};
 use crate::door::durable::Doors;
+use crate::door::feed::Observations;
 use crate::door::reader::{BlockReader, Times};
 use crate::door::summing::{Door, Summing, Updates, UpdatesOutput};
-use crate::door::watermark;
-use crate::door::watermark::{EventTimes, Report, Said};
-use crate::door::{Event, Lines, Parsed, Partials, SharedTimes};
+use crate::door::{Event, Lines, Parsed, Partials, Shared};
 use crate::format::Format;
 use crate::operators::Totals;
 use crate::time::Epoch;
@@ -35,7 +34,8 @@ type EventInput =
 /// panic as the second is opened, with both places.
 pub struct Records<'scope, F: Format> {
     doors: Rc<RefCell<Doors>>,
-    times: Rc<SharedTimes<'scope>>,
+    shared: Rc<Shared>,
+    event_times: Stream<'scope, Epoch, Vec<EventTime>>,
     /// Whether these are the records that tell the time.
     timed: bool,
     /// Refusals of late records since this was last taken; all doors add to it.
@@ -56,18 +56,19 @@ struct Parts<'scope, F: Format> {
     doors: Vec<Box<dyn Door<F>>>,
     reader: BlockReader<F>,
     counts: UpdatesOutput<(), InputCounts>,
-    /// What is said of times, if these records tell them.
-    reports: Option<UpdatesOutput<Said, isize>>,
+    /// Which input is read.
+    input_number: u32,
+    observations: Rc<RefCell<Observations>>,
     late: Rc<Cell<i64>>,
 }
 
 impl<'scope, F: Format> Records<'scope, F> {
     /// Lines read with `format`.
-    pub(super) fn new(lines: &Lines<'scope>, format: F) -> Self {
+    pub(super) fn new(lines: &Lines<'scope>, input_number: u32, first: bool, format: F) -> Self {
         let mut builder = OperatorBuilder::new("Records".to_owned(), lines.stream.scope());
         let input = builder.new_input(lines.stream.clone(), Pipeline);
         let (output, counts) = builder.new_output();
-        let reader = BlockReader::new(format, Arc::clone(&lines.progress));
+        let reader = BlockReader::new(format, Arc::clone(&lines.progress), first);
         let late: Rc<Cell<i64>> = Rc::default();
         let parts = Parts {
             builder,
@@ -75,12 +76,14 @@ impl<'scope, F: Format> Records<'scope, F> {
             doors: Vec::new(),
             reader,
             counts: OutputBuilder::from(output),
-            reports: None,
+            input_number,
+            observations: Rc::clone(&lines.shared.observations),
             late: Rc::clone(&late),
         };
         Records {
             doors: Rc::clone(&lines.doors),
-            times: Rc::clone(&lines.times),
+            shared: Rc::clone(&lines.shared),
+            event_times: lines.event_times.clone(),
             timed: false,
             late,
             counts: counts.as_collection(),
@@ -93,8 +96,8 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// Windows, sessions and all else that depends on time can be opened after this. The run may decide that it is the time
     /// of arrival that counts (`--time arrival`); then `time` is not asked.
     ///
-    /// The times of these records make the dataflow's watermark, on which the first door of every epoch waits. It is
-    /// durable under the name `watermark`.
+    /// The times of these records move the dataflow's watermark, with those of all other records that tell theirs: there
+    /// is one watermark over all partitions of all inputs.
     ///
     /// ```
     /// use thalweg::prelude::*;
@@ -104,31 +107,13 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// });
     /// assert_eq!(hours, [((0, 1), 1), ((1, 1), 1)]);
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// If other records of the dataflow tell the time already.
-    #[track_caller]
     pub fn event_time(
         &mut self,
         time: impl for<'a> Fn(&Parsed<'a, F>) -> Option<i64> + 'static,
     ) -> &mut Self {
-        assert!(
-            self.times.event_times.get().is_none(),
-            "two kinds of records tell the time: a dataflow has one watermark"
-        );
-        self.doors.borrow_mut().claim(watermark::NAME);
-        let options = self.times.options;
         let parts = self.parts.as_mut().expect("the parts are there until drop");
-        parts.reader.tell_times(Times::new(options, Box::new(time), Rc::clone(&self.times.now)));
-        let (output, said) = parts.builder.new_output();
-        parts.reports = Some(OutputBuilder::from(output));
-
-        let now = Rc::clone(&self.times.now);
-        let event_times =
-            watermark::event_times(said.as_collection(), options, now, &mut self.doors.borrow_mut());
-        let set = self.times.event_times.set(event_times);
-        assert!(set.is_ok(), "it was asked above");
+        parts.reader.tell_times(Times::new(self.shared.options, Box::new(time), Rc::clone(&self.shared.now)));
+        self.shared.timed.set(true);
         self.timed = true;
         self
     }
@@ -168,7 +153,7 @@ impl<'scope, F: Format> Records<'scope, F> {
             self.timed,
             "records without times have no windows: say how they tell them with `event_time`"
         );
-        self.times.event_times.get().map(EventTimes::stream).expect("they are set where `timed` is")
+        self.event_times.clone()
     }
 
     /// Where doors count the records that they refuse as too late.
@@ -178,7 +163,7 @@ impl<'scope, F: Format> Records<'scope, F> {
 
     /// Whether doors say which rows are final.
     pub(super) fn finals_wanted(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.times.finals_wanted)
+        Rc::clone(&self.shared.finals_wanted)
     }
 
     /// The doors of the dataflow.
@@ -528,26 +513,20 @@ impl<F: Format> Drop for Records<'_, F> {
 
 impl<F: Format> Parts<'_, F> {
     fn build(self) {
-        let Parts { builder, mut input, mut doors, mut reader, mut counts, mut reports, late } = self;
+        let Parts { builder, mut input, mut doors, mut reader, mut counts, input_number, observations, late } = self;
         builder.build(move |_initial_capabilities| {
             move |_frontiers| {
                 input.for_each(|capability, events| {
                     for event in events.drain(..) {
                         match event {
+                            Event::Chunk(chunk) if chunk.input != input_number => {}
                             Event::Chunk(chunk) => {
-                                reader.read(&chunk, &mut doors);
+                                reader.read(&chunk, &mut doors, &mut observations.borrow_mut());
                                 doors.iter_mut().for_each(|door| door.relieve(&capability));
                             }
-                            Event::End(end) => {
+                            Event::End => {
                                 doors.iter_mut().for_each(|door| door.close(&capability));
-                                if let Some(reports) = &mut reports {
-                                    let live = end.live.iter().map(|name| name.to_string()).collect();
-                                    let (arrived, finished) = (end.arrived, end.finished);
-                                    let ranges = reader.take_extents();
-                                    let report = Report { arrived, finished, live, ranges };
-                                    let said = (Said::Now(report), *capability.time(), 1);
-                                    reports.activate().session(&capability).give(said);
-                                }
+                                observations.borrow_mut().ended += 1;
                                 let mut sums = std::mem::take(&mut reader.counts);
                                 sums.late += late.take();
                                 counts.activate().session(&capability).give(((), *capability.time(), sums));

@@ -1,212 +1,275 @@
-//! One worker's input: from its readers into the dataflow, epoch by epoch, within its credits.
+//! One worker's input: what the ledger says is read, and fed into the dataflow.
+//!
+//! ```text
+//! Opened(e) ─▶ read and feed chunks ─▶ end ─▶ observed ─▶ Ended(e) ─▶ … ─▶ Sealed(e) ─▶ the next epoch
+//! ```
+//!
+//! Where the dataflow goes by event time, the input stays at an epoch until it is sealed, because only then is it known
+//! what the watermark is as it ends; elsewhere it goes on at once. Meanwhile live sources are read ahead.
 
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::InputHandle;
+use timely::worker::Worker;
 
-use crate::door::{End, Event, WatermarkProbe};
-use crate::runtime::stop::{Stop, Stopping};
-use crate::runtime::{Settings, clock};
-use crate::source::{Plan, Pool, Reader, SourceError, Step};
+use super::clock;
+use super::post::Post;
+use super::reading::{Inputs, Look, Reading};
+use crate::door::{Feed, Observed};
+use crate::ledger::{Conductor, Ended, Moment, Opened, Reached, Word};
+use crate::source::{PartitionId, ReadOptions, Share, SourceError};
 use crate::time::Epoch;
-
-pub(super) type Input = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
 
 /// What a turn of [`Ingest`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// There may be more to do at once.
     Busy,
     /// Nothing to do until the dataflow moves, a source wakes the worker, or so much time has passed.
     Wait(Duration),
 }
 
-/// A reader, and what it has said of the open epoch.
+/// Where this worker is in its open epoch.
 #[derive(Debug)]
-struct Source {
-    reader: Box<dyn Reader>,
-    /// Whether its epochs end by the clock rather than by plan.
-    live: bool,
-    /// Whether it has given all of the open epoch.
-    ended: bool,
-}
-
-pub(super) struct Ingest {
-    sources: Vec<Source>,
-    /// `None` once the input is closed.
-    input: Option<Input>,
-    pool: Pool,
-    /// Number of the open epoch.
-    epoch: u64,
-    /// Bytes of the open epoch so far.
-    bytes: u64,
-    /// Whether anything was said of the open epoch: a chunk, or that it has ended.
-    begun: bool,
-    since: Instant,
-    /// Bytes of the epochs that this worker has ended and that are not closed everywhere, oldest first.
-    open: VecDeque<u64>,
-    tick: Duration,
-    epoch_bytes: u64,
-    max_open_epochs: u64,
-    max_open_bytes: u64,
-    /// Where each planned partition stands among all; live ones come after.
-    order: HashMap<Arc<str>, u32>,
-    /// When the files were found.
-    planned_at: i64,
-    /// When the open epoch began, or, as long as it has not, the last look at the clock.
-    epoch_at: i64,
-    watermark: WatermarkProbe,
+enum Phase {
+    /// There is none.
+    Between,
+    /// It is being read.
+    Reading(u64),
+    /// All of it has been fed, and the formats have not come to its end.
+    Observing(u64, BTreeMap<PartitionId, Reached>),
+    /// It waits to be sealed.
+    Sealing(u64),
 }
 
 /// The longest wait: something else may have been asked for in the meantime, and the watchdog wants signs of life.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(50);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// One worker's input.
+pub(crate) struct Ingest {
+    post: Post,
+    /// On the first worker of the run.
+    conductor: Option<Conductor>,
+    begun: Instant,
+    feed: Feed,
+    reading: Reading,
+    opened: VecDeque<Opened>,
+    phase: Phase,
+    event_time: bool,
+    /// Whether this worker looks if its process has what another process found.
+    checks: bool,
+    /// What was said of live sources since the last epoch was opened.
+    said: (bool, bool),
+    stop_said: bool,
+    /// The last epoch that was opened, if there was one.
+    last: Option<u64>,
+}
+
+/// What [`Ingest::new`] wants to know.
+pub(crate) struct IngestSetup {
+    pub(crate) inputs: Inputs,
+    pub(crate) options: ReadOptions,
+    /// On the first worker.
+    pub(crate) conductor: Option<Conductor>,
+    /// Whether the dataflow goes by event time.
+    pub(crate) event_time: bool,
+    /// Whether this worker looks if its process has what another process found.
+    pub(crate) checks: bool,
+}
 
 impl Ingest {
-    /// `worker` of `peers` reads its share of `plan`, and what is `live`; an epoch is not begun before `watermark` knows it.
-    pub(super) fn new(
-        (worker, peers): (usize, usize),
-        plan: &Plan,
-        live: Vec<Box<dyn Reader>>,
-        input: Input,
-        watermark: WatermarkProbe,
-        settings: &Settings,
-    ) -> Self {
-        let planned = plan.readers(worker, peers);
-        let source = |live| move |reader| Source { reader, live, ended: false };
+    /// `worker` feeds `feed`; `post` was installed on it before the dataflow was.
+    pub(crate) fn new(worker: &Worker, post: Post, feed: Feed, setup: IngestSetup) -> Self {
+        let share = Share { worker: worker.index(), peers: worker.peers() };
+        let thread = std::thread::current();
+        let wake = std::sync::Arc::new(move || thread.unpark());
+        let mut conductor = setup.conductor;
+        if let Some(conductor) = &mut conductor {
+            conductor.by_event_time(setup.event_time);
+        }
         Ingest {
-            sources: planned
-                .into_iter()
-                .map(source(false))
-                .chain(live.into_iter().map(source(true)))
-                .collect(),
-            input: Some(input),
-            pool: Pool::default(),
-            epoch: 0,
-            bytes: 0,
-            begun: false,
-            since: clock::now(),
-            open: VecDeque::new(),
-            tick: settings.tick,
-            epoch_bytes: settings.plan.epoch_bytes,
-            max_open_epochs: settings.max_open_epochs.max(1),
-            max_open_bytes: settings.max_open_bytes,
-            order: (0..).zip(plan.files()).map(|(at, file)| (file.partition(), at)).collect(),
-            planned_at: plan.arrival(),
-            epoch_at: clock::millis(),
-            watermark,
+            post,
+            conductor,
+            begun: clock::now(),
+            feed,
+            reading: Reading::new(setup.inputs, share, setup.options, wake),
+            opened: VecDeque::new(),
+            phase: Phase::Between,
+            event_time: setup.event_time,
+            checks: setup.checks,
+            said: (false, false),
+            stop_said: false,
+            last: None,
         }
     }
 
-    /// The first epoch that this worker has something of and that is not closed, with `closed` epochs closed; as of the
-    /// last turn.
-    pub(super) fn waiting_for(&self, closed: u64) -> Option<u64> {
-        (!self.open.is_empty() || self.begun).then_some(closed)
+    /// The conductor, on the first worker.
+    pub(crate) fn conductor(&mut self) -> Option<&mut Conductor> {
+        self.conductor.as_mut()
     }
 
-    /// Reads at most a chunk, and ends the epoch if it is time; `closed` is how many epochs are closed everywhere.
-    pub(super) fn turn(&mut self, closed: u64, stop: &mut Stop) -> Result<Turn, SourceError> {
-        while self.open.len() as u64 > self.epoch.saturating_sub(closed) {
-            self.open.pop_front();
-        }
-        let stopping = stop.look(self.epoch + u64::from(self.begun));
-        if self.input.is_none() {
-            return Ok(Turn::Wait(LONGEST_WAIT));
-        }
-        match stopping {
-            Stopping::Agreeing => return Ok(Turn::Wait(Duration::from_millis(1))),
-            Stopping::After(epochs) if self.epoch >= epochs => return Ok(self.close(false)),
-            _ if self.sources.is_empty() => return Ok(self.close(true)),
-            _ => {}
-        }
-        let stopping = stopping != Stopping::No;
-        if !self.begun {
-            if !self.has_credit() || !self.watermark.knows(Epoch::new(self.epoch)) {
-                return Ok(Turn::Wait(LONGEST_WAIT));
-            }
-            self.epoch_at = clock::millis().max(self.epoch_at);
-        }
+    /// The part of `frontier` that sinks may be shown, on the first worker: no epoch before it is sealed.
+    pub(crate) fn sealed(&self, frontier: Option<Epoch>) -> Option<Epoch> {
+        let Some(conductor) = self.conductor.as_ref().filter(|it| !it.has_finished()) else { return frontier };
+        let sealed = Epoch::new(conductor.sealed_before());
+        Some(frontier.map_or(sealed, |frontier| frontier.min(sealed)))
+    }
 
-        let mut idle = true;
-        for at in (0..self.sources.len()).rev() {
-            let source = &mut self.sources[at];
-            if source.ended || source.live && stopping {
-                continue;
-            }
-            match source.reader.poll(&self.pool)? {
-                Step::Chunk(mut chunk) => {
-                    (idle, self.begun) = (false, true);
-                    self.bytes += chunk.consumed;
-                    chunk.arrived = if source.live { self.epoch_at } else { self.planned_at };
-                    chunk.order = self.order.get(&chunk.place.partition).copied().unwrap_or(u32::MAX);
-                    self.send(Event::Chunk(Rc::new(chunk)));
-                }
-                Step::EndEpoch => (idle, source.ended, self.begun) = (false, true, true),
-                Step::Idle => {}
-                Step::Done => {
-                    idle = false;
-                    self.sources.swap_remove(at);
-                }
-            }
-        }
+    /// The first epoch that this worker has something of and that is not closed, with `closed` epochs closed.
+    pub(crate) fn waiting_for(&self, closed: u64) -> Option<u64> {
+        self.last.filter(|last| *last >= closed).map(|_| closed)
+    }
 
-        let planned_ended = self.sources.iter().filter(|source| !source.live).all(|source| source.ended);
-        let planned = self.sources.iter().any(|source| !source.live);
-        let age = clock::now() - self.since;
-        let over =
-            planned_ended && (planned || stopping || age >= self.tick || self.bytes >= self.epoch_bytes);
-        if over {
-            self.end_epoch(false);
+    /// An epoch is to be opened for what this worker's sources have now; it is when all workers have asked.
+    pub(crate) fn request(&mut self) {
+        self.post.say(0, Word::Request);
+    }
+
+    /// This process is to end in order.
+    pub(crate) fn stop(&mut self) {
+        if !std::mem::replace(&mut self.stop_said, true) {
+            self.post.say(0, Word::Stop);
+        }
+    }
+
+    /// Hears what was said, and reads at most a chunk of each source; `closed` is the first epoch that is not closed
+    /// everywhere, and `room` says whether the sinks can take more.
+    pub(crate) fn turn(&mut self, closed: u64, room: bool) -> Result<Turn, SourceError> {
+        let mut busy = self.converse(closed, room)?;
+        busy |= match self.phase {
+            Phase::Between => self.begin(),
+            Phase::Reading(epoch) => self.read(epoch)?,
+            Phase::Observing(..) | Phase::Sealing(_) => false,
+        };
+        busy |= self.observe();
+        if !busy && !self.feed.is_closed() && !matches!(self.phase, Phase::Reading(_)) {
+            self.read_ahead()?;
+        }
+        if busy {
             return Ok(Turn::Busy);
         }
-        if self.sources.is_empty() || !idle {
-            return Ok(Turn::Busy);
+        let due = self.conductor.as_ref().and_then(Conductor::due);
+        let due = due.map(|due| due.saturating_sub(clock::now() - self.begun));
+        Ok(Turn::Wait(due.map_or(LONGEST_WAIT, |due| due.min(LONGEST_WAIT))))
+    }
+
+    /// Hears all that was said to this worker, and has the conductor answer.
+    fn converse(&mut self, closed: u64, room: bool) -> Result<bool, SourceError> {
+        let mut busy = false;
+        loop {
+            let mut heard = false;
+            while let Some(word) = self.post.hear() {
+                heard = true;
+                self.take(word)?;
+            }
+            busy |= heard;
+            let Some(conductor) = &mut self.conductor else { return Ok(busy) };
+            let now = Moment { millis: clock::millis(), elapsed: clock::now() - self.begun };
+            let words = conductor.turn(now, closed, room);
+            words.iter().for_each(|word| self.post.say_all(word));
+            if words.is_empty() {
+                return Ok(busy);
+            }
         }
-        Ok(Turn::Wait(self.tick.saturating_sub(age).min(LONGEST_WAIT)))
     }
 
-    /// Whether another epoch may be begun.
-    fn has_credit(&self) -> bool {
-        let epochs = (self.open.len() as u64) < self.max_open_epochs;
-        let bytes = self.open.is_empty() || self.open.iter().sum::<u64>() < self.max_open_bytes;
-        epochs && bytes
-    }
-
-    fn send(&mut self, event: Event) {
-        let input = self.input.as_mut().expect("the input is open");
-        input.send(event);
-        input.flush();
-    }
-
-    /// Ends the open epoch, after which there is nothing more if `finished`.
-    fn end_epoch(&mut self, finished: bool) {
-        let mut live = Vec::new();
-        for (partition, offset) in self.sources.iter().flat_map(|source| source.reader.position()) {
-            log::debug!("epoch {} ends in {partition} at byte {offset}", self.epoch);
-            live.push(partition);
+    fn take(&mut self, word: Word) -> Result<(), SourceError> {
+        match word {
+            Word::Begin(epoch, event_time) => {
+                if epoch > 0 {
+                    self.feed.sealed(event_time.0);
+                    self.feed.advance(Epoch::new(epoch));
+                }
+            }
+            Word::Opened(opened) => {
+                self.reading.learn(&opened.new, self.checks)?;
+                self.opened.push_back(opened);
+            }
+            Word::Close(epoch) => {
+                if matches!(self.phase, Phase::Reading(reading) if reading == epoch) {
+                    self.reading.close();
+                } else if let Some(opened) = self.opened.iter_mut().find(|opened| opened.epoch == epoch) {
+                    opened.hold = false;
+                }
+            }
+            Word::Sealed(epoch, event_time) => {
+                if self.event_time {
+                    let sealing = matches!(self.phase, Phase::Sealing(sealing) if sealing == epoch);
+                    assert!(sealing, "epoch {epoch} is sealed, but this worker is at {:?}", self.phase);
+                    self.feed.sealed(event_time.0);
+                    self.feed.advance(Epoch::new(epoch).next());
+                    self.phase = Phase::Between;
+                }
+            }
+            Word::Finished => {
+                self.feed.close();
+                self.post.close();
+            }
+            word @ (Word::Ended(_) | Word::Ready { .. } | Word::Request | Word::Stop) => {
+                // Said to the first worker, where the conductor is.
+                if let Some(conductor) = &mut self.conductor {
+                    conductor.hear(word);
+                }
+            }
         }
-        let any_live = self.sources.iter().any(|source| source.live);
-        let arrived = if any_live { self.epoch_at } else { self.planned_at };
-        self.send(Event::End(End { arrived, live, finished }));
-        self.open.push_back(std::mem::take(&mut self.bytes));
-        self.epoch += 1;
-        self.begun = false;
-        self.since = clock::now();
-        self.sources.iter_mut().for_each(|source| source.ended = false);
-        let input = self.input.as_mut().expect("the input is open");
-        input.advance_to(Epoch::new(self.epoch));
+        Ok(())
     }
 
-    /// Ends the input: because the sources have ended, or because the worker was told to stop.
-    fn close(&mut self, finished: bool) -> Turn {
-        // That the input has ended is news for whoever waits for more: it takes an epoch to say so.
-        if self.begun || finished && self.watermark.is_kept() {
-            self.end_epoch(finished);
+    /// Begins the next epoch, if it has been opened.
+    fn begin(&mut self) -> bool {
+        let Some(opened) = self.opened.pop_front() else { return false };
+        self.feed.digest(opened.digest);
+        self.reading.begin(&opened);
+        self.phase = Phase::Reading(opened.epoch);
+        self.last = Some(opened.epoch);
+        self.said = (false, false);
+        true
+    }
+
+    fn read(&mut self, epoch: u64) -> Result<bool, SourceError> {
+        Ok(match self.reading.look()? {
+            Look::Chunks(chunks) => {
+                chunks.into_iter().for_each(|chunk| self.feed.chunk(chunk));
+                true
+            }
+            Look::Nothing => false,
+            Look::Over => {
+                let reached = self.reading.end();
+                self.feed.end();
+                self.phase = Phase::Observing(epoch, reached);
+                true
+            }
+        })
+    }
+
+    /// Says how far the epoch was read, once the formats have come to its end.
+    fn observe(&mut self) -> bool {
+        let Phase::Observing(epoch, reached) = &mut self.phase else { return false };
+        let Some(observed) = self.feed.take_observed() else { return false };
+        let epoch = *epoch;
+        let reached = std::mem::take(reached).into_values().map(|reached| {
+            let Observed { lines, digest, times } =
+                observed.get(&reached.partition).copied().unwrap_or_default();
+            Reached { lines, digest, times, ..reached }
+        });
+        let ended = Ended { epoch, reached: reached.collect() };
+        self.post.say(0, Word::Ended(ended));
+        if self.event_time {
+            self.phase = Phase::Sealing(epoch);
+        } else {
+            self.feed.advance(Epoch::new(epoch).next());
+            self.phase = Phase::Between;
         }
-        self.input = None;
-        Turn::Busy
+        true
+    }
+
+    /// Reads live sources ahead, and says so if something new waits.
+    fn read_ahead(&mut self) -> Result<(), SourceError> {
+        let (any, full) = self.reading.read_ahead()?;
+        if (any, full) > self.said {
+            self.said = (any, full);
+            self.post.say(0, Word::Ready { full });
+        }
+        Ok(())
     }
 }

@@ -3,9 +3,9 @@
 //! Only this module reads the clock and the environment. It knows readers, chunks and epochs, a function that builds a
 //! dataflow, and sinks; it knows no log format and no operator.
 //!
-//! - `ingest`: one worker's input, epoch by epoch, within its credits.
+//! - `ingest`, `reading`: one worker's input, epoch by epoch, as the ledger says; `post`: how it is heard.
 //! - `worker`: the loop that feeds, steps and commits.
-//! - `stop`: ending in order, after the same epoch everywhere.
+//! - `stop`: ending in order.
 //! - [`cluster`]: how processes meet.
 //! - `watchdog`, `fatal`: ending when nothing moves, or when one thread cannot go on.
 
@@ -13,14 +13,16 @@ pub mod cluster;
 
 mod clock;
 mod fatal;
-mod ingest;
+pub(crate) mod ingest;
+pub(crate) mod post;
+pub(crate) mod reading;
 mod settings;
 mod stop;
 mod usage;
 mod watchdog;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -31,6 +33,7 @@ use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::execute::execute_from;
 
 pub(crate) use clock::millis;
+pub(crate) use worker::assign;
 pub use clock::now;
 pub use fatal::{Exit, end, end_on_panic};
 pub use settings::{ClusterSettings, Settings};
@@ -42,7 +45,8 @@ use crate::dataflow::{Build, Dataflow, OptionError, Options};
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
-use crate::source::{Plan, PlanOptions, Progress, SourceError};
+use crate::ledger::{Conductor, LedgerOptions};
+use crate::source::{Progress, ReadOptions, SourceError};
 use crate::time::{Clock, TimeOptions};
 
 /// How a run went.
@@ -81,9 +85,6 @@ pub enum RunError {
         /// Which file that is.
         what: String,
     },
-    /// Process 0 offered something that is not a plan of the input.
-    #[error("process 0 sent no plan of the input that this process can read: {0}")]
-    Plan(serde_json::Error),
     /// The system refused something that the runtime needs.
     #[error("cannot {what}: {source}")]
     System {
@@ -113,7 +114,7 @@ impl RunError {
                 | ClusterError::SecretFile { .. }
                 | ClusterError::SecretLength { .. },
             ) => Exit::Configuration,
-            RunError::Cluster(_) | RunError::Plan(_) => Exit::Join,
+            RunError::Cluster(_) => Exit::Join,
             RunError::System { .. } | RunError::Timely(_) => Exit::Panic,
         }
     }
@@ -137,36 +138,43 @@ pub fn run(
     let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
     let workers = settings.workers;
 
-    // Process 0 examines the files, and all others go by its plan: a file that grows meanwhile has one length for all.
-    let files = if process == 0 { settings.files.as_slice() } else { &[] };
-    let plan = Plan::new(files, settings.plan)?.arrived(clock::millis());
-    refuse_overwriting(&plan, settings)?;
-    let (builders, guard, plan): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>, Plan) =
+    // Process 0 looks for the partitions, and all others go by what it finds.
+    let sources: Vec<_> = settings.sources.iter().map(|(_, source)| Arc::clone(source)).collect();
+    let pace = LedgerOptions {
+        peers: workers * processes,
+        time: settings.times(),
+        tick: settings.tick,
+        epoch_bytes: settings.epoch_bytes,
+        chunk_bytes: settings.read.chunk_bytes,
+        max_open_epochs: settings.max_open_epochs,
+        max_open_bytes: settings.max_open_bytes,
+        event_time: true,
+        digest: false,
+    };
+    let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
+    refuse_overwriting(settings)?;
+    let (builders, guard): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) =
         match &settings.cluster {
             None => {
                 let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
-                (builders.into_iter().map(AllocatorBuilder::Process).collect(), Box::new(()), plan)
+                (builders.into_iter().map(AllocatorBuilder::Process).collect(), Box::new(()))
             }
             Some(cluster) => {
-                let offer = serde_json::to_vec(&plan).map_err(RunError::Plan)?;
                 fatal::name_peers(&cluster.addresses);
                 let joined =
-                    cluster::join(&join_config(cluster, settings, dataflow, options, &build)?, &offer)?;
-                let plan: Plan = serde_json::from_slice(&joined.offer).map_err(RunError::Plan)?;
-                if process != 0 {
-                    plan.check()?;
-                }
+                    cluster::join(&join_config(cluster, settings, dataflow, options, &build)?, &[])?;
                 let hooks = Hooks::default();
                 let local =
                     ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
                 let (builders, guard) =
                     initialize_networking_from_sockets(local, joined.sockets, process, workers, hooks)
                         .map_err(|source| RunError::System { what: "set up the connections", source })?;
-                (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard), plan)
+                (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard))
             }
         };
-    let share = plan.total_bytes() / processes as u64;
-    progress.total.store(if settings.is_bounded() { share } else { 0 }, std::sync::atomic::Ordering::Relaxed);
+    let (partitions, bytes) = conductor.as_ref().map_or((0, 0), |it| (it.partitions(), it.total_bytes()));
+    let share = if settings.is_bounded() { bytes / processes as u64 } else { 0 };
+    progress.total.store(share, std::sync::atomic::Ordering::Relaxed);
 
     let vitals: Vec<Arc<Vitals>> = (0..workers).map(|_| Arc::default()).collect();
     let first = process * workers;
@@ -178,9 +186,8 @@ pub fn run(
         .map_err(|source| RunError::System { what: "start the watchdog", source })?;
 
     stop::running();
-    let (files, bytes) = (plan.files().len(), plan.total_bytes());
     log::info!(
-        "{} with {workers} workers in each of {processes} processes: {files} files, {bytes} bytes",
+        "{} with {workers} workers in each of {processes} processes: {partitions} partitions, {bytes} bytes",
         dataflow.name()
     );
     let begun = now();
@@ -189,7 +196,7 @@ pub fn run(
         build,
         views: dataflow.views(),
         settings: settings.clone(),
-        plan,
+        conductor: Mutex::new(conductor),
         progress,
         vitals,
         first,
@@ -205,15 +212,14 @@ pub fn run(
 }
 
 /// Refuses sinks whose opening would destroy input, or each other's output, under whatever name.
-fn refuse_overwriting(plan: &Plan, settings: &Settings) -> Result<(), RunError> {
+fn refuse_overwriting(settings: &Settings) -> Result<(), RunError> {
     use std::os::unix::fs::MetadataExt;
     let identity = |path: &std::path::Path| {
         let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         Some((meta.dev(), meta.ino()))
     };
-    let files = plan.files().iter().map(|file| file.path.as_path());
-    let stdin = settings.stdin.then_some(std::path::Path::new("/dev/stdin"));
-    let inputs: Vec<_> = files.chain(stdin).map(|path| (identity(path), path)).collect();
+    let inputs: Vec<_> = settings.sources.iter().flat_map(|(_, source)| source.files()).collect();
+    let inputs: Vec<_> = inputs.iter().map(|path| (identity(path), path.as_path())).collect();
     let outputs: Vec<_> = settings.sinks.iter().filter_map(|sink| Some((sink, sink.file()?))).collect();
     for (at, (sink, path)) in outputs.iter().enumerate() {
         let refuse = |what: String| RunError::Overwrite { sink: sink.uri.clone(), what };
@@ -282,11 +288,13 @@ fn fingerprint(
     part(build.read());
     // What decides which operators are built.
     settings.sinks.iter().for_each(|sink| part(sink.uri.as_bytes()));
-    part(&[u8::from(settings.stdin)]);
-    // What all must mean by an epoch. Process 0 reads the plan to all, but who was told otherwise wants to know.
-    settings.files.iter().for_each(|file| part(file.as_bytes()));
-    let PlanOptions { chunk_bytes, epoch_bytes, max_line } = settings.plan;
-    [chunk_bytes, epoch_bytes, max_line as u64].iter().for_each(|bytes| part(&bytes.to_be_bytes()));
+    // What all must mean by an epoch.
+    settings.sources.iter().for_each(|(input, source)| {
+        part(input.as_deref().unwrap_or_default().as_bytes());
+        part(source.uri().as_bytes());
+    });
+    let ReadOptions { chunk_bytes, max_line } = settings.read;
+    [chunk_bytes, settings.epoch_bytes, max_line as u64].iter().for_each(|bytes| part(&bytes.to_be_bytes()));
     let TimeOptions { clock, lateness, idle_timeout, max_ahead } = settings.time;
     part(&[u8::from(clock == Clock::Arrival)]);
     [lateness, idle_timeout, max_ahead].iter().for_each(|time| part(&time.as_nanos().to_be_bytes()));

@@ -1,34 +1,38 @@
 //! What a run is told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sink::SinkSpec;
-use crate::source::PlanOptions;
+use crate::source::{ReadOptions, Source};
 use crate::time::TimeOptions;
 
 /// How to run a dataflow, checked as far as that is possible without touching anything.
 ///
 /// ```
+/// use std::sync::Arc;
 /// use thalweg::runtime::Settings;
-/// let files = Settings { files: vec!["logs/*.gz".to_owned()], workers: 2, ..Settings::default() };
+/// use thalweg::source::{FileSource, Stdin};
+/// let files = vec![(None, Arc::new(FileSource::new("logs/*.gz")) as _)];
+/// let files = Settings { sources: files, workers: 2, ..Settings::default() };
 /// assert!(files.is_bounded());
-/// assert!(!Settings { stdin: true, ..files }.is_bounded());
+/// assert!(!Settings { sources: vec![(None, Arc::new(Stdin::default()) as _)], ..files }.is_bounded());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Files and globs to read, with the source URIs' scheme taken off.
-    pub files: Vec<String>,
-    /// Whether to read standard input, too.
-    pub stdin: bool,
+    /// Where lines come from, each with the input of the dataflow that it is for; none where the dataflow has but one.
+    pub sources: Vec<(Option<String>, Arc<dyn Source>)>,
     /// Where views go.
     pub sinks: Vec<SinkSpec>,
     /// Worker threads of each process.
     pub workers: usize,
     /// The processes of the cluster, if there is more than one.
     pub cluster: Option<ClusterSettings>,
-    /// How files are cut into chunks and epochs.
-    pub plan: PlanOptions,
+    /// How bytes are read.
+    pub read: ReadOptions,
+    /// Bytes that an epoch holds, in whole chunks, at least one of each source. By default 256 MiB.
+    pub epoch_bytes: u64,
     /// How records get their times, and when windows are complete.
     pub time: TimeOptions,
     /// How long an epoch of live input lasts.
@@ -64,12 +68,12 @@ impl Default for Settings {
     /// One worker, no source and no sink, and the defaults of the command.
     fn default() -> Self {
         Settings {
-            files: Vec::new(),
-            stdin: false,
+            sources: Vec::new(),
             sinks: Vec::new(),
             workers: 1,
             cluster: None,
-            plan: PlanOptions::default(),
+            read: ReadOptions::default(),
+            epoch_bytes: 256 << 20,
             time: TimeOptions::default(),
             tick: Duration::from_secs(1),
             max_open_epochs: 3,
@@ -89,6 +93,6 @@ impl Settings {
 
     /// Whether the input has an end that is known before it is read.
     pub fn is_bounded(&self) -> bool {
-        !self.stdin
+        self.sources.iter().all(|(_, source)| source.is_bounded())
     }
 }

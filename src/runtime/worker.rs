@@ -1,20 +1,20 @@
 //! The loop of one worker.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
+use super::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Turn};
+use super::post::Post;
+use super::reading::Inputs;
+use super::watchdog::{Doing, Vitals, WHOLE_RUN};
+use super::{Exit, Settings, fatal, stop};
 use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
-use crate::door::{Event, Lines};
-use crate::runtime::ingest::{Ingest, LONGEST_WAIT, Turn};
-use crate::runtime::stop::Stop;
-use crate::runtime::watchdog::{Doing, Vitals, WHOLE_RUN};
-use crate::runtime::{Exit, Settings, fatal};
+use crate::door::{Lines, UNNAMED};
+use crate::ledger::Conductor;
 use crate::sink::{Outputs, SinkSpec};
-use crate::source::Progress;
-use crate::source::{Plan, Reader, Stdin};
+use crate::source::{Progress, Source};
 use crate::time::Epoch;
 use crate::view::View;
 
@@ -25,7 +25,8 @@ pub(super) struct Job {
     pub build: Build,
     pub views: &'static [View],
     pub settings: Settings,
-    pub plan: Plan,
+    /// For the first worker of the run.
+    pub conductor: Mutex<Option<Conductor>>,
     pub progress: Arc<Progress>,
     /// By the index of the worker within the process.
     pub vitals: Vec<Arc<Vitals>>,
@@ -42,21 +43,56 @@ pub(super) struct Outcome {
     pub epochs: u64,
 }
 
+/// Which of the `inputs` that a dataflow reads each of the sources is for.
+pub(crate) fn assign(given: &[(Option<String>, Arc<dyn Source>)], inputs: &[String]) -> Result<Inputs, String> {
+    let named: Vec<_> = inputs.iter().filter(|name| *name != UNNAMED).map(|name| format!("`{name}`")).collect();
+    let number = |(name, source): &(Option<String>, Arc<dyn Source>)| {
+        let of = match name {
+            Some(name) => inputs.iter().position(|input| input == name),
+            None if inputs.len() == 1 => Some(0),
+            None => inputs.iter().position(|input| input == UNNAMED),
+        };
+        let uri = source.uri();
+        of.map(|at| at as u32).ok_or_else(|| match (name, named.as_slice()) {
+            (Some(name), []) => format!(
+                "source `{name}={uri}`: the dataflow has one input, which has no name\n  hint: leave out `{name}=`"
+            ),
+            (Some(name), _) => format!("source `{name}={uri}`: the inputs are {}", named.join(", ")),
+            (None, _) => {
+                format!("source `{uri}`: say which input it is for, as in `NAME={uri}`: {}", named.join(", "))
+            }
+        })
+    };
+    let numbers = given.iter().map(number).collect::<Result<Vec<_>, _>>()?;
+    let sources = given.iter().map(|(_, source)| Arc::clone(source)).collect();
+    Ok(Inputs { sources, inputs: numbers })
+}
+
+/// Refuses a run in which one of the `inputs` that the dataflow names has no source.
+fn complete(given: Inputs, inputs: &[String]) -> Result<Inputs, String> {
+    let missing = inputs.iter().enumerate().find(|(at, _)| !given.inputs.contains(&(*at as u32)));
+    match missing.filter(|(_, name)| *name != UNNAMED) {
+        Some((_, name)) => {
+            Err(format!("input `{name}` has no source\n  hint: give it one: `--source {name}=file:PATH`"))
+        }
+        None => Ok(given),
+    }
+}
+
 /// Runs `job` on `worker` until the input has ended and every sink has been shown everything.
 pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
-    let (index, peers) = (worker.index(), worker.peers());
+    let index = worker.index();
     let bounded = job.settings.is_bounded();
     let vitals = &job.vitals[index - job.first];
     vitals.observe(worker);
 
-    let mut stop = Stop::install(worker);
+    let post = Post::install(worker);
     let gather = SinkSpec::gather(&job.settings.sinks, bounded);
-    let (input, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
-        let (input, stream) = scope.new_input::<Vec<Event>>();
-        let lines = Lines::timed(stream, Arc::clone(&job.progress), job.settings.times());
+    let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
+        let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
         let mut flow = Flow::new(scope, lines, job.views, gather);
         job.build.run(&mut flow);
-        (input, flow.finish())
+        (feed, flow.finish())
     });
     let probe = installed.probe;
 
@@ -68,18 +104,25 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let sinks = sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Output, error));
     let mut outputs = Outputs::new(installed.outputs, sinks);
 
-    let mut live: Vec<Box<dyn Reader>> = Vec::new();
-    if job.settings.stdin && index == 0 {
-        let stdin = Stdin::new(job.settings.plan.max_line, std::thread::current());
-        live.push(Box::new(stdin.unwrap_or_else(|error| fatal::end(Exit::Input, error))));
-    }
-    let mut ingest = Ingest::new((index, peers), &job.plan, live, input, installed.watermark, &job.settings);
+    let inputs = assign(&job.settings.sources, &installed.inputs);
+    let inputs = inputs.and_then(|inputs| complete(inputs, &installed.inputs));
+    let setup = IngestSetup {
+        inputs: inputs.unwrap_or_else(|error| fatal::end(Exit::Configuration, error)),
+        options: job.settings.read,
+        conductor: job.conductor.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0),
+        event_time: installed.event_time,
+        checks: index == job.first && index > 0,
+    };
+    let mut ingest = Ingest::new(worker, post, feed, setup);
 
     while !probe.done() {
         let closed =
             probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
         vitals.beat(Doing::Read);
-        let turn = ingest.turn(closed, &mut stop).unwrap_or_else(|error| fatal::end(Exit::Input, error));
+        if stop::requested() {
+            ingest.stop();
+        }
+        let turn = ingest.turn(closed, true).unwrap_or_else(|error| fatal::end(Exit::Input, error));
         // Before the step: an operator may never come back from the very first line.
         vitals.wait_for(ingest.waiting_for(closed));
         vitals.beat(Doing::Step);
@@ -90,11 +133,11 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         if index == 0 {
             vitals.beat(Doing::Write);
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());
+            let frontier = ingest.sealed(frontier);
             let epochs = installed.summary.get().epochs;
             outputs.commit(frontier, epochs).unwrap_or_else(|error| fatal::end(Exit::Output, error));
         }
     }
-    stop.close();
     // Every view is complete, and what is left is for all workers to say so. A peer that hangs now, or an operator that
     // leads to no view and keeps a capability, would keep this process for ever.
     vitals.wait_for(Some(WHOLE_RUN));

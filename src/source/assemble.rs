@@ -70,12 +70,6 @@ impl Assembler {
         }
     }
 
-    /// Drops what is held and goes to the beginning of `partition`.
-    pub(super) fn open(&mut self, partition: Arc<str>) {
-        self.partition = partition;
-        self.seek(0, false);
-    }
-
     /// Drops what is held and goes to `offset`, which is inside a line of someone else's or begins one of ours.
     pub(super) fn seek(&mut self, offset: u64, inside_line: bool) {
         (self.start, self.end) = (0, 0);

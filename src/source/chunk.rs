@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::PartitionId;
+
 /// A place in a source: which partition, and how many bytes into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -48,9 +50,10 @@ pub struct Chunk {
     pub oversize: Vec<Oversize>,
     /// When it arrived, in milliseconds UTC since 1970: the runtime says so when it feeds the chunk to the dataflow.
     pub arrived: i64,
-    /// Where its partition stands among those of the run: what comes first is older where nothing else tells. The
-    /// runtime says so, too.
-    pub order: u32,
+    /// The number of its partition; whoever feeds the chunk to the dataflow says so.
+    pub partition: PartitionId,
+    /// Which input of the dataflow it is for; likewise.
+    pub input: u32,
     buffer: Buffer,
     start: usize,
     end: usize,
@@ -65,7 +68,8 @@ impl Chunk {
             consumed: (end - start) as u64,
             oversize: Vec::new(),
             arrived: 0,
-            order: 0,
+            partition: PartitionId::default(),
+            input: 0,
             buffer,
             start,
             end,

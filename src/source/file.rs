@@ -1,149 +1,231 @@
-//! The shared lane: plain files, read by all workers in interleaved chunks.
+//! Files: plain, gzip and zstd.
 //!
-//! A chunk `lo..hi` of a file stands for the lines that start in it. It is read with one `pread` into a recycled
-//! buffer, from the byte before `lo`, which tells whether a line starts at `lo`, to a little behind `hi`, where the
-//! last line most likely ends; only around those two places are the bytes looked at. Not mapped: a file that
-//! shrinks under a mapping kills the process, and page faults cost more than the copy.
+//! A file is examined once, when it is found: what it is, how long it is, and what it begins with. What is appended
+//! later is not read. Plain files can be entered anywhere, so all workers read them in interleaved chunks and event time
+//! advances evenly; compressed ones are read from front to back by one worker.
 
-use std::fs::File;
-use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
+use std::collections::HashSet;
+use std::fs::{File, FileType};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::source::assemble::Assembler;
-use crate::source::plan::{ChunkRange, PlannedFile, SharedLane};
-use crate::source::{Chunk, Pool, Reader, SourceError, Step};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-/// Read behind a chunk at once, for the end of its last line: more than most lines have.
-const TAIL: u64 = 4 << 10;
-/// Read at a time when that was too little.
-const MORE: u64 = 64 << 10;
+use super::compressed::CompressedReader;
+use super::glob::expand;
+use super::shared::SharedReader;
+use super::{Access, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
-/// One worker's chunks of the shared lane.
-#[derive(Debug)]
-pub(super) struct SharedReader {
-    /// All of the plan's; the lane knows which are its own.
-    files: Vec<PlannedFile>,
-    lane: SharedLane,
-    peers: u64,
-    /// The open epoch.
-    epoch: u64,
-    /// Number of the chunk being read, or of the next one.
-    chunk: u64,
-    /// What of that chunk is not yet given.
-    range: Option<ChunkRange>,
-    /// The file of the last chunk, and its index.
-    file: Option<(usize, File)>,
-    assembler: Assembler,
+/// How a file's bytes are stored, told by its first bytes and not by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// Lines as they are.
+    Plain,
+    /// One or more gzip members.
+    Gzip,
+    /// One or more Zstandard frames.
+    Zstd,
 }
 
-impl SharedReader {
-    /// The chunks of `worker` of `peers`.
-    pub(super) fn new(
-        files: Vec<PlannedFile>,
-        lane: SharedLane,
-        max_line: usize,
-        worker: u64,
-        peers: u64,
-    ) -> Self {
-        let assembler = Assembler::new(Arc::from(""), max_line);
-        SharedReader { files, lane, peers, epoch: 0, chunk: worker, range: None, file: None, assembler }
+impl FileKind {
+    /// What bytes that begin with `head` are.
+    pub(super) fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, 0x08, ..] => FileKind::Gzip,
+            // A frame, or a skippable frame, with which parallel compressors begin.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => FileKind::Zstd,
+            _ => FileKind::Plain,
+        }
     }
 
-    /// Reads a chunk and as much behind it as its last line most likely needs.
-    fn begin(&mut self, range: ChunkRange, pool: &Pool) -> Result<(), SourceError> {
-        if self.file.as_ref().is_none_or(|&(index, _)| index != range.file) {
-            // Closed first: a reader has one file open at most.
-            self.file = None;
-            let planned = &self.files[range.file];
-            let file = File::open(&planned.path)
-                .map_err(|source| SourceError::Open { path: planned.path.clone(), source })?;
-            self.file = Some((range.file, file));
-            self.assembler.open(planned.partition());
+    /// How many bytes [`FileKind::of`] wants to see.
+    pub(super) const MAGIC: usize = 4;
+}
+
+/// A file as it was found: the detail of its partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FoundFile {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// How its bytes are stored.
+    pub(super) kind: FileKind,
+    /// Bytes on disk. If the file ended in the middle of a line, that part is its last line.
+    pub(super) length: u64,
+    /// SHA-256 in hexadecimal of the first [`FoundFile::HEAD`] bytes, or of all that there are.
+    head: String,
+}
+
+impl FoundFile {
+    /// How many bytes of a file's beginning tell it from others.
+    const HEAD: u64 = 64 << 10;
+
+    /// Opens the file, examines it, and closes it again; also returns what makes it the same file.
+    fn examine(path: &Path) -> Result<(Self, String), SourceError> {
+        let open = |source| SourceError::Open { path: path.to_owned(), source };
+        // Partitions are named by their path, and names are text: two paths must not become one name.
+        if path.to_str().is_none() {
+            return Err(open(io::Error::new(io::ErrorKind::InvalidFilename, "its name is not UTF-8")));
         }
-        self.assembler.seek(range.lo.saturating_sub(1), range.lo > 0);
-        self.range = Some(range);
-        self.fill(range.hi.saturating_add(TAIL), pool)
+        // Before it is opened: opening a named pipe waits for a writer.
+        let metadata = path.metadata().map_err(open)?;
+        if !metadata.is_file() {
+            let (kind, hint) = not_a_file(metadata.file_type());
+            return Err(SourceError::NotAFile { path: path.to_owned(), kind, hint });
+        }
+        let length = metadata.len();
+        let head = read_head(path, length).map_err(open)?;
+        let kind = FileKind::of(&head);
+        let head = digest(&head);
+        let identity = format!("{}:{}:{head}", metadata.dev(), metadata.ino());
+        Ok((FoundFile { path: path.to_owned(), kind, length, head }, identity))
     }
 
-    /// Reads on, to offset `upto` or the planned end of the file.
-    fn fill(&mut self, upto: u64, pool: &Pool) -> Result<(), SourceError> {
-        let (index, file) = self.file.as_ref().expect("a range is read from an open file");
-        let planned = &self.files[*index];
-        let from = self.assembler.filled_to();
-        let upto = upto.min(planned.length);
-        let space = self.assembler.space((upto - from) as usize, pool);
-        let mut read = 0;
-        while read < space.len() {
-            let offset = from + read as u64;
-            match file.read_at(&mut space[read..], offset) {
-                Ok(0) => {
-                    let path = planned.path.clone();
-                    return Err(SourceError::Shrunk { path, offset, expected: planned.length });
-                }
-                Ok(len) => read += len,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => {
-                    let partition = self.assembler.partition().to_string();
-                    return Err(SourceError::Read { partition, offset, source });
-                }
-            }
-        }
-        self.assembler.filled(read);
-        if upto == planned.length {
-            self.assembler.end();
+    /// Whether what has this name now is what was found; it may have grown.
+    fn check(&self) -> Result<(), SourceError> {
+        let open = |source| SourceError::Open { path: self.path.clone(), source };
+        let length = self.path.metadata().map_err(open)?.len();
+        let head = read_head(&self.path, self.length).map_err(open)?;
+        if length < self.length || digest(&head) != self.head {
+            return Err(SourceError::Differs { path: self.path.clone() });
         }
         Ok(())
     }
 
-    /// The next run of lines of the range, or at its end whatever of it has no lines; `None` when it is all given.
-    fn take(&mut self, pool: &Pool) -> Result<Option<Chunk>, SourceError> {
-        while let Some(range) = &mut self.range {
-            if let Some(mut chunk) = self.assembler.take(range.hi, pool) {
-                let given = self.assembler.offset().min(range.hi);
-                chunk.consumed = given - range.lo;
-                range.lo = given;
-                return Ok(Some(chunk));
-            }
-            if self.assembler.offset() < range.hi && !self.assembler.ended() {
-                self.fill(self.assembler.filled_to().saturating_add(MORE), pool)?;
-                continue;
-            }
-            let rest = range.hi - range.lo;
-            self.range = None;
-            self.chunk += self.peers;
-            if rest > 0 {
-                let mut chunk = self.assembler.nothing(pool);
-                chunk.consumed = rest;
-                return Ok(Some(chunk));
-            }
-        }
-        Ok(None)
+    /// The partition's name: `file:` and the path.
+    pub(super) fn name(&self) -> Arc<str> {
+        format!("file:{}", self.path.display()).into()
+    }
+
+    fn of(partition: &Found) -> Result<Self, SourceError> {
+        serde_json::from_str(&partition.detail)
+            .map_err(|error| SourceError::Detail { partition: partition.name.to_string(), reason: error.to_string() })
     }
 }
 
-impl Reader for SharedReader {
-    fn poll(&mut self, pool: &Pool) -> Result<Step, SourceError> {
-        loop {
-            if let Some(chunk) = self.take(pool)? {
-                return Ok(Step::Chunk(chunk));
-            }
-            match self.lane.chunk(self.chunk) {
-                Some(range) if range.epoch == self.epoch => self.begin(range, pool)?,
-                _ if self.epoch < self.lane.epochs() => {
-                    self.epoch += 1;
-                    return Ok(Step::EndEpoch);
-                }
-                _ => {
-                    self.file = None;
-                    return Ok(Step::Done);
-                }
-            }
-        }
+fn digest(head: &[u8]) -> String {
+    Sha256::digest(head).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The beginning of the file at `path`, of which `length` bytes count.
+fn read_head(path: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(length.min(FoundFile::HEAD)).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// What a thing is that is no regular file, and what to do instead.
+fn not_a_file(file_type: FileType) -> (&'static str, &'static str) {
+    const PIPE: &str = "let it write to standard input, and read `stdin:`";
+    if file_type.is_dir() {
+        ("a directory", "name the files in it, as in `file:logs/*.log`")
+    } else if file_type.is_fifo() {
+        ("a named pipe", PIPE)
+    } else if file_type.is_socket() {
+        ("a socket", PIPE)
+    } else {
+        ("a device", PIPE)
+    }
+}
+
+/// The files that a path or a glob names, one after the other.
+///
+/// A pattern that is the name of something that exists means just that, whatever characters are in it; any other is a
+/// glob. As in a shell, `*` matches neither `/` nor a leading dot. A glob's files are in the order of their names, rotated
+/// logs (`a.log.2`, `a.log.1`, `a.log`) the oldest first, and directories among them are passed over. A file is read
+/// once, however many spellings or links lead to it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use thalweg::source::{FileSource, Source};
+/// let dir = tempfile::tempdir()?;
+/// std::fs::write(dir.path().join("a.log"), "three\n")?;
+/// std::fs::write(dir.path().join("a.log.1"), "one\ntwo\n")?;
+/// let source = FileSource::new(&format!("{}/a.log*", dir.path().display()));
+/// let lengths: Vec<_> = source.find()?.iter().map(|found| found.length).collect();
+/// assert_eq!(lengths, [Some(8), Some(6)]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileSource {
+    uri: String,
+    pattern: String,
+}
+
+impl FileSource {
+    /// The files that `pattern` names.
+    pub fn new(pattern: &str) -> Self {
+        FileSource { uri: format!("file:{pattern}"), pattern: pattern.to_owned() }
+    }
+}
+
+impl Source for FileSource {
+    fn uri(&self) -> &str {
+        &self.uri
     }
 
-    fn position(&self) -> Vec<(Arc<str>, u64)> {
-        let closed = self.epoch.checked_sub(1).and_then(|epoch| self.lane.end(epoch));
-        closed.map(|(file, offset)| (self.files[file].partition(), offset)).into_iter().collect()
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
+    fn is_sequence(&self) -> bool {
+        true
+    }
+
+    fn find(&self) -> Result<Vec<Found>, SourceError> {
+        let mut files = Vec::new();
+        let mut seen = HashSet::new();
+        for path in expand(&self.pattern)? {
+            let real = path.canonicalize().map_err(|source| SourceError::Open { path: path.clone(), source })?;
+            if !seen.insert(real) {
+                log::debug!("{} is named more than once and read once", path.display());
+                continue;
+            }
+            let (file, identity) = FoundFile::examine(&path)?;
+            let plain = file.kind == FileKind::Plain;
+            files.push(Found {
+                name: file.name(),
+                identity,
+                access: if plain { Access::Shared } else { Access::Sequential },
+                length: plain.then_some(file.length),
+                bytes: file.length,
+                detail: serde_json::to_string(&file).map_err(|error| SourceError::Detail {
+                    partition: file.name().to_string(),
+                    reason: error.to_string(),
+                })?,
+            });
+        }
+        Ok(files)
+    }
+
+    fn check(&self, partition: &Found) -> Result<(), SourceError> {
+        FoundFile::of(partition)?.check()
+    }
+
+    fn open(
+        &self,
+        partition: &Found,
+        from: u64,
+        share: Share,
+        options: ReadOptions,
+        _wake: Wake,
+    ) -> Result<Box<dyn Reader>, SourceError> {
+        let found = FoundFile::of(partition)?;
+        Ok(match found.kind {
+            FileKind::Plain => {
+                let file = File::open(&found.path)
+                    .map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
+                Box::new(SharedReader::new(file, found.name(), found.length, from, share, options))
+            }
+            _ => Box::new(CompressedReader::new(found, from, options.max_line)?),
+        })
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        expand(&self.pattern).unwrap_or_default()
     }
 }

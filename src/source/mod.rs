@@ -1,60 +1,155 @@
 //! Where bytes come from, and at which offset.
 //!
-//! A [`Reader`] is one worker's share of a source: the runtime polls it and feeds the [`Chunk`]s that it gives
-//! into the dataflow at the open epoch. Sources know bytes, lines and offsets; they know no format and no dataflow.
+//! A [`Source`] finds [`Partition`]s, and opens [`Reader`]s on them. The ledger says up to which offset a reader reads
+//! in an epoch, and the worker that has it feeds the [`Chunk`]s that it gives into the dataflow. Sources know bytes,
+//! lines and offsets; they know no format, no dataflow, no epoch and no clock.
 //!
-//! Two kinds of source differ only in who ends an epoch. A *planned* source ([`Plan`]: files) has its bytes cut into
-//! epochs beforehand, by a rule that does not know how many workers there are; its readers say
-//! [`Step::EndEpoch`]. A *live* source ([`Stdin`]) never says so: the runtime ends its epochs by the clock or by a
-//! byte budget.
+//! A source is one file of this folder and an entry in [`Sources::builtin`]; a user's own is registered beside them.
 
 mod assemble;
 mod chunk;
-mod decode;
+mod compressed;
 mod file;
-mod plan;
+mod glob;
+mod memory;
+mod partition;
 mod progress;
+mod registry;
+mod shared;
 mod stdin;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
-pub use plan::{FileKind, Plan, PlanOptions, PlannedFile};
+pub use file::{FileKind, FileSource};
+pub use memory::{Memory, MemoryWriter};
+pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;
-pub use stdin::Stdin;
+pub use registry::{SourceFactory, SourceUriError, Sources};
+pub use stdin::{Pipe, Stdin};
+
+/// How bytes are read.
+///
+/// ```
+/// let options = thalweg::source::ReadOptions::default();
+/// assert_eq!((options.chunk_bytes, options.max_line), (512 << 10, 1 << 20));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Bytes that a worker reads at a time, and the grain in which workers share a partition; zero counts as one.
+    /// By default 512 KiB.
+    pub chunk_bytes: u64,
+    /// The longest line that is read, in bytes without its line end; longer ones are only reported. By default 1 MiB.
+    pub max_line: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        // Measured: the larger the chunk the faster, until it no longer fits in a core's second-level cache (1 MiB)
+        // with what the parser keeps there; from 512 KiB on a larger one gains less than 2 %.
+        ReadOptions { chunk_bytes: 512 << 10, max_line: 1 << 20 }
+    }
+}
+
+/// Somewhere that lines come from.
+///
+/// One value serves all workers of a process: it finds partitions on one of them, and opens readers on each.
+pub trait Source: std::fmt::Debug + Send + Sync {
+    /// The URI that it was made of.
+    fn uri(&self) -> &str;
+
+    /// Whether it ends by itself, with what [`find`](Source::find) finds.
+    fn is_bounded(&self) -> bool;
+
+    /// Whether its partitions are read one after the other, as the files of a rotated log, rather than side by side.
+    fn is_sequence(&self) -> bool {
+        false
+    }
+
+    /// Looks for its partitions, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be found or examined.
+    fn find(&self) -> Result<Vec<Found>, SourceError>;
+
+    /// Looks whether this process has the partition that another process found.
+    ///
+    /// # Errors
+    ///
+    /// When it has not, or has another one of that name.
+    fn check(&self, partition: &Found) -> Result<(), SourceError> {
+        let _ = partition;
+        Ok(())
+    }
+
+    /// Opens `partition` at offset `from` for worker `share.worker`.
+    ///
+    /// `wake` is called whenever there is more to read, by whatever thread finds out.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    fn open(
+        &self,
+        partition: &Found,
+        from: u64,
+        share: Share,
+        options: ReadOptions,
+        wake: Wake,
+    ) -> Result<Box<dyn Reader>, SourceError>;
+
+    /// The files that it reads, which no sink may overwrite.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+/// Which worker a reader is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Its index among all workers of the run.
+    pub worker: usize,
+    /// How many there are.
+    pub peers: usize,
+}
+
+/// Tells a worker that there is more to read.
+pub type Wake = std::sync::Arc<dyn Fn() + Send + Sync>;
 
 /// What a poll of a [`Reader`] came to.
 #[derive(Debug)]
 pub enum Step {
-    /// Lines of the open epoch.
+    /// Lines.
     Chunk(Chunk),
-    /// This reader has given all that the open epoch holds for it; the next poll belongs to the next epoch.
-    EndEpoch,
-    /// Nothing now; the worker is unparked when there is more.
-    Idle,
-    /// Nothing ever again.
-    Done,
+    /// Every line that starts before the offset asked for has been given.
+    Reached,
+    /// It has caught up with its source: nothing now, maybe more later.
+    CaughtUp,
+    /// The partition is at its end for good.
+    Ended,
 }
 
-/// One worker's share of one source.
+/// One worker's share of one partition.
 pub trait Reader: std::fmt::Debug {
-    /// Reads on, for no longer than a read from disk takes.
+    /// Reads on, for no longer than a read from disk takes; gives only lines that start before offset `upto`.
     ///
     /// # Errors
     ///
-    /// When the source cannot be read on: nothing was skipped, and the error says where it stopped. A reader that
+    /// When the partition cannot be read on: nothing was skipped, and the error says where it stopped. A reader that
     /// failed is not polled again.
-    fn poll(&mut self, pool: &Pool) -> Result<Step, SourceError>;
+    fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError>;
 
-    /// How far the source has been read, as partitions and offsets: every line that starts before the offset is in
-    /// an epoch that is closed, and no other line is.
-    ///
-    /// A planned reader moves it when it says [`Step::EndEpoch`]. It names the partition that the epoch ended in;
-    /// those that this reader reads before that one are done. Where workers share a partition in interleaved chunks,
-    /// all of them say the same: where the epoch ends, not where their own last chunk does. A live reader does not
-    /// end epochs: it says how far it has given lines, and whoever ends the epoch asks then.
-    fn position(&self) -> Vec<(Arc<str>, u64)>;
+    /// How far it has been read: every line of this share that starts before has been given, and no other line has.
+    fn offset(&self) -> u64;
+
+    /// Takes nothing more from outside; what it has taken is still to be given.
+    fn stop(&mut self) {}
+
+    /// Whether it has stopped, and has given all that it had taken.
+    fn has_stopped(&self) -> bool {
+        true
+    }
 }
 
 /// Why a source cannot be read.
@@ -94,6 +189,25 @@ pub enum SourceError {
         kind: &'static str,
         /// What to do instead.
         hint: &'static str,
+    },
+    /// A partition that can be read once only was asked for again, or from its middle.
+    #[error(
+        "{partition} cannot be read from byte {offset}: what was read of it is gone\n  \
+         hint: it is no file; read it through one if it has to be read again"
+    )]
+    Gone {
+        /// The partition's name.
+        partition: String,
+        /// From where it was to be read.
+        offset: u64,
+    },
+    /// What another process, or another run, says of a partition cannot be understood.
+    #[error("{partition} is described in a way that this program does not understand: {reason}")]
+    Detail {
+        /// The partition's name.
+        partition: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A read failed.
     #[error("cannot read {partition} at byte {offset}: {source}")]

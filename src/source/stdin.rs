@@ -1,20 +1,32 @@
 //! Standard input, read by a thread of its own.
 //!
-//! A read from a pipe blocks, and a worker must not: the thread reads, and hands blocks over through a bounded
-//! queue. When the worker falls behind, the thread waits, and with it whoever writes to the pipe.
+//! A read from a pipe blocks, and a worker must not: the thread reads, and hands blocks over through a bounded queue.
+//! When the worker falls behind, the thread waits, and with it whoever writes to the pipe.
+//!
+//! The thread asks whether there is something to read before it reads, a moment at a time. So it can be told to stop
+//! without a read under way, and what it has taken from the pipe until then is all that it has taken.
 
-use std::io::{self, ErrorKind, Read};
-use std::sync::Arc;
+use std::io::{self, BufReader, Chain, Cursor, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
-use std::thread::{Builder, Thread};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 
-use crate::source::assemble::Assembler;
-use crate::source::{Chunk, Pool, Reader, SourceError, Step};
+use flate2::bufread::MultiGzDecoder;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::assemble::Assembler;
+use super::compressed::{ZSTD_WINDOW_LOG_MAX, explain};
+use super::file::FileKind;
+use super::{Access, Found, Pool, ReadOptions, Reader, Share, Source, SourceError, Step, Wake};
 
 /// Bytes read at a time.
 const BLOCK: usize = 256 << 10;
 /// Blocks that wait for the worker at most.
 const QUEUE: usize = 4;
+/// How long the thread waits for something to read before it looks whether it is to stop.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// What one read gave; nothing at the end of the input.
 #[derive(Debug)]
@@ -23,24 +35,76 @@ struct Block {
     len: usize,
 }
 
-/// Lines from a pipe, a terminal, or anything else that is read front to back.
+/// Standard input as a source, with one partition that the first worker of the run reads.
 ///
-/// Whole lines are given as soon as they have arrived, however few; the unfinished rest is kept back until its LF
-/// or the end of the input arrives. It ends no epochs.
+/// It is plain, gzip or zstd, told by its first bytes.
+#[derive(Debug, Default)]
+pub struct Stdin {
+    taken: Mutex<bool>,
+}
+
+impl Source for Stdin {
+    fn uri(&self) -> &str {
+        "stdin:"
+    }
+
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
+    fn find(&self) -> Result<Vec<Found>, SourceError> {
+        Ok(vec![Found {
+            name: "stdin:".into(),
+            identity: "stdin".to_owned(),
+            access: Access::Pinned,
+            length: None,
+            bytes: 0,
+            detail: String::new(),
+        }])
+    }
+
+    fn open(
+        &self,
+        partition: &Found,
+        from: u64,
+        _share: Share,
+        options: ReadOptions,
+        wake: Wake,
+    ) -> Result<Box<dyn Reader>, SourceError> {
+        let name = partition.name.to_string();
+        let again = std::mem::replace(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner), true);
+        if again || from > 0 {
+            return Err(SourceError::Gone { partition: name, offset: from });
+        }
+        Ok(Box::new(Pipe::new(&name, io::stdin(), options.max_line, wake)?))
+    }
+
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        vec!["/dev/stdin".into()]
+    }
+}
+
+/// Lines from a pipe, a terminal, or anything else that is read front to back as it comes.
+///
+/// Whole lines are given as soon as they have arrived, however few; the unfinished rest is kept back until its LF or
+/// the end of the input arrives.
 ///
 /// ```
-/// use thalweg::source::{Pool, Reader, Stdin, Step};
-/// # fn main() -> Result<(), thalweg::source::SourceError> {
-/// let input: &[u8] = b"one\ntwo";
-/// let mut source = Stdin::from_read("pipe:", input, 1024, std::thread::current())?;
+/// use std::io::Write;
+/// use thalweg::source::{Pipe, Pool, Reader, Step};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (input, mut output) = std::io::pipe()?;
+/// output.write_all(b"one\ntwo")?;
+/// drop(output);
+/// let worker = std::thread::current();
+/// let mut pipe = Pipe::new("pipe:", input, 1024, std::sync::Arc::new(move || worker.unpark()))?;
 /// let mut lines = Vec::new();
 /// let pool = Pool::default();
 /// loop {
-///     match source.poll(&pool)? {
+///     match pipe.poll(u64::MAX, &pool)? {
 ///         Step::Chunk(chunk) => lines.extend(chunk.lines().map(|(offset, line)| (offset, line.to_vec()))),
-///         Step::Idle => std::thread::park(),
-///         Step::EndEpoch => unreachable!("a live source ends no epochs"),
-///         Step::Done => break,
+///         Step::CaughtUp => std::thread::park(),
+///         Step::Reached | Step::Ended => break,
 ///     }
 /// }
 /// assert_eq!(lines, [(0, b"one".to_vec()), (4, b"two".to_vec())]);
@@ -48,60 +112,160 @@ struct Block {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Stdin {
+pub struct Pipe {
     assembler: Assembler,
     blocks: Receiver<io::Result<Block>>,
     /// Takes blocks back to the thread.
     empty: Sender<Box<[u8]>>,
     /// Bytes that have arrived and that no chunk has accounted for.
     arrived: u64,
+    stop: Arc<AtomicBool>,
+    stopped: bool,
 }
 
-impl Stdin {
-    /// Reads standard input, and unparks `worker` whenever there is more.
+impl Pipe {
+    /// Reads `input`, as the partition `name`, and calls `wake` whenever there is more.
+    ///
+    /// The thread ends when the input does, when it is told to stop, or soon after the pipe is dropped.
     ///
     /// # Errors
     ///
     /// When the system gives no thread.
-    pub fn new(max_line: usize, worker: Thread) -> Result<Self, SourceError> {
-        Stdin::from_read("stdin:", io::stdin(), max_line, worker)
-    }
-
-    /// Reads `read` in the same way, as the partition `name`.
-    ///
-    /// The thread ends when the input does, or when it next has something to hand over after the source is dropped.
-    ///
-    /// # Errors
-    ///
-    /// When the system gives no thread.
-    pub fn from_read(
+    pub fn new(
         name: &str,
-        read: impl Read + Send + 'static,
+        input: impl Read + AsFd + Send + 'static,
         max_line: usize,
-        worker: Thread,
+        wake: Wake,
     ) -> Result<Self, SourceError> {
         let (full, blocks) = sync_channel(QUEUE);
         let (empty, recycled) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
         let failed = |source| SourceError::Read { partition: name.to_owned(), offset: 0, source };
+        let waiting = Waiting { input, stop: Arc::clone(&stop) };
         Builder::new()
             .name("stdin".to_owned())
-            .spawn(move || hand_over(read, &full, &recycled, &worker))
+            .spawn(move || {
+                let stop = Arc::clone(&waiting.stop);
+                match decoded(waiting) {
+                    Ok(read) => hand_over(read, &full, &recycled, &wake, &stop),
+                    Err(error) => {
+                        let _ = full.send(Err(error));
+                    }
+                }
+                drop(full);
+                wake();
+            })
             .map_err(failed)?;
-        Ok(Stdin { assembler: Assembler::new(Arc::from(name), max_line), blocks, empty, arrived: 0 })
+        let assembler = Assembler::new(Arc::from(name), max_line);
+        Ok(Pipe { assembler, blocks, empty, arrived: 0, stop, stopped: false })
     }
 
-    fn account(&mut self, mut chunk: Chunk) -> Chunk {
+    fn account(&mut self, mut chunk: super::Chunk) -> super::Chunk {
         chunk.consumed = std::mem::take(&mut self.arrived);
         chunk
     }
 }
 
-/// Reads to the end, to the first error, or until nobody listens.
-fn hand_over(
-    mut read: impl Read,
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+/// An input that is read only when there is something to read, and that ends when it is told to stop.
+struct Waiting<R> {
+    input: R,
+    stop: Arc<AtomicBool>,
+}
+
+impl<R: Read + AsFd> Read for Waiting<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stop.load(Ordering::SeqCst) {
+                return Ok(0);
+            }
+            let mut readable = [PollFd::new(&self.input, PollFlags::IN)];
+            match poll(&mut readable, Some(&LOOK)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if !self.stop.load(Ordering::SeqCst) {
+                return self.input.read(bytes);
+            }
+        }
+    }
+}
+
+/// The bytes of an input as they are, or decompressed, as its first bytes say.
+enum Decoded<R: Read> {
+    Plain(Chain<Cursor<Vec<u8>>, R>),
+    Gzip(Box<MultiGzDecoder<BufReader<Chain<Cursor<Vec<u8>>, R>>>>),
+    Zstd(zstd::Decoder<'static, BufReader<Chain<Cursor<Vec<u8>>, R>>>),
+}
+
+/// Looks at the first bytes of `input`.
+fn decoded<R: Read>(mut input: R) -> io::Result<Decoded<R>> {
+    let mut head = Vec::with_capacity(FileKind::MAGIC);
+    let mut byte = [0];
+    // No further than the bytes might be magic: the first line of a log may be shorter, and is due at once.
+    while head.len() < FileKind::MAGIC && may_be_compressed(&head) {
+        match input.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => head.push(byte[0]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let kind = FileKind::of(&head);
+    let input = Cursor::new(head).chain(input);
+    Ok(match kind {
+        FileKind::Plain => Decoded::Plain(input),
+        FileKind::Gzip => Decoded::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, input)))),
+        FileKind::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(BLOCK, input))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Decoded::Zstd(decoder)
+        }
+    })
+}
+
+/// Whether bytes that begin like this may turn out to be compressed.
+fn may_be_compressed(head: &[u8]) -> bool {
+    let rest = &[0x1f, 0x8b, 0x08, 0][..];
+    let frame = &[0x28, 0xb5, 0x2f, 0xfd][..];
+    let skippable = head.first().is_none_or(|first| (0x50..=0x5f).contains(first))
+        && [0x2a, 0x4d, 0x18].starts_with(head.get(1..).unwrap_or_default());
+    rest.starts_with(head) || frame.starts_with(head) || skippable
+}
+
+impl<R: Read> Decoded<R> {
+    fn kind(&self) -> FileKind {
+        match self {
+            Decoded::Plain(_) => FileKind::Plain,
+            Decoded::Gzip(_) => FileKind::Gzip,
+            Decoded::Zstd(_) => FileKind::Zstd,
+        }
+    }
+}
+
+impl<R: Read> Read for Decoded<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Decoded::Plain(input) => input.read(bytes),
+            Decoded::Gzip(input) => input.read(bytes),
+            Decoded::Zstd(input) => input.read(bytes),
+        }
+    }
+}
+
+/// Reads to the end, to the first error, or until it is told to stop.
+fn hand_over<R: Read>(
+    mut read: Decoded<R>,
     full: &SyncSender<io::Result<Block>>,
     recycled: &Receiver<Box<[u8]>>,
-    worker: &Thread,
+    wake: &Wake,
+    stop: &AtomicBool,
 ) {
     loop {
         let mut bytes = recycled.try_recv().unwrap_or_else(|_| vec![0; BLOCK].into_boxed_slice());
@@ -112,25 +276,50 @@ fn hand_over(
             }
         };
         let last = !matches!(&block, Ok(block) if block.len > 0);
+        if last && stop.load(Ordering::SeqCst) {
+            // Not the end of the input, nor a stream that breaks off: nobody wants to know more.
+            return;
+        }
+        let block = block.map_err(|error| match read.kind() {
+            FileKind::Plain => error,
+            kind => explain(error, kind),
+        });
         let heard = full.send(block).is_ok();
-        worker.unpark();
+        wake();
         if last || !heard {
             return;
         }
     }
 }
 
-impl Reader for Stdin {
-    fn poll(&mut self, pool: &Pool) -> Result<Step, SourceError> {
-        if let Some(chunk) = self.assembler.take(u64::MAX, pool) {
+impl Reader for Pipe {
+    fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
+        if let Some(chunk) = self.assembler.take(upto, pool) {
             return Ok(Step::Chunk(self.account(chunk)));
         }
         if self.assembler.ended() {
-            return Ok(Step::Done);
+            return Ok(Step::Ended);
+        }
+        if self.assembler.offset() >= upto {
+            return Ok(Step::Reached);
+        }
+        if self.stopped {
+            return Ok(Step::CaughtUp);
         }
         let block = match self.blocks.try_recv() {
             Ok(block) => block,
-            Err(TryRecvError::Empty) => return Ok(Step::Idle),
+            Err(TryRecvError::Empty) => return Ok(Step::CaughtUp),
+            Err(TryRecvError::Disconnected) if self.stop.load(Ordering::SeqCst) => {
+                self.stopped = true;
+                let unfinished = self.assembler.filled_to() - self.assembler.offset();
+                if unfinished > 0 {
+                    log::warn!(
+                        "{}: the last {unfinished} bytes are no whole line and were not counted",
+                        self.assembler.partition()
+                    );
+                }
+                return Ok(Step::CaughtUp);
+            }
             Err(TryRecvError::Disconnected) => Err(io::Error::other("its thread has ended")),
         };
         let Block { bytes, len } = block.map_err(|source| SourceError::Read {
@@ -147,11 +336,19 @@ impl Reader for Stdin {
         // If the thread has ended it needs no more blocks.
         let _ = self.empty.send(bytes);
         // Given even if no line has ended: a long one must not keep the worker here.
-        let chunk = self.assembler.take(u64::MAX, pool).unwrap_or_else(|| self.assembler.nothing(pool));
+        let chunk = self.assembler.take(upto, pool).unwrap_or_else(|| self.assembler.nothing(pool));
         Ok(Step::Chunk(self.account(chunk)))
     }
 
-    fn position(&self) -> Vec<(Arc<str>, u64)> {
-        vec![(self.assembler.partition().clone(), self.assembler.offset())]
+    fn offset(&self) -> u64 {
+        self.assembler.offset()
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stopped
     }
 }

@@ -1,129 +1,47 @@
-//! Sequential lanes: compressed files, which cannot be entered in the middle.
+//! Compressed files, which cannot be entered in the middle.
 //!
-//! One worker reads a lane's files, one after the other, and each to its planned end, through all its members or
-//! frames. A fault in a stream is told only when every whole line before it has been given.
+//! One worker reads a file to its planned end, through all its members or frames. Offsets count decompressed bytes. A
+//! fault in a stream is told only when every whole line before it has been given.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Take};
-use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::source::assemble::Assembler;
-use crate::source::plan::{FileKind, PlannedFile};
-use crate::source::{Chunk, Pool, Reader, SourceError, Step};
+use super::assemble::Assembler;
+use super::file::{FileKind, FoundFile};
+use super::{Chunk, Pool, Reader, SourceError, Step};
 
 /// Compressed bytes are read from a file so many at a time.
 const COMPRESSED: usize = 128 << 10;
 /// Decompressed bytes of one poll.
 const DECOMPRESSED: usize = 256 << 10;
 /// A frame may ask for 2^27 bytes (128 MiB) of history and no more, as with the `zstd` command.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+pub(super) const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// One worker's sequential lane.
-///
-/// Places in a lane are counted in decompressed bytes of all its files, one after the other.
+/// A compressed file.
 #[derive(Debug)]
-pub(super) struct LaneReader {
-    /// Those not read to their end; the first is the one being read.
-    files: VecDeque<PlannedFile>,
-    max_line: usize,
-    /// Bytes of the lane in each epoch.
-    quota: u64,
-    /// Where in the lane the open epoch begins.
-    epoch_begin: u64,
-    /// Where in the lane the first of `files` begins.
-    base: u64,
-    open: Option<OpenFile>,
-    /// The file before that, and its decompressed length.
-    finished: Option<(Arc<str>, u64)>,
-    /// Where the closed epochs end.
-    position: Option<(Arc<str>, u64)>,
-}
-
-impl LaneReader {
-    /// A lane of `files`, each epoch of which holds the lines that start in the next `quota` bytes.
-    pub(super) fn new(files: VecDeque<PlannedFile>, quota: u64, max_line: usize) -> Self {
-        LaneReader {
-            files,
-            max_line,
-            quota,
-            epoch_begin: 0,
-            base: 0,
-            open: None,
-            finished: None,
-            position: None,
-        }
-    }
-
-    fn end_epoch(&mut self, position: Option<(Arc<str>, u64)>) -> Step {
-        self.epoch_begin = self.epoch_begin.saturating_add(self.quota);
-        self.position = position;
-        Step::EndEpoch
-    }
-}
-
-impl Reader for LaneReader {
-    fn poll(&mut self, pool: &Pool) -> Result<Step, SourceError> {
-        while let Some(planned) = self.files.front() {
-            let open = match &mut self.open {
-                Some(open) => open,
-                none => none.insert(OpenFile::open(planned, self.max_line)?),
-            };
-            let limit = self.epoch_begin.saturating_add(self.quota).saturating_sub(self.base);
-            if let Some(chunk) = open.assembler.take(limit, pool) {
-                return Ok(Step::Chunk(open.account(chunk)));
-            }
-            let place = (open.assembler.partition().clone(), open.assembler.offset());
-            if place.1 >= limit {
-                return Ok(self.end_epoch(Some(place)));
-            }
-            if let Some(fault) = open.fault.take() {
-                return Err(fault);
-            }
-            if open.assembler.ended() {
-                self.base += place.1;
-                self.finished = Some(place);
-                self.open = None;
-                self.files.pop_front();
-                continue;
-            }
-            open.fill(planned, pool);
-            // Given even if no line has ended yet: a long one must not keep the worker here.
-            let chunk = open.assembler.take(limit, pool).unwrap_or_else(|| open.assembler.nothing(pool));
-            return Ok(Step::Chunk(open.account(chunk)));
-        }
-        if self.base > self.epoch_begin {
-            return Ok(self.end_epoch(self.finished.clone()));
-        }
-        Ok(Step::Done)
-    }
-
-    fn position(&self) -> Vec<(Arc<str>, u64)> {
-        self.position.iter().cloned().collect()
-    }
-}
-
-/// The file being read.
-#[derive(Debug)]
-struct OpenFile {
+pub(super) struct CompressedReader {
+    found: FoundFile,
     decoder: Decoder,
     /// Compressed bytes read that no chunk has accounted for.
     read: u64,
     assembler: Assembler,
     /// What stopped the decoder.
     fault: Option<SourceError>,
+    /// Lines that start before are not given: an earlier run has.
+    from: u64,
 }
 
-impl OpenFile {
-    fn open(planned: &PlannedFile, max_line: usize) -> Result<Self, SourceError> {
-        let decoder = Decoder::open(planned)
-            .map_err(|source| SourceError::Open { path: planned.path.clone(), source })?;
-        let assembler = Assembler::new(planned.partition(), max_line);
+impl CompressedReader {
+    /// The lines of the file `found` that start at decompressed offset `from` or later.
+    pub(super) fn new(found: FoundFile, from: u64, max_line: usize) -> Result<Self, SourceError> {
+        let decoder = Decoder::open(&found)
+            .map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
+        let assembler = Assembler::new(found.name(), max_line);
         // The gzip decoder has read the header already.
-        let read = planned.length - decoder.unread();
-        Ok(OpenFile { decoder, read, assembler, fault: None })
+        let read = found.length - decoder.unread();
+        Ok(CompressedReader { found, decoder, read, assembler, fault: None, from })
     }
 
     fn account(&mut self, mut chunk: Chunk) -> Chunk {
@@ -132,7 +50,8 @@ impl OpenFile {
     }
 
     /// Decompresses more, if there is more.
-    fn fill(&mut self, planned: &PlannedFile, pool: &Pool) {
+    fn fill(&mut self, pool: &Pool) {
+        let planned = &self.found;
         let unread = self.decoder.unread();
         let space = self.assembler.space(DECOMPRESSED, pool);
         let mut filled = 0;
@@ -171,8 +90,42 @@ impl OpenFile {
     }
 }
 
+impl Reader for CompressedReader {
+    fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
+        loop {
+            // What an earlier run has given is passed over.
+            let limit = if self.assembler.offset() < self.from { self.from } else { upto };
+            if let Some(chunk) = self.assembler.take(limit, pool) {
+                if chunk.place.offset < self.from {
+                    continue;
+                }
+                return Ok(Step::Chunk(self.account(chunk)));
+            }
+            if self.assembler.offset() >= limit && limit == upto {
+                return Ok(Step::Reached);
+            }
+            if let Some(fault) = self.fault.take() {
+                return Err(fault);
+            }
+            if self.assembler.ended() {
+                return Ok(Step::Ended);
+            }
+            self.fill(pool);
+            // Given even if no line has ended yet: neither a long one nor a long way to `from` keeps the worker here.
+            let passed = self.assembler.offset() >= self.from;
+            let chunk = if passed { self.assembler.take(upto, pool) } else { None };
+            let chunk = chunk.unwrap_or_else(|| self.assembler.nothing(pool));
+            return Ok(Step::Chunk(self.account(chunk)));
+        }
+    }
+
+    fn offset(&self) -> u64 {
+        self.assembler.offset()
+    }
+}
+
 /// Says of a decoder's error what is wrong with the file; leaves the system's errors as they are.
-fn explain(error: io::Error, kind: FileKind) -> io::Error {
+pub(super) fn explain(error: io::Error, kind: FileKind) -> io::Error {
     if error.raw_os_error().is_some() {
         return error;
     }
@@ -201,7 +154,7 @@ enum Decoder {
 }
 
 impl Decoder {
-    fn open(planned: &PlannedFile) -> io::Result<Self> {
+    fn open(planned: &FoundFile) -> io::Result<Self> {
         let file = File::open(&planned.path)?.take(planned.length);
         let file = BufReader::with_capacity(COMPRESSED, file);
         Ok(match planned.kind {

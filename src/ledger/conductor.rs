@@ -1,0 +1,545 @@
+//! The conductor: opens, paces and seals epochs.
+//!
+//! It is worker 0's, is told what the workers have to say ([`Conductor::hear`]), and says what is to be said to them all
+//! ([`Conductor::turn`]). A *bounded* source is given out as it is cut ([`super::cut`]), as fast as epochs close. A *live*
+//! source is read when it has something, once a tick: the epoch takes what is there, and is over when all have caught
+//! up. One that has more than it can hold is read at once, and until the tick is over.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::cut::{Cursor, SourceCut, cut};
+use super::record::{Ended, EpochRecord, EventTimeWord, Limit, Opened, Reached, Read, Word};
+use super::watermark::{WatermarkState, Watermarks};
+use crate::source::{Partition, PartitionId, Source, SourceError};
+use crate::time::{EventTime, Millis, TimeOptions, TimeRange, Watermark};
+
+/// How epochs are paced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerOptions {
+    /// How many workers there are.
+    pub peers: usize,
+    /// How times make a watermark.
+    pub time: TimeOptions,
+    /// How far apart epochs of live input begin at least, and how long one lasts at most.
+    pub tick: Duration,
+    /// Bytes that an epoch holds, in whole chunks.
+    pub epoch_bytes: u64,
+    /// Bytes of a chunk.
+    pub chunk_bytes: u64,
+    /// Epochs that may be open before the first of them must be closed everywhere.
+    pub max_open_epochs: u64,
+    /// Bytes of open epochs above which none is opened.
+    pub max_open_bytes: u64,
+    /// Whether the dataflow goes by event time: then no epoch is read before the one before it is sealed.
+    pub event_time: bool,
+    /// Whether what is read is digested, so that a replay can be checked.
+    pub digest: bool,
+}
+
+/// A reading of the clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The time of day, in milliseconds UTC since 1970.
+    pub millis: i64,
+    /// How long the run has been going on.
+    pub elapsed: Duration,
+}
+
+/// How far a run has come: what a later run goes on from. A function of the records so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    next: u64,
+    partitions: u32,
+    sources: Vec<SourceCut>,
+    watermark: WatermarkState,
+}
+
+impl Mark {
+    /// The epoch that follows.
+    pub fn next_epoch(&self) -> u64 {
+        self.next
+    }
+}
+
+/// An epoch that is open.
+#[derive(Debug)]
+struct Open {
+    record: EpochRecord,
+    limits: BTreeMap<PartitionId, Limit>,
+    /// How many workers have ended it.
+    ended: usize,
+    reached: BTreeMap<PartitionId, Reached>,
+    since: Duration,
+    /// Whether nothing more is to be read in it.
+    closing: bool,
+    /// Bytes read, or before that to be read.
+    bytes: u64,
+    /// It ends the input, and is no part of the ledger.
+    last: bool,
+}
+
+/// What comes after a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// The run goes on with what its sources have.
+    GoOn,
+    /// It stops, as if it had been told to.
+    Stop,
+    /// The input ends.
+    End,
+}
+
+/// What the workers of live sources have said since the last epoch was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Waiting {
+    Nothing,
+    Something,
+    Much,
+}
+
+/// Opens, paces and seals epochs.
+#[derive(Debug)]
+pub struct Conductor {
+    options: LedgerOptions,
+    sources: Vec<SourceCut>,
+    watermarks: Watermarks,
+    /// Partitions that no worker has been told of.
+    news: Vec<Partition>,
+    partitions: u32,
+    /// What is open and not sealed, in order.
+    open: VecDeque<Open>,
+    /// Bytes of the epochs that are sealed and not closed, by epoch.
+    unclosed: VecDeque<(u64, u64)>,
+    next: u64,
+    first: u64,
+    /// When everything arrived, where nothing is live.
+    begun: Option<Millis>,
+    waiting: Waiting,
+    /// When the last epoch was opened.
+    opened_at: Option<Duration>,
+    stopping: bool,
+    /// The epoch in which live sources stop was opened.
+    stopped: bool,
+    /// The epoch that ends the input was opened.
+    ended: bool,
+    finished: bool,
+    /// What is to be opened as it was before, and nothing else until that is done.
+    replay: VecDeque<EpochRecord>,
+    afterwards: Afterwards,
+    /// When every epoch arrives, whatever the clock says.
+    arrives: Option<Millis>,
+    /// Whether epochs are opened only on request.
+    by_hand: bool,
+    /// How often a worker has asked for an epoch that was not opened.
+    requested: usize,
+    sealed: Vec<EpochRecord>,
+    /// Whether workers have been told where the run begins.
+    begun_words: bool,
+}
+
+impl Conductor {
+    /// Looks for the partitions of `sources`.
+    ///
+    /// A partition that several of them find is read once, for the first.
+    ///
+    /// # Errors
+    ///
+    /// When one of the sources cannot find its partitions.
+    pub fn new(options: LedgerOptions, sources: &[Arc<dyn Source>]) -> Result<Self, SourceError> {
+        let mut conductor = Conductor {
+            options,
+            sources: Vec::new(),
+            watermarks: Watermarks::new(options.time),
+            news: Vec::new(),
+            partitions: 0,
+            open: VecDeque::new(),
+            unclosed: VecDeque::new(),
+            next: 0,
+            first: 0,
+            begun: None,
+            waiting: Waiting::Nothing,
+            opened_at: None,
+            stopping: false,
+            stopped: false,
+            ended: false,
+            finished: false,
+            replay: VecDeque::new(),
+            afterwards: Afterwards::GoOn,
+            by_hand: false,
+            arrives: None,
+            requested: 0,
+            sealed: Vec::new(),
+            begun_words: false,
+        };
+        let mut seen = BTreeSet::new();
+        for (number, source) in (0..).zip(sources) {
+            let mut cursors = VecDeque::new();
+            for found in source.find()? {
+                if !seen.insert(found.identity.clone()) {
+                    log::debug!("{} is named more than once and read once", found.name);
+                    continue;
+                }
+                if found.length == Some(0) && source.is_bounded() {
+                    log::debug!("{} is empty", found.name);
+                    continue;
+                }
+                let id = PartitionId(conductor.partitions);
+                conductor.partitions += 1;
+                let partition = Partition { id, source: number, found };
+                conductor.news.push(partition.clone());
+                cursors.push_back(Cursor::new(partition, 0));
+            }
+            let (sequence, bounded) = (source.is_sequence(), source.is_bounded());
+            conductor.sources.push(SourceCut { sequence, bounded, cursors });
+        }
+        Ok(conductor)
+    }
+
+    /// The same, for a dataflow of which it is known only now whether it goes by event time.
+    pub fn by_event_time(&mut self, event_time: bool) {
+        self.options.event_time = event_time;
+    }
+
+    /// Goes on from where an earlier run was at `mark`: what it had not read is still to be read, by as many workers as
+    /// there are now, and the sources' partitions are those that it knew.
+    pub fn resume(&mut self, mark: Mark) {
+        self.news = mark.sources.iter().flat_map(|source| &source.cursors).map(|c| c.partition.clone()).collect();
+        (self.next, self.first) = (mark.next, mark.next);
+        (self.partitions, self.sources) = (mark.partitions, mark.sources);
+        self.watermarks.restore(mark.watermark);
+    }
+
+    /// Opens epochs as `records` say, with the partitions that there are, and goes on as `afterwards` says.
+    pub fn replay(&mut self, records: impl IntoIterator<Item = EpochRecord>, afterwards: Afterwards) {
+        self.replay.extend(records);
+        self.afterwards = afterwards;
+    }
+
+    /// From now on, opens an epoch only when every worker asks for it ([`Word::Request`]); if `arrived` is said, all of them arrive then.
+    pub fn by_hand(&mut self, arrived: Option<Millis>) {
+        self.by_hand = true;
+        self.begun = arrived;
+        self.arrives = arrived;
+    }
+
+    /// How far the run has come with the epochs that are sealed. The end of the input is no part of it.
+    ///
+    /// # Panics
+    ///
+    /// If an epoch is open.
+    pub fn mark(&self) -> Mark {
+        assert!(self.open.is_empty(), "an epoch is open");
+        Mark {
+            next: self.next - u64::from(self.ended),
+            partitions: self.partitions,
+            sources: self.sources.clone(),
+            watermark: self.watermarks.state(),
+        }
+    }
+
+    /// Bytes that bounded sources hold.
+    pub fn total_bytes(&self) -> u64 {
+        let cursors = self.sources.iter().flat_map(|source| &source.cursors);
+        cursors.map(|cursor| cursor.partition.found.bytes).fold(0, u64::saturating_add)
+    }
+
+    /// How many partitions there are that are not at their end.
+    pub fn partitions(&self) -> usize {
+        self.sources.iter().map(|source| source.cursors.len()).sum()
+    }
+
+    /// Whether no source is live.
+    pub fn is_bounded(&self) -> bool {
+        self.sources.iter().all(|source| source.bounded)
+    }
+
+    /// The records of the epochs that were sealed since this was last asked.
+    pub fn take_sealed(&mut self) -> Vec<EpochRecord> {
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// The first epoch that is not sealed.
+    pub fn sealed_before(&self) -> u64 {
+        self.open.front().map_or(self.next, |open| open.record.epoch)
+    }
+
+    /// Whether the input is at its end, or the run was told to stop, and all is sealed.
+    pub fn has_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The run is to end in order: what has been taken from outside is the last.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Takes in what a worker says.
+    ///
+    /// # Panics
+    ///
+    /// If it is a word for workers.
+    pub fn hear(&mut self, word: Word) {
+        match word {
+            Word::Ended(ended) => self.hear_ended(ended),
+            Word::Ready { full } => {
+                self.waiting = self.waiting.max(if full { Waiting::Much } else { Waiting::Something });
+            }
+            Word::Stop => self.stop(),
+            Word::Request => self.requested += 1,
+            other => panic!("a word for workers reached the conductor: {other:?}"),
+        }
+    }
+
+    fn hear_ended(&mut self, ended: Ended) {
+        let open = self.open.iter_mut().find(|open| open.record.epoch == ended.epoch);
+        let open = open.unwrap_or_else(|| panic!("a worker ended epoch {}, which is not open", ended.epoch));
+        open.ended += 1;
+        for one in ended.reached {
+            let reached = open.reached.entry(one.partition).or_insert(Reached {
+                lines: 0,
+                bytes: 0,
+                digest: 0,
+                times: TimeRange::NOTHING,
+                ..one
+            });
+            reached.offset = reached.offset.max(one.offset);
+            reached.lines += one.lines;
+            reached.bytes += one.bytes;
+            reached.digest = reached.digest.wrapping_add(one.digest);
+            if !one.times.is_nothing() {
+                reached.times.include(one.times.oldest);
+                reached.times.include(one.times.newest);
+            }
+            reached.ended &= one.ended;
+            reached.caught_up &= one.caught_up;
+        }
+    }
+
+    /// What is to be said to all workers now.
+    ///
+    /// `closed` is the first epoch that is not closed everywhere, and `room` says whether the sinks can take more.
+    pub fn turn(&mut self, now: Moment, closed: u64, room: bool) -> Vec<Word> {
+        let mut words = Vec::new();
+        if !std::mem::replace(&mut self.begun_words, true) {
+            words.push(Word::Begin(self.first, EventTimeWord(self.watermarks.event_time())));
+        }
+        while self.unclosed.front().is_some_and(|(epoch, _)| *epoch < closed) {
+            self.unclosed.pop_front();
+        }
+        while self.open.front().is_some_and(|open| open.ended == self.options.peers) {
+            if let Some(open) = self.open.pop_front() {
+                words.push(self.seal(open));
+            }
+        }
+        let tick = self.options.tick;
+        let lasting = self.open.back_mut().filter(|open| !open.closing);
+        if let Some(open) = lasting.filter(|open| self.stopping || now.elapsed >= open.since + tick) {
+            open.closing = true;
+            words.push(Word::Close(open.record.epoch));
+        }
+        while !self.finished && room && self.has_credit(closed) {
+            let Some(opened) = self.open_next(now) else { break };
+            words.push(Word::Opened(opened));
+        }
+        if !self.finished && self.open.is_empty() && self.is_over() {
+            self.finished = true;
+            words.push(Word::Finished);
+        }
+        words
+    }
+
+    /// When [`Conductor::turn`] may have something to say although nobody has said anything; `None` if not.
+    pub fn due(&self) -> Option<Duration> {
+        let tick = self.options.tick;
+        if let Some(open) = self.open.back() {
+            return (!open.closing).then(|| open.since + tick);
+        }
+        let next = self.opened_at.map(|at| at + tick);
+        next.filter(|_| self.waiting > Waiting::Nothing && !self.by_hand)
+    }
+
+    fn seal(&mut self, open: Open) -> Word {
+        let Open { mut record, reached, last, limits, bytes: _, .. } = open;
+        let mut bytes = 0;
+        for (partition, one) in reached {
+            let from = limits.get(&partition).map_or(0, |limit| limit.from);
+            let Reached { offset: upto, lines, digest, times, .. } = one;
+            bytes += one.bytes;
+            if upto > from || lines > 0 {
+                record.reads.push(Read { partition, from, upto, lines, digest, times });
+            }
+            if one.ended {
+                record.ended.push(partition);
+            } else if one.caught_up {
+                record.caught_up.push(partition);
+            }
+        }
+        self.unclosed.push_back((record.epoch, bytes));
+        if last {
+            let ended = EventTime { watermark: Watermark::END, ..self.watermarks.event_time() };
+            return Word::Sealed(record.epoch, EventTimeWord(ended));
+        }
+        for source in &mut self.sources {
+            for cursor in &mut source.cursors {
+                if let Some(read) = record.reads.iter().find(|read| read.partition == cursor.partition.id) {
+                    cursor.from = cursor.from.max(read.upto);
+                }
+            }
+            source.cursors.retain(|cursor| !record.ended.contains(&cursor.partition.id));
+        }
+        let sources = &self.sources;
+        let more = |source: u32| sources.get(source as usize).is_some_and(|source| !source.cursors.is_empty());
+        let event_time = self.watermarks.seal(&record, more);
+        let epoch = record.epoch;
+        if record.caught_up.len() < self.live().count() && !self.by_hand {
+            // What was cut short goes on at the next tick.
+            self.waiting = self.waiting.max(Waiting::Something);
+        }
+        self.sealed.push(record);
+        Word::Sealed(epoch, EventTimeWord(event_time))
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Cursor> {
+        self.sources.iter().filter(|source| !source.bounded).flat_map(|source| &source.cursors)
+    }
+
+    /// Whether nothing is left to read.
+    fn is_over(&self) -> bool {
+        if !self.replay.is_empty() {
+            return false;
+        }
+        match self.afterwards {
+            Afterwards::GoOn => {}
+            Afterwards::Stop => return true,
+            Afterwards::End => return self.ended || !self.options.event_time,
+        }
+        let read = self.sources.iter().all(|source| source.cursors.is_empty());
+        if self.stopping {
+            return self.stopped || self.live().next().is_none();
+        }
+        read && self.next > self.first && (self.ended || !self.options.event_time)
+    }
+
+    fn has_credit(&self, closed: u64) -> bool {
+        let open = self.next.saturating_sub(closed.max(self.first));
+        let bytes: u64 = self.unclosed.iter().map(|(_, bytes)| bytes).sum();
+        let bytes = bytes + self.open.iter().map(|open| open.bytes).sum::<u64>();
+        open < self.options.max_open_epochs.max(1) && (open == 0 || bytes < self.options.max_open_bytes)
+    }
+
+    /// Opens an epoch, if it is time to.
+    fn open_next(&mut self, now: Moment) -> Option<Opened> {
+        if let Some(record) = self.replay.pop_front() {
+            return Some(self.reopen(record, now));
+        }
+        match self.afterwards {
+            Afterwards::GoOn => {}
+            Afterwards::Stop => return None,
+            Afterwards::End => return self.open_end(now),
+        }
+        let open_ended = self.sources.iter().any(SourceCut::is_open_ended);
+        if open_ended && !self.open.is_empty() {
+            return None;
+        }
+        let live = self.live().next().is_some();
+        let mut hold = false;
+        if self.stopping {
+            if !live || self.stopped || !self.open.is_empty() {
+                return None;
+            }
+            self.stopped = true;
+        } else if self.by_hand {
+            if self.requested < self.options.peers {
+                return self.open_end(now);
+            }
+            self.requested -= self.options.peers;
+        } else if self.next > self.first && !self.sources.iter().any(|source| source.bounded && source.has_more()) {
+            if !live {
+                return self.open_end(now);
+            }
+            let ticked = self.opened_at.is_none_or(|at| now.elapsed >= at + self.options.tick);
+            match self.waiting {
+                Waiting::Much if !ticked => hold = true,
+                Waiting::Nothing => return None,
+                _ if !ticked => return None,
+                _ => {}
+            }
+        }
+        self.waiting = Waiting::Nothing;
+        let mut limits = cut(&mut self.sources, self.options.epoch_bytes, self.options.chunk_bytes);
+        if self.stopping {
+            // What has been taken from outside is read to its end; what can be read again later is not.
+            let live: BTreeSet<_> = self.live().map(|cursor| cursor.partition.id).collect();
+            limits.retain(|limit| live.contains(&limit.partition));
+            limits.iter_mut().for_each(|limit| limit.upto = u64::MAX);
+        }
+        let clock = self.arrives.unwrap_or(now.millis);
+        let arrived = if live { clock } else { *self.begun.get_or_insert(now.millis) };
+        Some(self.open(arrived, limits, hold, now, false))
+    }
+
+    /// Opens the epoch that ends the input, if that is news to anyone.
+    fn open_end(&mut self, now: Moment) -> Option<Opened> {
+        let read = self.sources.iter().all(|source| source.cursors.is_empty());
+        let read = read || self.afterwards == Afterwards::End;
+        if self.ended || !read || !self.open.is_empty() || !self.options.event_time {
+            return None;
+        }
+        self.ended = true;
+        let arrived = *self.begun.get_or_insert(now.millis);
+        Some(self.open(arrived, Vec::new(), false, now, true))
+    }
+
+    /// Opens an epoch as it was.
+    fn reopen(&mut self, record: EpochRecord, now: Moment) -> Opened {
+        let cursors: Vec<_> = self.sources.iter().flat_map(|source| &source.cursors).collect();
+        let limit = |read: &Read| {
+            // What is known of the partition goes before what is written: they differ where its lines were taken over.
+            let cursor = cursors.iter().find(|cursor| cursor.partition.id == read.partition);
+            let from = cursor.map_or(read.from, |cursor| cursor.from);
+            Limit { partition: read.partition, from, upto: read.upto }
+        };
+        let limits = record.reads.iter().map(limit).collect();
+        self.next = record.epoch;
+        self.open(record.arrived, limits, false, now, false)
+    }
+
+    fn open(&mut self, arrived: Millis, limits: Vec<Limit>, hold: bool, now: Moment, last: bool) -> Opened {
+        let epoch = self.next;
+        let new = std::mem::take(&mut self.news);
+        for limit in &limits {
+            let all = self.sources.iter().flat_map(|source| source.cursors.iter().map(move |c| (source, c)));
+            let of = all.into_iter().find(|(_, cursor)| cursor.partition.id == limit.partition);
+            if let Some((source, cursor)) = of.filter(|_| limit.from == 0) {
+                self.watermarks.add(&cursor.partition, source.sequence, arrived);
+            }
+        }
+        let bytes = limits.iter().map(|limit| limit.upto.saturating_sub(limit.from)).fold(0, u64::saturating_add);
+        let live = self.live().next().is_some();
+        let record = EpochRecord {
+            epoch,
+            arrived,
+            before: Some(EventTimeWord(self.watermarks.event_time())),
+            new: new.clone(),
+            ..EpochRecord::default()
+        };
+        self.open.push_back(Open {
+            record,
+            limits: limits.iter().map(|limit| (limit.partition, *limit)).collect(),
+            ended: 0,
+            reached: BTreeMap::new(),
+            since: now.elapsed,
+            closing: !live || !self.replay.is_empty() || self.afterwards != Afterwards::GoOn || self.by_hand,
+            bytes: if live { 0 } else { bytes },
+            last,
+        });
+        self.next += 1;
+        self.opened_at = Some(now.elapsed);
+        let stop = self.stopped && self.stopping;
+        Opened { epoch, arrived, new, limits, hold, stop, digest: self.options.digest }
+    }
+}

@@ -1,0 +1,34 @@
+//! The ledger: one place that opens and seals epochs, of every kind of source.
+//!
+//! ```text
+//!                 Opened, Closing, Sealed ──▶ every worker: reads its partitions up to where the ledger says
+//! worker 0: Conductor                                 │
+//!                 Ended (offsets, event times) ◀──────┘
+//! ```
+//!
+//! An epoch is a record ([`EpochRecord`]): which bytes of which partition belong to it, when it arrived, and what the
+//! watermark was. The [`Conductor`] makes it, and nobody else decides when an epoch begins or ends:
+//!
+//! - It *opens* an epoch when something has arrived or is due, within the credits that are left: at once where there is
+//!   more than an epoch to read, and at most once a tick where sources are live.
+//! - Each worker reads what the epoch says, and answers with how far it came.
+//! - When all have answered the epoch is *sealed*: its record is complete. No sink commits before that.
+//!
+//! Everything behind it is a function of the records: given the same ones ([`Conductor::replay`]) a run gives the same
+//! answer, at any number of workers. How bounded sources are cut into epochs ([`cut`]) depends on the partitions alone.
+//!
+//! The conductor is a plain struct. It knows no dataflow and no clock: it is handed words and times, and says what is to
+//! be said to the workers.
+
+mod conductor;
+mod cut;
+mod record;
+mod watermark;
+
+pub use conductor::{Afterwards, Conductor, LedgerOptions, Mark, Moment};
+pub use record::{
+    Ended, EpochRecord, Limit, Opened, Reached, Read, RecordError, Word, decode_records, encode_record,
+};
+pub use watermark::WatermarkState;
+
+pub(crate) use record::line_digest;

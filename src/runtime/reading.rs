@@ -1,0 +1,262 @@
+//! What one worker reads in an epoch: its readers, and how far they are to go.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::ledger::{Limit, Opened, Reached};
+use crate::source::{
+    Access, Chunk, Partition, PartitionId, Pool, ReadOptions, Reader, Share, Source, SourceError, Step, Wake,
+};
+
+/// Bytes of live sources that are read before their epoch is opened, at most.
+const AHEAD: usize = 4 << 20;
+
+/// The sources of a run, and which input of the dataflow each is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Inputs {
+    pub(crate) sources: Vec<Arc<dyn Source>>,
+    /// By source.
+    pub(crate) inputs: Vec<u32>,
+}
+
+/// One worker's readers.
+pub(super) struct Reading {
+    inputs: Inputs,
+    share: Share,
+    options: ReadOptions,
+    wake: Wake,
+    pool: Pool,
+    /// What the conductor has told of, until it has been read to its end.
+    partitions: BTreeMap<PartitionId, Partition>,
+    readers: BTreeMap<PartitionId, Open>,
+    /// The epoch that is being read.
+    epoch: Option<Epoch>,
+}
+
+/// A partition that is being read.
+#[derive(Debug)]
+struct Open {
+    reader: Box<dyn Reader>,
+    live: bool,
+    /// Chunks that were read before their epoch was opened.
+    ahead: VecDeque<Chunk>,
+    bytes: usize,
+    ended: bool,
+}
+
+impl Open {
+    /// How far the chunks that were handed out go.
+    fn offset(&self) -> u64 {
+        self.ahead.front().map_or(self.reader.offset(), |chunk| chunk.place.offset)
+    }
+
+    fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
+        if let Some(chunk) = self.ahead.pop_front_if(|chunk| chunk.place.offset < upto || upto == u64::MAX) {
+            self.bytes -= chunk.bytes().len();
+            return Ok(Step::Chunk(chunk));
+        }
+        match () {
+            () if !self.ahead.is_empty() => Ok(Step::Reached),
+            () if self.ended => Ok(Step::Ended),
+            () => self.reader.poll(upto, pool),
+        }
+    }
+}
+
+/// The part of an epoch that this worker reads.
+struct Epoch {
+    arrived: i64,
+    /// Whether what has caught up is read on.
+    hold: bool,
+    /// Whether sources are to take nothing more from outside.
+    stop: bool,
+    /// Limits that are not reached, side by side; those of a sequence one after the other.
+    lanes: Vec<VecDeque<Limit>>,
+    reached: BTreeMap<PartitionId, Reached>,
+}
+
+/// What a look at the sources came to.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// So many chunks, each at the place of its lane.
+    Chunks(Vec<Chunk>),
+    /// Nothing now, maybe more later.
+    Nothing,
+    /// The epoch has all that it is to have of this worker.
+    Over,
+}
+
+impl Reading {
+    pub(super) fn new(inputs: Inputs, share: Share, options: ReadOptions, wake: Wake) -> Self {
+        Reading {
+            inputs,
+            share,
+            options,
+            wake,
+            pool: Pool::default(),
+            partitions: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            epoch: None,
+        }
+    }
+
+    /// Takes in what the conductor has found; `check` says whether to look if this process has it, too.
+    pub(super) fn learn(&mut self, new: &[Partition], check: bool) -> Result<(), SourceError> {
+        for partition in new {
+            if check {
+                self.inputs.sources[partition.source as usize].check(&partition.found)?;
+            }
+            if partition.reader(self.share.peers).is_none_or(|reader| reader == self.share.worker) {
+                self.partitions.insert(partition.id, partition.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to read what `opened` says.
+    pub(super) fn begin(&mut self, opened: &Opened) {
+        let mut lanes: BTreeMap<(u32, PartitionId), VecDeque<Limit>> = BTreeMap::new();
+        let mut reached = BTreeMap::new();
+        for limit in &opened.limits {
+            let Some(partition) = self.partitions.get(&limit.partition) else { continue };
+            let source = &self.inputs.sources[partition.source as usize];
+            let lane = if source.is_sequence() { PartitionId(0) } else { partition.id };
+            lanes.entry((partition.source, lane)).or_default().push_back(*limit);
+            let nothing = Reached { offset: limit.from, ..Reached::nothing(limit.partition) };
+            reached.insert(limit.partition, nothing);
+        }
+        let lanes = lanes.into_values().collect();
+        let Opened { arrived, hold, stop, .. } = *opened;
+        self.epoch = Some(Epoch { arrived, hold, stop, lanes, reached });
+    }
+
+    /// Live sources are read no further in this epoch. One in which they stop takes all that they have.
+    pub(super) fn close(&mut self) {
+        if let Some(epoch) = self.epoch.as_mut().filter(|epoch| !epoch.stop) {
+            epoch.hold = false;
+            // What could be read on without end is left where it is.
+            for lane in &mut epoch.lanes {
+                let live = |limit: &Limit| self.readers.get(&limit.partition).is_none_or(|open| open.live);
+                lane.retain(|limit| !live(limit));
+            }
+        }
+    }
+
+    /// Reads at most a chunk of each lane.
+    pub(super) fn look(&mut self) -> Result<Look, SourceError> {
+        let Some(mut epoch) = self.epoch.take() else { return Ok(Look::Nothing) };
+        let result = self.look_at(&mut epoch);
+        self.epoch = Some(epoch);
+        result
+    }
+
+    fn look_at(&mut self, epoch: &mut Epoch) -> Result<Look, SourceError> {
+        let mut chunks = Vec::new();
+        for lane in &mut epoch.lanes {
+            while let Some(limit) = lane.front() {
+                let open = Self::open(
+                    &mut self.readers,
+                    &self.partitions,
+                    &self.inputs,
+                    (self.share, self.options, &self.wake),
+                    *limit,
+                )?;
+                if epoch.stop {
+                    open.reader.stop();
+                }
+                let reached = epoch.reached.get_mut(&limit.partition).expect("a limit has what was reached");
+                match open.poll(limit.upto, &self.pool)? {
+                    Step::Chunk(mut chunk) => {
+                        let partition = &self.partitions[&limit.partition];
+                        chunk.arrived = epoch.arrived;
+                        chunk.partition = limit.partition;
+                        chunk.input = self.inputs.inputs[partition.source as usize];
+                        reached.bytes += chunk.consumed;
+                        reached.caught_up = false;
+                                chunks.push(chunk);
+                        break;
+                    }
+                    Step::Reached => {}
+                    Step::CaughtUp => {
+                        reached.caught_up = true;
+                        let waiting = if epoch.stop { !open.reader.has_stopped() } else { epoch.hold };
+                        if waiting {
+                            break;
+                        }
+                    }
+                    Step::Ended => reached.ended = true,
+                }
+                lane.pop_front();
+            }
+        }
+        epoch.lanes.retain(|lane| !lane.is_empty());
+        Ok(match (chunks.is_empty(), epoch.lanes.is_empty()) {
+            (false, _) => Look::Chunks(chunks),
+            (true, true) => Look::Over,
+            (true, false) => Look::Nothing,
+        })
+    }
+
+    fn open<'a>(
+        readers: &'a mut BTreeMap<PartitionId, Open>,
+        partitions: &BTreeMap<PartitionId, Partition>,
+        inputs: &Inputs,
+        (share, options, wake): (Share, ReadOptions, &Wake),
+        limit: Limit,
+    ) -> Result<&'a mut Open, SourceError> {
+        use std::collections::btree_map::Entry;
+        match readers.entry(limit.partition) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let partition = &partitions[&limit.partition];
+                let source = &inputs.sources[partition.source as usize];
+                // The first chunks of many small files are not all for the first worker.
+                let turn = limit.partition.0 as usize % share.peers;
+                let worker = (share.worker + share.peers - turn) % share.peers;
+                let share = if partition.found.access == Access::Shared { Share { worker, ..share } } else { share };
+                let reader = source.open(&partition.found, limit.from, share, options, Arc::clone(wake))?;
+                let live = !source.is_bounded();
+                Ok(entry.insert(Open { reader, live, ahead: VecDeque::new(), bytes: 0, ended: false }))
+            }
+        }
+    }
+
+    /// Reads ahead of the next epoch, as far as there is room; returns how many bytes wait, and whether there is no more
+    /// room.
+    pub(super) fn read_ahead(&mut self) -> Result<(bool, bool), SourceError> {
+        let (mut any, mut full) = (false, false);
+        for open in self.readers.values_mut().filter(|open| open.live) {
+            if !open.ended && open.bytes < AHEAD {
+                match open.reader.poll(u64::MAX, &self.pool)? {
+                    Step::Chunk(chunk) => {
+                        open.bytes += chunk.bytes().len();
+                        open.ahead.push_back(chunk);
+                    }
+                    Step::Ended => {
+                        open.ended = true;
+                        any = true;
+                    }
+                    Step::Reached | Step::CaughtUp => {}
+                }
+            }
+            any |= !open.ahead.is_empty();
+            full |= open.bytes >= AHEAD;
+        }
+        Ok((any, full))
+    }
+
+    /// How far the partitions of the epoch were read, which ends with this.
+    pub(super) fn end(&mut self) -> BTreeMap<PartitionId, Reached> {
+        let mut reached = self.epoch.take().map(|epoch| epoch.reached).unwrap_or_default();
+        for (partition, reached) in &mut reached {
+            if let Some(open) = self.readers.get(partition) {
+                reached.offset = reached.offset.max(open.offset());
+            }
+            if reached.ended {
+                self.readers.remove(partition);
+                self.partitions.remove(partition);
+            }
+        }
+        reached
+    }
+}

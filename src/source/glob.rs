@@ -1,0 +1,109 @@
+//! From a pattern to the files that it names.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::SourceError;
+
+/// The paths that `pattern` names; at least one.
+pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
+    let literal = Path::new(pattern);
+    match literal.symlink_metadata() {
+        Ok(_) => return Ok(vec![literal.to_owned()]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // It may exist; looking for it as a glob would only hide the reason.
+        Err(source) => return Err(SourceError::Open { path: literal.to_owned(), source }),
+    }
+    let rules = ::glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        // The crate panics if this is set and a name is not UTF-8; `is_meant` sees to hidden files.
+        require_literal_leading_dot: false,
+    };
+    let matches = ::glob::glob_with(pattern, rules)
+        .map_err(|error| SourceError::BadGlob { pattern: pattern.to_owned(), reason: error.to_string() })?;
+    let mut paths = Vec::new();
+    for path in matches {
+        let path = match path {
+            Ok(path) => path,
+            // A hidden directory that nobody asked for.
+            Err(error) if !is_meant(literal, error.path()) => continue,
+            Err(error) => {
+                return Err(SourceError::Open { path: error.path().to_owned(), source: error.into() });
+            }
+        };
+        if path.is_dir() {
+            log::debug!("{} matches `{pattern}`, but is a directory", path.display());
+        } else if is_meant(literal, &path) {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        let cwd = std::env::current_dir().unwrap_or_default();
+        return Err(SourceError::NotFound { pattern: pattern.to_owned(), cwd });
+    }
+    paths.sort_by_cached_key(|path| rotation(path));
+    Ok(paths)
+}
+
+/// The order in which a glob's files are read: by name, but of a log and its rotated predecessors (`access.log`,
+/// `access.log.1`, `access.log.2.gz`) the oldest first, so that event time goes forward.
+fn rotation(path: &Path) -> (PathBuf, std::cmp::Reverse<u64>) {
+    let mut base = path.to_owned();
+    if base.extension().is_some_and(|ending| ["gz", "zst"].iter().any(|known| ending == *known)) {
+        base.set_extension("");
+    }
+    // Larger numbers are dates, which are in order as they are.
+    let number =
+        base.extension().and_then(|ending| ending.to_str()?.parse::<u64>().ok()).filter(|n| *n < 10_000);
+    match number {
+        Some(number) => (base.with_extension(""), std::cmp::Reverse(number)),
+        None => (base, std::cmp::Reverse(0)),
+    }
+}
+
+/// Whether every part of `path` with a leading dot is matched by a part of `pattern` that has one, too.
+fn is_meant(pattern: &Path, path: &Path) -> bool {
+    let hidden = |part: &Component<'_>| part.as_os_str().as_bytes().starts_with(b".");
+    let matches = |meant: Component<'_>, part: Component<'_>| {
+        let glob = meant.as_os_str().to_str().and_then(|meant| ::glob::Pattern::new(meant).ok());
+        meant == part || glob.is_some_and(|glob| glob.matches_path(part.as_ref()))
+    };
+    path.components()
+        .filter(hidden)
+        .all(|part| pattern.components().filter(hidden).any(|meant| matches(meant, part)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_rotated_logs_the_oldest_is_read_first() {
+        let names = [
+            "b.log",
+            "a.log",
+            "a.log.1",
+            "a.log.10.gz",
+            "a.log.2.zst",
+            "a-20260101.log",
+            "c.20260102",
+            "c.20260101",
+        ];
+        let mut paths: Vec<_> = names.iter().map(PathBuf::from).collect();
+        paths.sort_by_cached_key(|path| rotation(path));
+        let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        let expected = [
+            "a-20260101.log",
+            "a.log.10.gz",
+            "a.log.2.zst",
+            "a.log.1",
+            "a.log",
+            "b.log",
+            "c.20260101",
+            "c.20260102",
+        ];
+        assert_eq!(names, expected);
+    }
+}

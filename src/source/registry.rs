@@ -1,0 +1,100 @@
+//! Source URIs, and who makes sources of them.
+
+use std::sync::Arc;
+
+use super::{FileSource, Source, Stdin};
+
+/// Makes a source of what follows the scheme and its colon, or says what is wrong with it.
+pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + Send + Sync>;
+
+/// The kinds of source that there are, by their scheme.
+///
+/// ```
+/// use std::sync::Arc;
+/// use thalweg::source::{Memory, Sources};
+/// let sources = Sources::builtin().with("hello", |rest| {
+///     Ok(Arc::new(Memory::fixed(vec![("hello:".into(), Arc::from(rest.as_bytes()))])))
+/// });
+/// let (input, source) = sources.open("greetings=hello:world")?;
+/// assert_eq!((input.as_deref(), source.is_bounded()), (Some("greetings"), true));
+/// assert!(sources.open("htp://x").unwrap_err().to_string().contains("`file:`, `hello:`, `stdin:`"));
+/// # Ok::<(), thalweg::source::SourceUriError>(())
+/// ```
+#[derive(Clone)]
+pub struct Sources(Vec<(String, SourceFactory)>);
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(scheme, _)| scheme)).finish()
+    }
+}
+
+/// A URI that is no source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{uri}`: {reason}")]
+#[non_exhaustive]
+pub struct SourceUriError {
+    /// The URI as given.
+    pub uri: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Sources {
+    /// `file:` and `stdin:`.
+    pub fn builtin() -> Self {
+        Sources(Vec::new())
+            .with("file", |path| match path {
+                "" => Err("say which file: `file:PATH`".to_owned()),
+                path => Ok(Arc::new(FileSource::new(path))),
+            })
+            .with("stdin", |path| match path {
+                "" => Ok(Arc::new(Stdin::default())),
+                _ => Err("`stdin:` takes no path".to_owned()),
+            })
+    }
+
+    /// These, and another; of two with the same scheme the later counts.
+    #[must_use]
+    pub fn with(
+        mut self,
+        scheme: &str,
+        factory: impl Fn(&str) -> Result<Arc<dyn Source>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.retain(|(other, _)| other != scheme);
+        self.0.push((scheme.to_owned(), Arc::new(factory)));
+        self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self
+    }
+
+    /// The source that `uri` names, and the input of the dataflow that it is for, if it says so (`clicks=file:…`).
+    ///
+    /// # Errors
+    ///
+    /// When its scheme is not known, or its kind of source refuses it.
+    pub fn open(&self, uri: &str) -> Result<(Option<String>, Arc<dyn Source>), SourceUriError> {
+        let error = |reason: String| SourceUriError { uri: uri.to_owned(), reason };
+        let (input, rest) = match uri.split_once('=') {
+            Some((input, rest)) if is_name(input) => (Some(input.to_owned()), rest),
+            _ => (None, uri),
+        };
+        let known = rest.split_once(':').and_then(|(scheme, rest)| {
+            self.0.iter().find(|(other, _)| other == scheme).map(|(_, factory)| (factory, rest))
+        });
+        match known {
+            Some((factory, rest)) => factory(rest).map(|source| (input, source)).map_err(error),
+            None if std::path::Path::new(rest).exists() => {
+                Err(error(format!("a source is a URI: did you mean `file:{rest}`?")))
+            }
+            None => {
+                let schemes: Vec<_> = self.0.iter().map(|(scheme, _)| format!("`{scheme}:`")).collect();
+                Err(error(format!("a source is one of {}", schemes.join(", "))))
+            }
+        }
+    }
+}
+
+/// Whether `text` can be the name of an input: neither a scheme nor a path is.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}

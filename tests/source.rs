@@ -15,8 +15,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use thalweg::ledger::{Conductor, Ended, LedgerOptions, Moment, Opened, Reached, Word};
 use thalweg::source::{
-    Access, FileKind, FileSource, Found as FoundPartition, Oversize, Partition, Pipe, Pool, ReadOptions, Reader, Share,
-    Source, SourceError, Step, Wake,
+    Access, FileKind, FileSource, Found as FoundPartition, Oversize, Partition, Pipe, Pool, ReadOptions,
+    Reader, Share, Source, SourceError, Step, Wake,
 };
 use thalweg::time::TimeOptions;
 
@@ -365,7 +365,8 @@ fn sources_are_side_by_side_and_share_an_epoch() {
     for (name, lines) in [("a.1", 10), ("a", 30), ("b", 100)] {
         std::fs::write(at(name), b"line\n".repeat(lines)).unwrap();
     }
-    let source = |pattern: &str| Arc::new(FileSource::new(&at(pattern).display().to_string())) as Arc<dyn Source>;
+    let source =
+        |pattern: &str| Arc::new(FileSource::new(&at(pattern).display().to_string())) as Arc<dyn Source>;
     let pace = LedgerOptions {
         peers: 1,
         time: TimeOptions::default(),
@@ -386,13 +387,16 @@ fn sources_are_side_by_side_and_share_an_epoch() {
     let limits: Vec<Vec<_>> =
         opened.map(|limits| limits.iter().map(|l| (l.partition.0, l.from, l.upto)).collect()).collect();
     // Half of each epoch is the one's and half the other's, until one of them ends.
-    assert_eq!(limits[..5], [
-        vec![(0, 0, 50), (2, 0, 50)],
-        vec![(1, 0, 50), (2, 50, 100)],
-        vec![(1, 50, 100), (2, 100, 150)],
-        vec![(1, 100, 150), (2, 150, 200)],
-        vec![(2, 200, 300)],
-    ]);
+    assert_eq!(
+        limits[..5],
+        [
+            vec![(0, 0, 50), (2, 0, 50)],
+            vec![(1, 0, 50), (2, 50, 100)],
+            vec![(1, 50, 100), (2, 100, 150)],
+            vec![(1, 100, 150), (2, 150, 200)],
+            vec![(2, 200, 300)],
+        ]
+    );
 }
 
 #[test]
@@ -499,7 +503,8 @@ fn patterns_name_files_once_and_in_order() {
     assert!(matches!(names(&["a.log", "b.log/x"]), Err(SourceError::Open { .. })));
 
     // Of several sources, each file is read once, for the first that names it.
-    let source = |pattern: &str| Arc::new(FileSource::new(&at(pattern).display().to_string())) as Arc<dyn Source>;
+    let source =
+        |pattern: &str| Arc::new(FileSource::new(&at(pattern).display().to_string())) as Arc<dyn Source>;
     let pace = LedgerOptions {
         peers: 1,
         time: TimeOptions::default(),
@@ -545,7 +550,8 @@ fn until_error(source: &dyn Source, found: &FoundPartition) -> (Vec<u64>, Source
     let (mut lines, pool) = (Lines::new(), Pool::default());
     let options = ReadOptions { chunk_bytes: 4, max_line: 100 };
     let opened = source.open(found, 0, Share { worker: 0, peers: 1 }, options, wake());
-    let error = opened.and_then(|mut reader| take(reader.as_mut(), u64::MAX, 0, &pool, &mut lines)).unwrap_err();
+    let error =
+        opened.and_then(|mut reader| take(reader.as_mut(), u64::MAX, 0, &pool, &mut lines)).unwrap_err();
     (lines.into_keys().map(|(_, offset)| offset).collect(), error)
 }
 

@@ -17,8 +17,8 @@ use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{ClusterSettings, Exit, Report, Settings, Usage};
 use crate::sink::SinkSpec;
-use crate::source::{ReadOptions, Source, SourceUriError, Sources};
 use crate::source::Progress;
+use crate::source::{ReadOptions, Source, SourceUriError, Sources};
 use crate::time::{Clock, TimeOptions};
 
 /// The variable of the environment that may hold the cluster's secret.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::{InputHandle, Scope};
 use timely::dataflow::operators::Input;
+use timely::dataflow::{InputHandle, Scope};
 
 use super::{Event, Lines};
 use crate::source::{Chunk, PartitionId, Progress};

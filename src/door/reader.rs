@@ -17,7 +17,7 @@ use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
 use crate::format::Format;
 use crate::runtime;
 use crate::source::Progress;
-use crate::source::{Chunk, Place, PartitionId};
+use crate::source::{Chunk, PartitionId, Place};
 
 /// A record with the line that it was read from.
 ///

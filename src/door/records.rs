@@ -513,7 +513,8 @@ impl<F: Format> Drop for Records<'_, F> {
 
 impl<F: Format> Parts<'_, F> {
     fn build(self) {
-        let Parts { builder, mut input, mut doors, mut reader, mut counts, input_number, observations, late } = self;
+        let Parts { builder, mut input, mut doors, mut reader, mut counts, input_number, observations, late } =
+            self;
         builder.build(move |_initial_capabilities| {
             move |_frontiers| {
                 input.for_each(|capability, events| {

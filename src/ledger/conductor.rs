@@ -207,7 +207,8 @@ impl Conductor {
     /// Goes on from where an earlier run was at `mark`: what it had not read is still to be read, by as many workers as
     /// there are now, and the sources' partitions are those that it knew.
     pub fn resume(&mut self, mark: Mark) {
-        self.news = mark.sources.iter().flat_map(|source| &source.cursors).map(|c| c.partition.clone()).collect();
+        self.news =
+            mark.sources.iter().flat_map(|source| &source.cursors).map(|c| c.partition.clone()).collect();
         (self.next, self.first) = (mark.next, mark.next);
         (self.partitions, self.sources) = (mark.partitions, mark.sources);
         self.watermarks.restore(mark.watermark);
@@ -392,7 +393,8 @@ impl Conductor {
             source.cursors.retain(|cursor| !record.ended.contains(&cursor.partition.id));
         }
         let sources = &self.sources;
-        let more = |source: u32| sources.get(source as usize).is_some_and(|source| !source.cursors.is_empty());
+        let more =
+            |source: u32| sources.get(source as usize).is_some_and(|source| !source.cursors.is_empty());
         let event_time = self.watermarks.seal(&record, more);
         let epoch = record.epoch;
         if record.caught_up.len() < self.live().count() && !self.by_hand {
@@ -457,7 +459,9 @@ impl Conductor {
                 return self.open_end(now);
             }
             self.requested -= self.options.peers;
-        } else if self.next > self.first && !self.sources.iter().any(|source| source.bounded && source.has_more()) {
+        } else if self.next > self.first
+            && !self.sources.iter().any(|source| source.bounded && source.has_more())
+        {
             if !live {
                 return self.open_end(now);
             }
@@ -518,7 +522,8 @@ impl Conductor {
                 self.watermarks.add(&cursor.partition, source.sequence, arrived);
             }
         }
-        let bytes = limits.iter().map(|limit| limit.upto.saturating_sub(limit.from)).fold(0, u64::saturating_add);
+        let bytes =
+            limits.iter().map(|limit| limit.upto.saturating_sub(limit.from)).fold(0, u64::saturating_add);
         let live = self.live().next().is_some();
         let record = EpochRecord {
             epoch,

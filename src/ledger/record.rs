@@ -184,7 +184,8 @@ pub struct RecordError {
 
 /// The bytes of `record`.
 pub fn encode_record(record: &EpochRecord) -> Vec<u8> {
-    let json = serde_json::to_string(record).expect("a record has text for keys and no value that JSON lacks");
+    let json =
+        serde_json::to_string(record).expect("a record has text for keys and no value that JSON lacks");
     format!("{VERSION} {:016x} {json}\n", XxHash3_64::oneshot(json.as_bytes())).into_bytes()
 }
 
@@ -199,7 +200,9 @@ pub fn decode_records(bytes: &[u8]) -> Result<Vec<EpochRecord>, RecordError> {
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let error = |reason: String| RecordError { offset, reason };
         let record = decode(line).map_err(error)?;
-        if let Some(last) = records.last().filter(|last| last.epoch + 1 != record.epoch && last.epoch != record.epoch) {
+        if let Some(last) =
+            records.last().filter(|last| last.epoch + 1 != record.epoch && last.epoch != record.epoch)
+        {
             return Err(error(format!("epoch {} follows epoch {}", record.epoch, last.epoch)));
         }
         records.push(record);
@@ -239,8 +242,14 @@ mod tests {
     fn record(epoch: u64, arrived: i64, upto: u64) -> EpochRecord {
         let mut times = TimeRange::NOTHING;
         times.include(arrived);
-        let read =
-            Read { partition: PartitionId(3), from: upto / 2, upto, lines: 7, digest: u64::MAX - upto, times };
+        let read = Read {
+            partition: PartitionId(3),
+            from: upto / 2,
+            upto,
+            lines: 7,
+            digest: u64::MAX - upto,
+            times,
+        };
         EpochRecord { epoch, arrived, reads: vec![read], ..EpochRecord::default() }
     }
 

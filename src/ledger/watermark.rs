@@ -211,7 +211,12 @@ mod tests {
     }
 
     /// The watermark after each epoch, of partitions that are caught up with whenever an epoch ends.
-    fn watermarks(options: TimeOptions, sequence: bool, partitions: u32, epochs: &[Told<'_>]) -> Vec<Option<Millis>> {
+    fn watermarks(
+        options: TimeOptions,
+        sequence: bool,
+        partitions: u32,
+        epochs: &[Told<'_>],
+    ) -> Vec<Option<Millis>> {
         let mut watermarks = Watermarks::new(options);
         let mut left: Vec<u32> = (0..partitions).collect();
         let open = if sequence { 1 } else { left.len() };
@@ -227,7 +232,8 @@ mod tests {
             left.retain(|id| !ended.contains(id));
             let caught_up = left.iter().map(|id| PartitionId(*id)).collect();
             let ended = ended.iter().map(|id| PartitionId(*id)).collect();
-            let record = EpochRecord { epoch, arrived: *arrived, reads, ended, caught_up, ..EpochRecord::default() };
+            let record =
+                EpochRecord { epoch, arrived: *arrived, reads, ended, caught_up, ..EpochRecord::default() };
             let event_time = watermarks.seal(&record, |_| !left.is_empty());
             seen.push(event_time.watermark.time());
             left.iter().take(1).for_each(|id| watermarks.add(&partition(*id), sequence, *arrived));
@@ -263,7 +269,10 @@ mod tests {
             times.include(100 * SECOND);
             let reads = vec![Read { times, ..Read::planned(PartitionId(read), 1) }];
             let caught_up = caught_up.iter().map(|id| PartitionId(*id)).collect();
-            watermarks.seal(&EpochRecord { reads, caught_up, ..EpochRecord::default() }, |_| false).watermark.time()
+            watermarks
+                .seal(&EpochRecord { reads, caught_up, ..EpochRecord::default() }, |_| false)
+                .watermark
+                .time()
         };
         assert_eq!(seal(0, &[0]), None);
         // It has caught up with its source, and had nothing to say.

@@ -110,7 +110,9 @@ impl Ingest {
 
     /// The part of `frontier` that sinks may be shown, on the first worker: no epoch before it is sealed.
     pub(crate) fn sealed(&self, frontier: Option<Epoch>) -> Option<Epoch> {
-        let Some(conductor) = self.conductor.as_ref().filter(|it| !it.has_finished()) else { return frontier };
+        let Some(conductor) = self.conductor.as_ref().filter(|it| !it.has_finished()) else {
+            return frontier;
+        };
         let sealed = Epoch::new(conductor.sealed_before());
         Some(frontier.map_or(sealed, |frontier| frontier.min(sealed)))
     }

@@ -33,19 +33,19 @@ use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::execute::execute_from;
 
 pub(crate) use clock::millis;
-pub(crate) use worker::assign;
 pub use clock::now;
 pub use fatal::{Exit, end, end_on_panic};
 pub use settings::{ClusterSettings, Settings};
 pub use stop::end_in_order_on_signals;
 pub use usage::Usage;
+pub(crate) use worker::assign;
 
 use crate::data::InputCounts;
 use crate::dataflow::{Build, Dataflow, OptionError, Options};
+use crate::ledger::{Conductor, LedgerOptions};
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
-use crate::ledger::{Conductor, LedgerOptions};
 use crate::source::{Progress, ReadOptions, SourceError};
 use crate::time::{Clock, TimeOptions};
 
@@ -153,25 +153,22 @@ pub fn run(
     };
     let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
     refuse_overwriting(settings)?;
-    let (builders, guard): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) =
-        match &settings.cluster {
-            None => {
-                let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
-                (builders.into_iter().map(AllocatorBuilder::Process).collect(), Box::new(()))
-            }
-            Some(cluster) => {
-                fatal::name_peers(&cluster.addresses);
-                let joined =
-                    cluster::join(&join_config(cluster, settings, dataflow, options, &build)?, &[])?;
-                let hooks = Hooks::default();
-                let local =
-                    ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
-                let (builders, guard) =
-                    initialize_networking_from_sockets(local, joined.sockets, process, workers, hooks)
-                        .map_err(|source| RunError::System { what: "set up the connections", source })?;
-                (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard))
-            }
-        };
+    let (builders, guard): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match &settings.cluster {
+        None => {
+            let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
+            (builders.into_iter().map(AllocatorBuilder::Process).collect(), Box::new(()))
+        }
+        Some(cluster) => {
+            fatal::name_peers(&cluster.addresses);
+            let joined = cluster::join(&join_config(cluster, settings, dataflow, options, &build)?, &[])?;
+            let hooks = Hooks::default();
+            let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
+            let (builders, guard) =
+                initialize_networking_from_sockets(local, joined.sockets, process, workers, hooks)
+                    .map_err(|source| RunError::System { what: "set up the connections", source })?;
+            (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard))
+        }
+    };
     let (partitions, bytes) = conductor.as_ref().map_or((0, 0), |it| (it.partitions(), it.total_bytes()));
     let share = if settings.is_bounded() { bytes / processes as u64 } else { 0 };
     progress.total.store(share, std::sync::atomic::Ordering::Relaxed);

@@ -173,7 +173,7 @@ impl Reading {
                         chunk.input = self.inputs.inputs[partition.source as usize];
                         reached.bytes += chunk.consumed;
                         reached.caught_up = false;
-                                chunks.push(chunk);
+                        chunks.push(chunk);
                         break;
                     }
                     Step::Reached => {}
@@ -213,7 +213,8 @@ impl Reading {
                 // The first chunks of many small files are not all for the first worker.
                 let turn = limit.partition.0 as usize % share.peers;
                 let worker = (share.worker + share.peers - turn) % share.peers;
-                let share = if partition.found.access == Access::Shared { Share { worker, ..share } } else { share };
+                let share =
+                    if partition.found.access == Access::Shared { Share { worker, ..share } } else { share };
                 let reader = source.open(&partition.found, limit.from, share, options, Arc::clone(wake))?;
                 let live = !source.is_bounded();
                 Ok(entry.insert(Open { reader, live, ahead: VecDeque::new(), bytes: 0, ended: false }))

@@ -44,8 +44,12 @@ pub(super) struct Outcome {
 }
 
 /// Which of the `inputs` that a dataflow reads each of the sources is for.
-pub(crate) fn assign(given: &[(Option<String>, Arc<dyn Source>)], inputs: &[String]) -> Result<Inputs, String> {
-    let named: Vec<_> = inputs.iter().filter(|name| *name != UNNAMED).map(|name| format!("`{name}`")).collect();
+pub(crate) fn assign(
+    given: &[(Option<String>, Arc<dyn Source>)],
+    inputs: &[String],
+) -> Result<Inputs, String> {
+    let named: Vec<_> =
+        inputs.iter().filter(|name| *name != UNNAMED).map(|name| format!("`{name}`")).collect();
     let number = |(name, source): &(Option<String>, Arc<dyn Source>)| {
         let of = match name {
             Some(name) => inputs.iter().position(|input| input == name),

@@ -36,8 +36,8 @@ pub(super) struct CompressedReader {
 impl CompressedReader {
     /// The lines of the file `found` that start at decompressed offset `from` or later.
     pub(super) fn new(found: FoundFile, from: u64, max_line: usize) -> Result<Self, SourceError> {
-        let decoder = Decoder::open(&found)
-            .map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
+        let decoder =
+            Decoder::open(&found).map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
         let assembler = Assembler::new(found.name(), max_line);
         // The gzip decoder has read the header already.
         let read = found.length - decoder.unread();

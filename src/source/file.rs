@@ -101,8 +101,10 @@ impl FoundFile {
     }
 
     fn of(partition: &Found) -> Result<Self, SourceError> {
-        serde_json::from_str(&partition.detail)
-            .map_err(|error| SourceError::Detail { partition: partition.name.to_string(), reason: error.to_string() })
+        serde_json::from_str(&partition.detail).map_err(|error| SourceError::Detail {
+            partition: partition.name.to_string(),
+            reason: error.to_string(),
+        })
     }
 }
 
@@ -180,7 +182,8 @@ impl Source for FileSource {
         let mut files = Vec::new();
         let mut seen = HashSet::new();
         for path in expand(&self.pattern)? {
-            let real = path.canonicalize().map_err(|source| SourceError::Open { path: path.clone(), source })?;
+            let real =
+                path.canonicalize().map_err(|source| SourceError::Open { path: path.clone(), source })?;
             if !seen.insert(real) {
                 log::debug!("{} is named more than once and read once", path.display());
                 continue;

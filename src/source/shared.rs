@@ -77,7 +77,17 @@ impl<B: ReadAt> SharedReader<B> {
         let assembler = Assembler::new(name, options.max_line);
         let chunk_bytes = options.chunk_bytes.max(1);
         let ends = true;
-        SharedReader { bytes, length, chunk_bytes, share, next: from, range: None, reached: from, ends, assembler }
+        SharedReader {
+            bytes,
+            length,
+            chunk_bytes,
+            share,
+            next: from,
+            range: None,
+            reached: from,
+            ends,
+            assembler,
+        }
     }
 
     /// As this, of a partition that is never at its end.

@@ -221,7 +221,9 @@ fn decoded<R: Read>(mut input: R) -> io::Result<Decoded<R>> {
     let input = Cursor::new(head).chain(input);
     Ok(match kind {
         FileKind::Plain => Decoded::Plain(input),
-        FileKind::Gzip => Decoded::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, input)))),
+        FileKind::Gzip => {
+            Decoded::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, input))))
+        }
         FileKind::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(BLOCK, input))?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;

@@ -5,12 +5,14 @@
 //! of cells ([`Row`], [`Cell`]). This module knows no record, no dataflow operator, no sink and no clock.
 
 mod escape;
+mod grouped;
 mod key;
 mod row;
 mod sketch;
 mod total;
 
 pub use escape::{escape_json, escape_terminal, escape_text};
+pub(crate) use grouped::grouped;
 pub use key::{Bytes, Key};
 pub use row::{Cell, Real, Row, Time, Value, by_count};
 pub use sketch::{Distinct, Quantiles};

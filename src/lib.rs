@@ -81,7 +81,8 @@ pub mod prelude {
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options};
     pub use crate::door::{Events, Last, Parsed, Partials, Records, Seen, SessionSums, WindowSums, Windowed};
     pub use crate::format::{
-        AccessLog, AccessRecord, Format, Json, JsonMode, JsonRecord, Pattern, PatternRecord, Size, Text,
+        AccessLog, AccessRecord, Fields, Format, Json, JsonMode, JsonRecord, LineFormat, Pattern,
+        PatternRecord, Size, Text,
     };
     pub use crate::lookup::{Lookup, LookupKeys};
     pub use crate::operators::{Beside, Threshold, TopK, TopKByGroup, Totals};

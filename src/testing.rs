@@ -17,7 +17,7 @@ use timely::worker::Worker;
 use crate::data::InputCounts;
 use crate::data::{Time, Value, escape_json};
 use crate::dataflow::{Build, Dataflow, Flow, Options};
-use crate::door::{DoorRows, End, Event, Lines, Records};
+use crate::door::{DoorRows, End, Event, FaultProbe, Lines, Records};
 use crate::format::Format;
 use crate::sink::{At, Closed, Outputs, Sink, SinkError};
 use crate::source::Chunk;
@@ -434,10 +434,11 @@ impl Stage {
     ///
     /// # Panics
     ///
-    /// If another worker has panicked.
-    fn step_while(&self, worker: &mut Worker, mut waiting: impl FnMut() -> bool) {
+    /// If another worker has panicked, or a line ends the run.
+    fn step_while(&self, worker: &mut Worker, faults: &FaultProbe, mut waiting: impl FnMut() -> bool) {
         let failed = || self.failed.load(Ordering::SeqCst);
-        worker.step_or_park_while(Some(PARK), || waiting() && !failed());
+        worker.step_or_park_while(Some(PARK), || waiting() && !failed() && !faults.is_set());
+        faults.get().into_iter().for_each(|line| panic!("{line}"));
         assert!(!failed(), "another worker panicked; its message stands above");
     }
 
@@ -470,7 +471,7 @@ impl Stage {
         for (number, epoch) in (self.first..).zip(&self.epochs) {
             let now = Epoch::new(number);
             input.advance_to(now);
-            self.step_while(worker, || !installed.watermark.knows(now));
+            self.step_while(worker, &installed.faults, || !installed.watermark.knows(now));
             for (partition, offset, bytes) in epoch.pieces.iter().skip(index).step_by(peers) {
                 let mut chunk = Chunk::from_bytes(&self.partitions[*partition], *offset, bytes);
                 (chunk.arrived, chunk.order) = (epoch.arrived, *partition as u32);
@@ -481,12 +482,12 @@ impl Stage {
             let next = now.next();
             input.advance_to(next);
             input.flush();
-            self.step_while(worker, || installed.probe.less_than(&next));
+            self.step_while(worker, &installed.faults, || installed.probe.less_than(&next));
             commit(&mut outputs, Some(next), index);
         }
         let rows = installed.durable.rows();
         input.close();
-        self.step_while(worker, || !installed.probe.done());
+        self.step_while(worker, &installed.faults, || !installed.probe.done());
         commit(&mut outputs, None, index);
         if index == 0 {
             let mut answer = self.answer.lock().expect("no worker panicked");
@@ -523,13 +524,14 @@ where
     timely::execute_directly(move |worker| {
         let held = Rc::new(RefCell::new(Vec::new()));
         let receiver = Rc::clone(&held);
-        let (mut input, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
+        let (mut input, faults, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<Event>>();
-            let mut records = Lines::new(stream, Arc::new(Progress::default())).records(format);
+            let lines = Lines::new(stream, Arc::new(Progress::default()));
+            let mut records = lines.records(format);
             let updates = build(&mut records).inspect(move |(datum, _, diff)| {
                 receiver.borrow_mut().push((datum.clone(), diff.clone()));
             });
-            (input, updates.probe().0)
+            (input, lines.faults(), updates.probe().0)
         });
         let mut chunk = Chunk::from_bytes("test:", 0, &lines);
         chunk.arrived = FAR_AHEAD;
@@ -537,7 +539,8 @@ where
         let live = vec!["test:".into()];
         input.send(Event::End(End { arrived: FAR_AHEAD, live, finished: false }));
         input.close();
-        worker.step_or_park_while(Some(PARK), || !probe.done());
+        worker.step_or_park_while(Some(PARK), || !probe.done() && !faults.is_set());
+        faults.get().into_iter().for_each(|line| panic!("{line}"));
         let mut held = held.take();
         consolidate(&mut held);
         held

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use crate::bench::{BenchError, baseline_windows};
 use crate::data::{Bytes, InputCounts, Stats};
-use crate::format::{AccessLog, Format};
+use crate::format::{AccessLog, LineFormat};
 use crate::runtime::{Usage, now};
 
 type Table = HashMap<Bytes, i64, foldhash::fast::RandomState>;

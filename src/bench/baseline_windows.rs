@@ -23,7 +23,7 @@ use crate::bench::BenchError;
 use crate::bench::baseline::each_line;
 use crate::data::{Bytes, InputCounts};
 use crate::data::{Time, escape_json};
-use crate::format::{AccessLog, Format, Json, JsonMode};
+use crate::format::{AccessLog, Json, JsonMode, LineFormat};
 use crate::runtime::millis;
 use crate::time::TimeOptions;
 

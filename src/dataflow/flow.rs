@@ -15,7 +15,7 @@ use timely::dataflow::operators::{Probe, probe};
 
 use crate::data::Row;
 use crate::data::{InputCounts, Total};
-use crate::door::{Durable, Lines, Records, WatermarkProbe, Windowed};
+use crate::door::{Durable, FaultProbe, Lines, Records, WatermarkProbe, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
 use crate::time::Epoch;
@@ -95,6 +95,8 @@ pub struct Installed {
     pub durable: Durable,
     /// When an epoch's lines may be sent.
     pub watermark: WatermarkProbe,
+    /// Whether a line ends the run.
+    pub faults: FaultProbe,
     /// The input of the closed epochs, on worker 0.
     pub summary: Rc<Cell<Summary>>,
 }
@@ -383,6 +385,7 @@ impl<'scope> Flow<'scope> {
             outputs,
             durable,
             watermark: self.lines.watermark(),
+            faults: self.lines.faults(),
             probe: self.probe,
             summary: self.summary.unwrap_or_default(),
         }

@@ -42,6 +42,7 @@
 mod deadlines;
 mod dedup;
 mod durable;
+mod fault;
 mod in_time;
 mod join;
 mod keyed;
@@ -64,6 +65,7 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
+pub use fault::{FatalLine, FaultProbe};
 pub use join::machine::Events;
 pub use keyed::doors::KeyedState;
 pub use keyed::machine::Seen;
@@ -112,6 +114,7 @@ pub struct Lines<'scope> {
     doors: Rc<RefCell<Doors>>,
     progress: Arc<Progress>,
     times: Rc<SharedTimes<'scope>>,
+    faults: FaultProbe,
 }
 
 /// What everything in a dataflow that depends on event time shares.
@@ -145,7 +148,8 @@ impl<'scope> Lines<'scope> {
     ) -> Self {
         let now = Rc::new(Cell::new(EventTime::NONE));
         let times = SharedTimes { options, now, event_times: OnceCell::new(), finals_wanted: Rc::default() };
-        Lines { stream, doors: Rc::default(), progress, times: Rc::new(times) }
+        let faults = FaultProbe::default();
+        Lines { stream, doors: Rc::default(), progress, times: Rc::new(times), faults }
     }
 
     /// As these, for doors that go on from `rows`: those of all workers of an earlier run, each given to one worker of
@@ -165,6 +169,11 @@ impl<'scope> Lines<'scope> {
     /// Tells when an epoch's lines may be sent.
     pub fn watermark(&self) -> WatermarkProbe {
         self.times.event_times.get().map_or_else(WatermarkProbe::default, EventTimes::known)
+    }
+
+    /// Tells whether a line ends the run.
+    pub fn faults(&self) -> FaultProbe {
+        self.faults.clone()
     }
 
     /// Whether doors say which of their rows are final; for sinks that want to know.

@@ -19,7 +19,7 @@ use crate::door::summing::{Door, Summing, Updates, UpdatesOutput};
 use crate::door::watermark;
 use crate::door::watermark::{EventTimes, Report, Said};
 use crate::door::{Event, Lines, Parsed, Partials, SharedTimes};
-use crate::format::Format;
+use crate::format::{Fields, Format};
 use crate::operators::Totals;
 use crate::time::Epoch;
 use crate::time::EventTime;
@@ -67,7 +67,7 @@ impl<'scope, F: Format> Records<'scope, F> {
         let mut builder = OperatorBuilder::new("Records".to_owned(), lines.stream.scope());
         let input = builder.new_input(lines.stream.clone(), Pipeline);
         let (output, counts) = builder.new_output();
-        let reader = BlockReader::new(format, Arc::clone(&lines.progress));
+        let reader = BlockReader::new(format, Arc::clone(&lines.progress), lines.faults());
         let late: Rc<Cell<i64>> = Rc::default();
         let parts = Parts {
             builder,
@@ -86,6 +86,38 @@ impl<'scope, F: Format> Records<'scope, F> {
             counts: counts.as_collection(),
             parts: Some(parts),
         }
+    }
+
+    /// Only these fields of the records are read, so that the format may leave out the others; without this it is
+    /// [`Fields::ALL`]. What number a field has is the format's business; the formats of this crate read all fields
+    /// whatever is asked for.
+    ///
+    /// ```
+    /// use thalweg::format::{Emit, WholeLines};
+    /// use thalweg::prelude::*;
+    ///
+    /// /// The length of each line (field 0), and how many vowels it has (field 1), which takes longer.
+    /// #[derive(Clone)]
+    /// struct Vowels;
+    /// impl Format for Vowels {
+    ///     type Record<'a> = (u64, u64);
+    ///     fn read<'a>(&mut self, lines: WholeLines<'a>, fields: Fields, out: &mut impl Emit<'a, (u64, u64)>) {
+    ///         for (at, line) in lines.iter() {
+    ///             let vowels = || line.iter().filter(|byte| b"aeiou".contains(byte)).count() as u64;
+    ///             out.record(at, line, (line.len() as u64, if fields.has(1) { vowels() } else { 0 }));
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let rows = |fields| thalweg::testing::collection(Vowels, b"one\n", move |records| {
+    ///     records.reading(fields).collect::<(u64, u64)>("rows", |record| Some(**record))
+    /// });
+    /// assert_eq!(rows(Fields::ALL), [((3, 2), 1)]);
+    /// assert_eq!(rows(Fields::only([0])), [((3, 0), 1)]);
+    /// ```
+    pub fn reading(&mut self, fields: Fields) -> &mut Self {
+        self.parts.as_mut().expect("the parts are there until drop").reader.fields = fields;
+        self
     }
 
     /// From now on, each record happened when `time` says, in milliseconds UTC since 1970; `None` if it tells no time.
@@ -529,13 +561,22 @@ impl<F: Format> Drop for Records<'_, F> {
 impl<F: Format> Parts<'_, F> {
     fn build(self) {
         let Parts { builder, mut input, mut doors, mut reader, mut counts, mut reports, late } = self;
+        let outputs = builder.shape().outputs();
         builder.build(move |_initial_capabilities| {
+            // Of the epoch with a line that ends the run: it stays open, and nothing more is taken in.
+            let mut held = Vec::new();
             move |_frontiers| {
                 input.for_each(|capability, events| {
                     for event in events.drain(..) {
+                        if !held.is_empty() {
+                            return;
+                        }
                         match event {
                             Event::Chunk(chunk) => {
-                                reader.read(&chunk, &mut doors);
+                                if !reader.read(&chunk, &mut doors) {
+                                    held.extend((0..outputs).map(|port| capability.retain(port)));
+                                    return;
+                                }
                                 doors.iter_mut().for_each(|door| door.relieve(&capability));
                             }
                             Event::End(end) => {

@@ -11,7 +11,7 @@ use crate::format::time::parse_rfc3339;
 /// A JSON value of a line.
 ///
 /// ```
-/// use thalweg::format::{Format, Json, JsonValue};
+/// use thalweg::format::{LineFormat, Json, JsonValue};
 /// let mut json = Json::new([("id", "id"), ("user", "user")])?;
 /// let record = json.parse(br#"{"id": 18446744073709551615, "user": {"name": "eve"}}"#).unwrap();
 /// assert_eq!(record.get("id"), JsonValue::Number("18446744073709551615"));
@@ -118,7 +118,7 @@ impl<'a> JsonValue<'a> {
     /// The elements, if it is an array; none of anything else.
     ///
     /// ```
-    /// use thalweg::format::{Format, Json};
+    /// use thalweg::format::{LineFormat, Json};
     /// let mut json = Json::new([("tags", "entities.hashtags")])?;
     /// let line = br#"{"entities": {"hashtags": [{"text": "rust"}, {"text": "logs"}]}}"#;
     /// let record = json.parse(line).unwrap();

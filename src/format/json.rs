@@ -27,7 +27,6 @@
 
 mod path;
 mod record;
-mod text;
 mod value;
 mod walk;
 

@@ -6,14 +6,18 @@
 
 pub mod access_log;
 pub mod json;
+pub mod logfmt;
 pub mod pattern;
 pub mod reference;
 pub mod time;
 
+mod decimal;
+mod escapes;
 mod read;
 
 pub use access_log::{AccessLog, AccessRecord, Size};
 pub use json::{Json, JsonElements, JsonError, JsonField, JsonMode, JsonRecord, JsonValue};
+pub use logfmt::{Logfmt, LogfmtPairs, LogfmtRecord, LogfmtValue};
 pub use pattern::{Pattern, PatternError, PatternRecord};
 pub use read::{Emit, Fields, Format, LineFormat, WholeLines};
 pub use reference::Reference;

@@ -313,7 +313,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// ```
     /// use thalweg::prelude::*;
     /// let lengths = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
-    ///     records.sum_by::<u8>("lengths", |record| Some((*record.line().first()?, record.line().len() as i64)))
+    ///     records.sum_by::<u8, _>("lengths", |record| Some((*record.line().first()?, record.line().len() as i64)))
     /// });
     /// assert_eq!(lengths, [((b'a', 5), 1), ((b'b', 1), 1)]);
     /// ```
@@ -322,14 +322,14 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// If another door of this dataflow has the same name; while running, if a sum does not fit in 128 bits.
     #[track_caller]
-    pub fn sum_by<K: Key>(
+    pub fn sum_by<K: Key, V: Into<i128>>(
         &mut self,
         name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i64)> + 'static,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
     ) -> VecCollection<'scope, Epoch, (K, i128), isize> {
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, i128>| {
             if let Some((key, value)) = value(record) {
-                *sums.entry(key) += i128::from(value);
+                *sums.entry(key) += value.into();
             }
         };
         let sums = self.sums_by(name, logic);
@@ -341,7 +341,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// ```
     /// use thalweg::prelude::*;
     /// let lengths = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
-    ///     records.stats_by::<u8>("lengths", |record| Some((*record.line().first()?, record.line().len() as i128)))
+    ///     records.stats_by::<u8, _>("lengths", |record| Some((*record.line().first()?, record.line().len() as i128)))
     /// });
     /// let stats = |values: &[i128]| values.iter().copied().collect::<Stats>();
     /// assert_eq!(lengths, [((b'a', stats(&[2, 3])), 1), ((b'b', stats(&[1])), 1)]);
@@ -351,10 +351,10 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// If another door of this dataflow has the same name.
     #[track_caller]
-    pub fn stats_by<K: Key>(
+    pub fn stats_by<K: Key, V: Into<i128>>(
         &mut self,
         name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i128)> + 'static,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
     ) -> VecCollection<'scope, Epoch, (K, Stats), isize> {
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, Stats>| {
             if let Some((key, value)) = value(record) {

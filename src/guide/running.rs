@@ -95,7 +95,7 @@
 //! ```
 //! use thalweg::prelude::*;
 //! let longest = thalweg::testing::collection(Text, b"one\nthree\n", |lines| {
-//!     lines.stats_by::<()>("lengths", |line| Some(((), line.line().len() as i128))).map(|((), lengths)| lengths.max)
+//!     lines.stats_by::<(), _>("lengths", |line| Some(((), line.line().len() as i128))).map(|((), lengths)| lengths.max)
 //! });
 //! assert_eq!(longest, [(Some(5), 1)]);
 //! ```

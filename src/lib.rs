@@ -5,31 +5,36 @@
 //!
 //! # The map
 //!
-//! In the order of the data:
+//! In the order of the data, and with whom each module may know; a test over what the code names (`tests/map.rs`) reads
+//! this table and holds it.
 //!
-//! | module | what it does | what it must not know |
+//! | module | what it does | may know |
 //! |---|---|---|
-//! | [`source`] | where bytes come from, and at which offset | formats, dataflow |
-//! | [`mod@format`] | bytes to records that borrow from them | dataflow, clock, files |
-//! | [`lookup`] | static tables: what is known beforehand of a key | dataflow, log formats, clock |
-//! | [`aggregate`] | the doors: records to collections | log formats, clock |
-//! | [`operators`] | collections to collections | log formats, sources |
-//! | [`sink`] | collections to the world, by whole epochs | dataflow, clock |
-//! | [`dataflow`] | what a ready-made job is, and how it is built | |
-//! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | log formats, operators |
-//! | [`generate`] | seeded logs, for tests and benchmarks | dataflow, clock |
-//! | [`bench`](mod@bench) | the measuring commands | |
-//! | [`cli`] | arguments, subcommands | |
-//! | [`testing`] | for tests of dataflows | |
-//! | [`guide`] | how to write a dataflow, step by step; it has no code | |
+//! | [`time`] | epochs, event time, watermarks, windows | nothing |
+//! | [`data`] | keys, totals, sketches, cells and rows | `time` |
+//! | [`lookup`] | static tables: what is known beforehand of a key | nothing |
+//! | [`mod@format`] | bytes to records that borrow from them | `time`, `data` |
+//! | [`source`] | where bytes come from, and at which offset | nothing |
+//! | `ledger` | which bytes belong to which epoch | `time`, `source` |
+//! | `state` | what is durable of the doors | `time`, `data` |
+//! | [`operators`] | collections to collections | `time`, `data` |
+//! | [`view`] | what a dataflow shows: named rows by epoch | `time`, `data` |
+//! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `source`, `ledger`, `state`, `operators` |
+//! | [`dataflow`] | what a ready-made job is, and how it is built | all above |
+//! | [`sink`] | views to the world, by whole epochs | `time`, `data`, `view` |
+//! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | all above |
+//! | [`testing`] | for tests of dataflows | all above |
+//! | [`generate`] | seeded logs, for tests and benchmarks | nothing |
+//! | [`bench`](mod@bench) | what is measured, each against a plain loop | all above |
+//! | [`cli`] | arguments, subcommands, the terminal | all above |
+//! | [`guide`] | how to write a dataflow, step by step; it has no code | nothing |
 //!
-//! (`dataflow`, `generate` and `testing` are not in the first design: a dataflow is more than its operators and less
-//! than the runtime, and the generators serve the command, the benchmarks and the tests alike.)
+//! So nothing but the command, the measurements and the kit knows the [`runtime`]; a program that embeds this one does, too.
 //!
 //! # Invariants
 //!
 //! - Two worlds and one door. Records are local, borrowed, and gone with their epoch; collections are shared,
-//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and only they have state that is
+//!   incremental, and take retractions. Only the doors in [`door`] stand between, and only they have state that is
 //!   durable; all behind them follows from their rows.
 //! - Time is data. A record's time, the arrival of an epoch and the watermark made of them are never the timely timestamp, and
 //!   no operator reads a clock: the same input, cut and stamped alike, gives the same output at any number of workers.
@@ -73,6 +78,11 @@ pub mod view;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// Packages that macros of this one, and users of its types, need in the same version.
+pub mod reexport {
+    pub use {differential_dataflow, serde, timely};
+}
+
 /// What dataflows are written with.
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
@@ -82,8 +92,10 @@ pub mod prelude {
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options};
     pub use crate::door::{Events, Last, Parsed, Partials, Records, Seen, SessionSums, WindowSums, Windowed};
     pub use crate::format::{
-        AccessLog, AccessRecord, Format, Json, JsonMode, JsonRecord, Pattern, PatternRecord, Size, Text,
+        AccessLog, AccessRecord, Fields, Format, Json, JsonMode, JsonRecord, LineFormat, Logfmt,
+        LogfmtRecord, Pattern, PatternRecord, Size, Text,
     };
+    pub use crate::key_enum;
     pub use crate::lookup::{Lookup, LookupKeys};
     pub use crate::operators::{Beside, Threshold, TopK, TopKByGroup, Totals};
     pub use crate::time::Epoch;

@@ -536,6 +536,7 @@ impl Stage {
         while !installed.probe.done() {
             let failed = self.failed.load(Ordering::SeqCst);
             assert!(!failed, "another worker panicked; its message stands above");
+            installed.faults.get().into_iter().for_each(|line| panic!("{line}"));
             let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
             let closed = frontier.map_or(u64::MAX, |epoch| epoch.number());
             let turn = ingest.turn(closed, true).unwrap_or_else(|error| panic!("{error}"));
@@ -590,20 +591,21 @@ where
     timely::execute_directly(move |worker| {
         let held = Rc::new(RefCell::new(Vec::new()));
         let receiver = Rc::clone(&held);
-        let (mut input, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
+        let (mut input, faults, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, input) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let mut records = lines.records(UNNAMED, format);
             let updates = build(&mut records).inspect(move |(datum, _, diff)| {
                 receiver.borrow_mut().push((datum.clone(), diff.clone()));
             });
-            (input, updates.probe().0)
+            (input, lines.faults(), updates.probe().0)
         });
         let mut chunk = Chunk::from_bytes("test:", 0, &lines);
         chunk.arrived = FAR_AHEAD;
         input.chunk(chunk);
         input.end();
         input.close();
-        worker.step_or_park_while(Some(PARK), || !probe.done());
+        worker.step_or_park_while(Some(PARK), || !probe.done() && !faults.is_set());
+        faults.get().into_iter().for_each(|line| panic!("{line}"));
         let mut held = held.take();
         consolidate(&mut held);
         held

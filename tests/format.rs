@@ -13,7 +13,7 @@ use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use regex::bytes::Regex;
 use thalweg::format::reference::{self, Reference};
 use thalweg::format::time::parse_clf;
-use thalweg::format::{AccessLog, AccessRecord, Format, Pattern, PatternError, Size};
+use thalweg::format::{AccessLog, AccessRecord, LineFormat, Pattern, PatternError, Size};
 
 #[path = "format/generate.rs"]
 mod generate;

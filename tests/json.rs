@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
 use thalweg::format::time::parse_rfc3339;
-use thalweg::format::{Format, Json, JsonError, JsonMode, JsonRecord, JsonValue};
+use thalweg::format::{Json, JsonError, JsonMode, JsonRecord, JsonValue, LineFormat};
 
 #[path = "cluster_support/mod.rs"]
 #[allow(dead_code, clippy::disallowed_methods, reason = "only the path of the failing dataflows is needed")]

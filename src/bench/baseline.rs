@@ -6,65 +6,64 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
-use clap::{Arg, ArgMatches, Command};
 use hashbrown::HashMap;
 
-use crate::bench::{arg, baseline_windows};
-use crate::cli::{Failure, print};
+use crate::bench::{BenchError, baseline_windows};
 use crate::data::{Bytes, InputCounts, Stats};
-use crate::format::{AccessLog, Format};
-use crate::runtime::{Exit, Usage, now};
+use crate::format::{AccessLog, LineFormat};
+use crate::runtime::{Usage, now};
 
 type Table = HashMap<Bytes, i64, foldhash::fast::RandomState>;
 
 /// How much is read at once: the best of what was tried, as for the dataflow's chunks.
 const BUFFER: usize = 512 << 10;
 
-/// The names of dataflows for which there is a loop.
-pub(super) const NAMES: [&str; 5] = ["access-log", "error-lines", "hashtags", "top-urls", "word-count"];
-
-/// Those of them that show every window.
+/// The dataflows whose loops show every window.
 pub(super) const WINDOWED: [&str; 2] = ["hashtags", "top-urls"];
 
-pub(super) fn command() -> Command {
-    Command::new("baseline")
-        .about("Runs the plain loop for one dataflow, for `throughput` to compare with")
-        .arg(Arg::new("name").value_name("DATAFLOW").required(true).value_parser(NAMES))
-        .arg(Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf)))
-        .arg(
-            arg("output", "FILE", "/dev/null", "Where windows are written")
-                .value_parser(clap::value_parser!(PathBuf)),
-        )
+/// The plain loop for one dataflow, which the other measurements compare with.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    /// The dataflow, one of [`Baseline::NAMES`].
+    pub name: String,
+    /// What is read.
+    pub file: PathBuf,
+    /// Where windows are written.
+    pub output: PathBuf,
 }
 
-pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
-    let name = matches.get_one::<String>("name").expect("clap requires it");
-    let file = matches.get_one::<PathBuf>("file").expect("clap requires it");
-    let output = matches.get_one::<PathBuf>("output").expect("it has a default");
-    let begun = now();
-    let (counts, answer) = run(name, file, output).map_err(|error| Failure::new(Exit::Input, error))?;
-    let seconds = (now() - begun).as_secs_f64();
-    let usage = Usage::now();
-    let summary = serde_json::json!({
-        "lines": counts.lines,
-        "parsed": counts.parsed,
-        "bytes": counts.bytes,
-        "seconds": seconds,
-        "cpu_seconds": usage.cpu.as_secs_f64(),
-        "peak_memory": usage.peak_memory,
-        "answer": answer,
-    });
-    print(&format!("{summary}\n"))
+impl Baseline {
+    /// The dataflows for which there is a loop.
+    pub const NAMES: [&str; 5] = ["access-log", "error-lines", "hashtags", "top-urls", "word-count"];
+
+    /// Runs the loop; returns one JSON object with its figures and something of its answer.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such loop, the file cannot be read, or windows cannot be written.
+    pub fn run(&self) -> Result<String, BenchError> {
+        let begun = now();
+        let (counts, answer) = run(&self.name, &self.file, &self.output)?;
+        let seconds = (now() - begun).as_secs_f64();
+        let usage = Usage::now();
+        let summary = serde_json::json!({
+            "lines": counts.lines,
+            "parsed": counts.parsed,
+            "bytes": counts.bytes,
+            "seconds": seconds,
+            "cpu_seconds": usage.cpu.as_secs_f64(),
+            "peak_memory": usage.peak_memory,
+            "answer": answer,
+        });
+        Ok(format!("{summary}\n"))
+    }
 }
 
 /// Runs the loop `name` over `file`; returns what became of the lines, and something of its answer. Windows go to `output`.
-fn run(name: &str, file: &Path, output: &Path) -> anyhow::Result<(InputCounts, serde_json::Value)> {
-    let read = |line: &mut dyn FnMut(&[u8], &mut InputCounts)| {
-        each_line(file, line).with_context(|| format!("cannot read {}", file.display()))
-    };
+fn run(name: &str, file: &Path, output: &Path) -> Result<(InputCounts, serde_json::Value), BenchError> {
+    let read = |line: &mut dyn FnMut(&[u8], &mut InputCounts)| each_line(file, line);
     match name {
-        "access-log" => access_log(file).with_context(|| format!("cannot read {}", file.display())),
+        "access-log" => access_log(file),
         "error-lines" => {
             let finder = memchr::memmem::Finder::new("error");
             let mut found: Table = HashMap::default();
@@ -90,11 +89,11 @@ fn run(name: &str, file: &Path, output: &Path) -> anyhow::Result<(InputCounts, s
             words.sort_unstable_by(crate::data::by_count);
             Ok((counts, words.len().into()))
         }
-        other => Err(anyhow!("no plain loop is written for `{other}`")),
+        other => Err(BenchError::NoLoop { name: other.to_owned() }),
     }
 }
 
-fn access_log(file: &Path) -> io::Result<(InputCounts, serde_json::Value)> {
+fn access_log(file: &Path) -> Result<(InputCounts, serde_json::Value), BenchError> {
     let mut parser = AccessLog;
     let mut statuses = vec![0i64; 1000];
     let (mut sizes, mut missing) = (Stats::default(), 0i64);
@@ -149,7 +148,14 @@ fn count(table: &mut Table, key: &[u8]) {
 }
 
 /// Hands each line of `file` to `each`, with the counts so far.
-pub(super) fn each_line<L>(file: &Path, each: &mut L) -> io::Result<InputCounts>
+pub(super) fn each_line<L>(file: &Path, each: &mut L) -> Result<InputCounts, BenchError>
+where
+    L: FnMut(&[u8], &mut InputCounts) + ?Sized,
+{
+    each_line_of(file, each).map_err(|source| BenchError::Read { path: file.to_owned(), source })
+}
+
+fn each_line_of<L>(file: &Path, each: &mut L) -> io::Result<InputCounts>
 where
     L: FnMut(&[u8], &mut InputCounts) + ?Sized,
 {

@@ -13,17 +13,17 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::hash::BuildHasher;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use foldhash::fast::RandomState;
 use hashbrown::hash_table::{Entry, HashTable};
 use serde_json::Value;
 
+use crate::bench::BenchError;
 use crate::bench::baseline::each_line;
 use crate::data::{Bytes, InputCounts};
 use crate::data::{Time, escape_json};
-use crate::format::{AccessLog, Format, Json, JsonMode};
+use crate::format::{AccessLog, Json, JsonMode, LineFormat};
 use crate::runtime::millis;
 use crate::time::TimeOptions;
 
@@ -31,7 +31,7 @@ use crate::time::TimeOptions;
 const TOP: usize = 10;
 
 /// `hashtags`, with its default options.
-pub(super) fn hashtags(file: &Path, output: &Path) -> anyhow::Result<(InputCounts, Value)> {
+pub(super) fn hashtags(file: &Path, output: &Path) -> Result<(InputCounts, Value), BenchError> {
     const TEXT: usize = 0;
     const TIME: usize = 1;
     let tweets = Json::new([("text", "text"), ("time", "created_at")]).expect("two fields, two paths");
@@ -50,11 +50,11 @@ pub(super) fn hashtags(file: &Path, output: &Path) -> anyhow::Result<(InputCount
                 .for_each(|tag| window.count(pane, tag.as_bytes()));
         }
     });
-    window.answer(counts.with_context(|| format!("cannot read {}", file.display()))?)
+    window.answer(counts?)
 }
 
 /// `top-urls`, with its default options.
-pub(super) fn top_urls(file: &Path, output: &Path) -> anyhow::Result<(InputCounts, Value)> {
+pub(super) fn top_urls(file: &Path, output: &Path) -> Result<(InputCounts, Value), BenchError> {
     let mut parser = AccessLog;
     let mut window = Sliding::new(30_000, 10_000, "url", output)?;
     let counts = each_line(file, &mut |line: &[u8], counts: &mut InputCounts| {
@@ -69,7 +69,7 @@ pub(super) fn top_urls(file: &Path, output: &Path) -> anyhow::Result<(InputCount
             window.count(pane, endpoint);
         }
     });
-    window.answer(counts.with_context(|| format!("cannot read {}", file.display()))?)
+    window.answer(counts?)
 }
 
 /// The window, and the panes that it covers or has yet to reach. Times are in milliseconds.
@@ -97,6 +97,7 @@ struct Sliding {
     free: Vec<u32>,
     /// What rows call the key.
     column: &'static str,
+    path: PathBuf,
     out: BufWriter<File>,
     /// How many windows were written.
     windows: u64,
@@ -112,8 +113,9 @@ struct Numbered {
 }
 
 impl Sliding {
-    fn new(length: i64, slide: i64, column: &'static str, output: &Path) -> anyhow::Result<Self> {
-        let out = File::create(output).with_context(|| format!("cannot create {}", output.display()))?;
+    fn new(length: i64, slide: i64, column: &'static str, output: &Path) -> Result<Self, BenchError> {
+        let out = File::create(output);
+        let out = out.map_err(|source| BenchError::Write { path: output.to_owned(), source })?;
         let options = TimeOptions::default();
         Ok(Sliding {
             length,
@@ -131,6 +133,7 @@ impl Sliding {
             counts: Vec::new(),
             free: Vec::new(),
             column,
+            path: output.to_owned(),
             out: BufWriter::with_capacity(1 << 16, out),
             windows: 0,
             written: Ok(()),
@@ -272,12 +275,12 @@ impl Sliding {
     }
 
     /// Moves the window to where it holds the newest record, and says what there was.
-    fn answer(mut self, counts: InputCounts) -> anyhow::Result<(InputCounts, Value)> {
+    fn answer(mut self, counts: InputCounts) -> Result<(InputCounts, Value), BenchError> {
         if counts.parsed > counts.untimed + counts.ahead {
             self.move_to(self.floor(self.newest) + self.slide);
         }
-        self.written.context("cannot write the windows")?;
-        self.out.flush().context("cannot write the windows")?;
+        let written = self.written.and_then(|()| self.out.flush());
+        written.map_err(|source| BenchError::Write { path: self.path, source })?;
         Ok((counts, serde_json::json!({ "windows": self.windows })))
     }
 }

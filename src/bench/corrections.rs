@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use timely::worker::Worker;
 
+use crate::bench::BenchError;
 use crate::bench::updates::{Bench, LOADED_AT_ONCE, on_workers, share};
 use crate::data::Bytes;
 use crate::data::Time;
@@ -107,7 +108,7 @@ pub(super) fn measure(
     records: u64,
     workers: usize,
     plan: &[(u32, u32)],
-) -> anyhow::Result<Vec<Timed>> {
+) -> Result<Vec<Timed>, BenchError> {
     let plan = plan.to_vec();
     on_workers(workers, move |worker| {
         let lateness = Duration::from_millis(door.lateness as u64);

@@ -3,54 +3,29 @@
 //! A figure alone says more about the machine than about the program, so every table has a *baseline*: a plain loop that
 //! was written for the one job, without a dataflow, over the same input and run in turn with it. The ratio between the
 //! two means something on a noisy machine, too.
+//!
+//! A measurement is a struct of its settings; its `run` returns the figures as text, or a [`BenchError`], and hands notes of
+//! how far it is to a function ([`Notes`]). This module knows neither arguments nor the terminal.
 
 mod baseline;
 mod baseline_windows;
 mod corrections;
+mod error;
 mod process;
 mod throughput;
 mod updates;
 mod windows;
 
-use clap::{Arg, ArgMatches, Command};
+pub use baseline::Baseline;
+pub use error::BenchError;
+pub use throughput::Throughput;
+pub use updates::Updates;
+pub use windows::Windows;
 
-use crate::cli::Failure;
-use crate::dataflow::Dataflow;
-
-/// The subcommands of `thalweg bench`.
-pub(crate) fn command() -> Command {
-    Command::new("bench")
-        .about("Measures, each against a plain loop over the same input")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .disable_help_subcommand(true)
-        .subcommand(throughput::command())
-        .subcommand(windows::command())
-        .subcommand(updates::command())
-        .subcommand(baseline::command())
-}
-
-/// Runs `thalweg bench`.
-pub(crate) fn main(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
-    match matches.subcommand() {
-        Some(("throughput", matches)) => throughput::main(dataflows, matches),
-        Some(("windows", matches)) => windows::main(matches),
-        Some(("updates", matches)) => updates::main(matches),
-        Some(("baseline", matches)) => baseline::main(matches),
-        _ => unreachable!("clap knows no other subcommand, and requires one"),
-    }
-}
-
-/// An option with a default.
-fn arg(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).default_value(default).help(help)
-}
-
-/// How often everything is measured.
-fn rounds_arg() -> Arg {
-    arg("rounds", "N", "3", "Rounds over which the median is taken")
-        .value_parser(clap::value_parser!(u16).range(1..=1000))
-}
+/// Takes what a measurement says while it goes on, for people who watch: one line at a time, without a line end.
+///
+/// The figures come as text when all is done.
+pub type Notes<'a> = dyn FnMut(&str) + 'a;
 
 /// `rows` under `heads`, the first column to the left and the others to the right.
 fn table(heads: &[&str], rows: &[Vec<String>]) -> String {

@@ -1,17 +1,16 @@
 //! Runs that are processes of their own, so that their processor time and their peak of memory are their own; and the files
 //! that they read.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 
-use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::bench::{baseline, median};
-use crate::cli::{eprint, grouped};
+use crate::bench::{BenchError, Notes, baseline, median};
+use crate::data::grouped;
 use crate::generate;
 use crate::generate::Kind;
 use crate::runtime::temporary_directory;
@@ -82,12 +81,16 @@ pub(super) fn speed(runs: &[Measured], base: &[Measured]) -> f64 {
 /// # Errors
 ///
 /// When one fails, or two jobs over one file do not agree on what they have read.
-pub(super) fn rounds(jobs: &[(Job, &Path)], rounds: u16) -> anyhow::Result<Vec<Vec<Measured>>> {
+pub(super) fn rounds(
+    jobs: &[(Job, &Path)],
+    rounds: u16,
+    notes: &mut Notes<'_>,
+) -> Result<Vec<Vec<Measured>>, BenchError> {
     let mut measured: Vec<Vec<Measured>> = jobs.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
         for ((job, file), runs) in jobs.iter().zip(&mut measured) {
             let run = job.run(file)?;
-            eprint(format_args!("round {round} of {rounds}: {} {:.2} s\n", job.title(), run.seconds));
+            notes(&format!("round {round} of {rounds}: {} {:.2} s", job.title(), run.seconds));
             runs.push(run);
         }
     }
@@ -95,7 +98,8 @@ pub(super) fn rounds(jobs: &[(Job, &Path)], rounds: u16) -> anyhow::Result<Vec<V
         let first = jobs.iter().position(|(_, other)| other == file).map_or(runs, |at| &measured[at]);
         let (lines, parsed) = (first[0].lines, first[0].parsed);
         if let Some(wrong) = runs.iter().find(|run| (run.lines, run.parsed) != (lines, parsed)) {
-            bail!("the runs disagree: {lines} lines, {parsed} parsed; but {}: {wrong:?}", job.title());
+            let expected = format!("{lines} lines, {parsed} parsed");
+            return Err(BenchError::Disagree { expected, found: format!("{}: {wrong:?}", job.title()) });
         }
     }
     Ok(measured)
@@ -124,7 +128,7 @@ impl Job {
     }
 
     /// A process of this dataflow, with `args` beside its own.
-    fn dataflow(&self, file: &Path, sink: &str, args: &[&str]) -> anyhow::Result<Process> {
+    fn dataflow(&self, file: &Path, sink: &str, args: &[&str]) -> Result<Process, BenchError> {
         let mut process = Process::new(this_program()?);
         process.args(["run", &self.name, "--source", &format!("file:{}", file.display()), "--sink", sink]);
         process.args(["--summary", "json"]).args(args).args(&self.options);
@@ -133,17 +137,17 @@ impl Job {
     }
 
     /// Runs it to its end.
-    pub(super) fn run(&self, file: &Path) -> anyhow::Result<Measured> {
+    pub(super) fn run(&self, file: &Path) -> Result<Measured, BenchError> {
         // Where windows are the answer, all of them are; elsewhere, how it stands in the end. The loops do the same.
         let windowed = baseline::WINDOWED.contains(&self.name.as_str());
         let sink = if windowed { "jsonl:/dev/null" } else { "jsonl:/dev/null?at=end" };
-        let start = |args: &[&str]| self.dataflow(file, sink, args)?.spawn().context("cannot start a run");
+        let start = |args: &[&str]| self.dataflow(file, sink, args)?.spawn().map_err(cannot("start a run"));
         match self.shape {
             Shape::Baseline => {
                 let mut process = Process::new(this_program()?);
                 process.args(["bench", "baseline", &self.name]).arg(file);
                 let output = process.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-                parse(&output.context("cannot start the baseline")?.stdout)
+                parse(&output.map_err(cannot("start the baseline"))?.stdout)
             }
             Shape::Workers(workers) => finish(vec![start(&["-w", &workers.to_string()])?]),
             Shape::Processes(processes) => {
@@ -151,36 +155,43 @@ impl Job {
                 let path = hosts.0.display().to_string();
                 let number = processes.to_string();
                 let start = |process: u16| start(&["-n", &number, "-p", &process.to_string(), "-h", &path]);
-                finish((0..processes).map(start).collect::<anyhow::Result<_>>()?)
+                finish((0..processes).map(start).collect::<Result<_, BenchError>>()?)
             }
         }
     }
 
     /// Runs it in one process, on so many workers, for nothing but to count the windows that it shows: the rows of rank 1.
-    pub(super) fn windows(&self, workers: u16, file: &Path) -> anyhow::Result<u64> {
+    pub(super) fn windows(&self, workers: u16, file: &Path) -> Result<u64, BenchError> {
         let mut process = self.dataflow(file, "jsonl:-", &["-w", &workers.to_string()])?;
-        let mut child = process.stdout(Stdio::piped()).spawn().context("cannot start a run")?;
-        let rows = BufReader::new(child.stdout.take().context("a run has no output")?).split(b'\n');
+        let mut child = process.stdout(Stdio::piped()).spawn().map_err(cannot("start a run"))?;
+        let stdout = child.stdout.take().expect("it was asked for");
+        let rows = BufReader::new(stdout).split(b'\n');
         let finder = memchr::memmem::Finder::new(r#""rank":1,"#);
         let mut windows = 0;
         for row in rows {
-            windows += u64::from(finder.find(&row.context("cannot read the output of a run")?).is_some());
+            windows += u64::from(finder.find(&row.map_err(cannot("read the output of a run"))?).is_some());
         }
         finish(vec![child])?;
         Ok(windows)
     }
 }
 
-fn this_program() -> anyhow::Result<PathBuf> {
-    std::env::current_exe().context("cannot find this program's own file")
+fn this_program() -> Result<PathBuf, BenchError> {
+    std::env::current_exe().map_err(cannot("find this program's own file"))
+}
+
+/// The error of `what` that the system refused.
+fn cannot(what: &'static str) -> impl Fn(io::Error) -> BenchError {
+    move |source| BenchError::System { what, source }
 }
 
 /// Waits for all processes: the first has the figures; processor time is that of all, and memory that of the largest.
-fn finish(processes: Vec<Child>) -> anyhow::Result<Measured> {
+fn finish(processes: Vec<Child>) -> Result<Measured, BenchError> {
     let outputs = processes.into_iter().map(Child::wait_with_output).collect::<Result<Vec<_>, _>>();
-    let outputs = outputs.context("cannot wait for a run")?;
+    let outputs = outputs.map_err(cannot("wait for a run"))?;
     if let Some(failed) = outputs.iter().find(|output| !output.status.success()) {
-        bail!("a run ended with {}: {}", failed.status, String::from_utf8_lossy(&failed.stderr));
+        let stderr = String::from_utf8_lossy(&failed.stderr).into_owned();
+        return Err(BenchError::Run { status: failed.status, stderr });
     }
     let mut whole: Measured = parse(&outputs[0].stderr)?;
     for other in &outputs[1..] {
@@ -192,10 +203,11 @@ fn finish(processes: Vec<Child>) -> anyhow::Result<Measured> {
 }
 
 /// The last line of `output` is the figures; before it may stand warnings.
-fn parse<T: DeserializeOwned>(output: &[u8]) -> anyhow::Result<T> {
+fn parse<T: DeserializeOwned>(output: &[u8]) -> Result<T, BenchError> {
     let text = String::from_utf8_lossy(output);
     let last = text.lines().next_back().unwrap_or_default();
-    serde_json::from_str(last).with_context(|| format!("a run printed no figures, but: {text}"))
+    serde_json::from_str(last)
+        .map_err(|source| BenchError::NoFigures { output: text.clone().into_owned(), source })
 }
 
 /// A file that is read; removed afterwards if it was made for this.
@@ -207,20 +219,23 @@ pub(super) struct Input {
 
 impl Input {
     /// The file at `path`, which must be there.
-    pub(super) fn given(path: &str) -> anyhow::Result<Self> {
-        std::fs::File::open(path).with_context(|| format!("cannot open {path}"))?;
-        Ok(Input { path: path.into(), ours: false })
+    pub(super) fn given(path: &Path) -> Result<Self, BenchError> {
+        let path = path.to_owned();
+        match std::fs::File::open(&path) {
+            Ok(_) => Ok(Input { path, ours: false }),
+            Err(source) => Err(BenchError::Read { path, source }),
+        }
     }
 
     /// `lines` lines of `kind`.
-    pub(super) fn generate(kind: Kind, lines: u64) -> anyhow::Result<Self> {
+    pub(super) fn generate(kind: Kind, lines: u64, notes: &mut Notes<'_>) -> Result<Self, BenchError> {
         let path = temporary_directory().join(format!("thalweg-bench-{}-{kind}.log", std::process::id()));
         let options =
             generate::Options { lines: Some(lines), seed: 1, ..generate::Options::default_for(kind) };
         let file = std::fs::File::create_new(&path);
-        let mut file = file.with_context(|| format!("cannot create {}", path.display()))?;
+        let mut file = file.map_err(|source| BenchError::Write { path: path.clone(), source })?;
         let input = Input { path, ours: true };
-        eprint(format_args!("generating {} lines of {kind}\n", grouped(lines as i64)));
+        notes(&format!("generating {} lines of {kind}", grouped(lines as i64)));
         generate::generate(kind, &options, &mut file)?;
         Ok(input)
     }
@@ -238,16 +253,19 @@ impl Drop for Input {
 struct Hostfile(PathBuf);
 
 impl Hostfile {
-    fn new(processes: u16) -> anyhow::Result<Self> {
+    fn new(processes: u16) -> Result<Self, BenchError> {
         let listeners =
-            (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-        let addresses: Vec<_> = listeners
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.to_string()))
-            .collect::<std::io::Result<_>>()?;
+            (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<Vec<_>>>();
+        let addresses = listeners.and_then(|listeners| {
+            listeners
+                .iter()
+                .map(|listener| Ok(listener.local_addr()?.to_string()))
+                .collect::<io::Result<Vec<_>>>()
+        });
+        let addresses = addresses.map_err(cannot("find free ports"))?;
         let path = temporary_directory().join(format!("thalweg-bench-{}.hosts", std::process::id()));
         std::fs::write(&path, addresses.join("\n"))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+            .map_err(|source| BenchError::Write { path: path.clone(), source })?;
         Ok(Hostfile(path))
     }
 }

@@ -9,25 +9,23 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use clap::{ArgMatches, Command};
 use differential_dataflow::operators::CountTotal;
 use hashbrown::HashMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use timely::worker::Worker;
 
-use crate::bench::{arg, corrections, median, table};
-use crate::cli::{Failure, grouped, print};
-use crate::data::Bytes;
+use crate::bench::{BenchError, Notes, corrections, median, table};
+use crate::data::{Bytes, grouped};
 use crate::dataflow::{Build, Flow};
 use crate::door::Lines;
 use crate::format::Text;
 use crate::ledger::{Conductor, LedgerOptions};
 use crate::operators::TopK;
 use crate::runtime::ingest::{Ingest, IngestSetup};
+use crate::runtime::now;
 use crate::runtime::post::Post;
 use crate::runtime::reading::Inputs;
-use crate::runtime::{Exit, now};
 use crate::sink::{At, Closed, Outputs, Sink, SinkError};
 use crate::source::{Memory, MemoryWriter, Progress, ReadOptions, Source};
 use crate::time::Epoch;
@@ -35,23 +33,15 @@ use crate::time::TimeOptions;
 use crate::view::View;
 use crate::view::{Gather, History};
 
-pub(super) fn command() -> Command {
-    Command::new("updates")
-        .about("The time from a batch of updates to closed output, with many keys loaded")
-        .arg(
-            arg("keys", "N", "1000000", "Keys that are loaded first; for windows, records")
-                .value_parser(clap::value_parser!(u64).range(1..=100_000_000)),
-        )
-        .arg(
-            arg("workers", "N", "1", "Worker threads")
-                .short('w')
-                .value_parser(clap::value_parser!(u16).range(1..=256)),
-        )
-        .arg(
-            arg("batches", "LIST", "1,10,100,1000,100000", "Updates in a batch")
-                .value_delimiter(',')
-                .value_parser(clap::value_parser!(u32).range(1..=10_000_000)),
-        )
+/// The time from a batch of updates to closed output, with many keys loaded.
+#[derive(Clone, Debug)]
+pub struct Updates {
+    /// Keys that are loaded first; for windows, records.
+    pub keys: u64,
+    /// Worker threads.
+    pub workers: u16,
+    /// How many updates a batch has, at each of which it is measured.
+    pub batches: Vec<u32>,
 }
 
 /// What is measured: a dataflow over lines that are keys.
@@ -99,39 +89,43 @@ fn subjects() -> Vec<Subject> {
     ]
 }
 
-pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
-    let keys: u64 = *matches.get_one("keys").expect("it has a default");
-    let workers: u16 = *matches.get_one("workers").expect("it has a default");
-    let sizes: Vec<u32> = matches.get_many("batches").into_iter().flatten().copied().collect();
-    let plan: Vec<(u32, u32)> = sizes.iter().map(|size| (*size, repeats(*size))).collect();
-
-    print(&format!("{} keys loaded, {workers} worker(s); times in µs\n", grouped(keys as i64)))?;
-    let mut rows = Vec::new();
-    for subject in subjects() {
-        let measured = measure(&subject, keys, usize::from(workers), &plan)
-            .map_err(|error| Failure::new(Exit::Panic, error))?;
-        for ((size, _), Timed { dataflow, baseline }) in plan.iter().zip(measured) {
-            rows.extend(compared(subject.name, *size, [dataflow, baseline]));
+impl Updates {
+    /// Measures.
+    ///
+    /// # Errors
+    ///
+    /// When the workers do not start, or one of them panics.
+    pub fn run(&self, notes: &mut Notes<'_>) -> Result<String, BenchError> {
+        let Updates { keys, workers, ref batches } = *self;
+        let plan: Vec<(u32, u32)> = batches.iter().map(|size| (*size, repeats(*size))).collect();
+        let head = format!("{} keys loaded, {workers} worker(s); times in µs", grouped(keys as i64));
+        let mut rows = Vec::new();
+        for subject in subjects() {
+            notes(&format!("measuring {}", subject.name));
+            let measured = measure(&subject, keys, usize::from(workers), &plan)?;
+            for ((size, _), Timed { dataflow, baseline }) in plan.iter().zip(measured) {
+                rows.extend(compared(subject.name, *size, [dataflow, baseline]));
+            }
         }
-    }
-    print(&table(&HEADS, &rows))?;
+        let counts = table(&HEADS, &rows);
 
-    let mut rows = Vec::new();
-    let mut ratios = String::new();
-    for door in corrections::DOORS {
-        let measured = corrections::measure(door, keys, usize::from(workers), &plan)
-            .map_err(|error| Failure::new(Exit::Panic, error))?;
-        for ((size, _), corrections::Timed { in_time, late }) in plan.iter().zip(measured) {
-            let ratio = ratio(&late[0], &in_time[0]);
-            ratios += &format!(
-                "{}, batches of {size}: late takes {ratio:.2} times as long as in time\n",
-                door.name
-            );
-            rows.extend(compared(&format!("{}: in time", door.name), *size, in_time));
-            rows.extend(compared(&format!("{}: late", door.name), *size, late));
+        let mut rows = Vec::new();
+        let mut ratios = String::new();
+        for door in corrections::DOORS {
+            notes(&format!("measuring {}", door.name));
+            let measured = corrections::measure(door, keys, usize::from(workers), &plan)?;
+            for ((size, _), corrections::Timed { in_time, late }) in plan.iter().zip(measured) {
+                let ratio = ratio(&late[0], &in_time[0]);
+                ratios += &format!(
+                    "{}, batches of {size}: late takes {ratio:.2} times as long as in time\n",
+                    door.name
+                );
+                rows.extend(compared(&format!("{}: in time", door.name), *size, in_time));
+                rows.extend(compared(&format!("{}: late", door.name), *size, late));
+            }
         }
+        Ok(format!("{head}\n{counts}\n{}{ratios}", table(&HEADS, &rows)))
     }
-    print(&format!("\n{}{ratios}", table(&HEADS, &rows)))
 }
 
 const HEADS: [&str; 7] = ["operators", "batch", "p50", "p99", "max", "updates/s", "ratio"];
@@ -176,7 +170,12 @@ struct Timed {
     baseline: Vec<Duration>,
 }
 
-fn measure(subject: &Subject, keys: u64, workers: usize, plan: &[(u32, u32)]) -> anyhow::Result<Vec<Timed>> {
+fn measure(
+    subject: &Subject,
+    keys: u64,
+    workers: usize,
+    plan: &[(u32, u32)],
+) -> Result<Vec<Timed>, BenchError> {
     let (build, plan) = (subject.build.clone(), plan.to_vec());
     on_workers(workers, move |worker| {
         let mut bench = Bench::install(worker, VIEWS, &build, TimeOptions::default());
@@ -207,7 +206,7 @@ fn measure(subject: &Subject, keys: u64, workers: usize, plan: &[(u32, u32)]) ->
 pub(super) fn on_workers<T: Default + Send + 'static>(
     workers: usize,
     logic: impl Fn(&mut Worker) -> T + Send + Sync + 'static,
-) -> anyhow::Result<T> {
+) -> Result<T, BenchError> {
     let result = Arc::new(Mutex::new(T::default()));
     let recorded = Arc::clone(&result);
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
@@ -216,8 +215,8 @@ pub(super) fn on_workers<T: Default + Send + 'static>(
             *recorded.lock().unwrap_or_else(PoisonError::into_inner) = measured;
         }
     });
-    for worker in guards.map_err(anyhow::Error::msg)?.join() {
-        worker.map_err(anyhow::Error::msg)?;
+    for worker in guards.map_err(BenchError::Timely)?.join() {
+        worker.map_err(BenchError::Timely)?;
     }
     Ok(std::mem::take(&mut *result.lock().unwrap_or_else(PoisonError::into_inner)))
 }

@@ -3,30 +3,26 @@
 //! Two questions: whether a long window costs no more than a short one, which a window that is kept up to date by its change
 //! promises; and how far the dataflow is from a plain loop that shows the same windows. Ratios are taken within rounds.
 
-use std::path::Path;
-
-use anyhow::ensure;
-use clap::{Arg, ArgMatches, Command};
+use std::path::{Path, PathBuf};
 
 use crate::bench::process::{Input, Job, Measured, Shape, figures, rounds, speed};
-use crate::bench::{arg, rounds_arg, table};
-use crate::cli::{Failure, grouped, print};
+use crate::bench::{BenchError, Notes, table};
+use crate::data::grouped;
 use crate::generate::Kind;
-use crate::runtime::Exit;
 
-pub(super) fn command() -> Command {
-    let file =
-        |name: &'static str, help: &'static str| Arg::new(name).long(name).value_name("FILE").help(help);
-    let lines = |name: &'static str, default: &'static str, help: &'static str| {
-        arg(name, "N", default, help).value_parser(clap::value_parser!(u64).range(1..))
-    };
-    Command::new("windows")
-        .about("Lines a second over a file, where every sliding window is shown")
-        .arg(file("tweets", "Tweets to read [default: generated ones]"))
-        .arg(file("access-log", "The access log to read [default: a generated one]"))
-        .arg(lines("tweet-lines", "1000000", "Tweets to generate when none are given"))
-        .arg(lines("access-lines", "10000000", "Lines to generate when no access log is given"))
-        .arg(rounds_arg())
+/// Lines a second over a file, where every sliding window is shown.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    /// Tweets to read; generated ones if there are none.
+    pub tweets: Option<PathBuf>,
+    /// How many tweets are generated.
+    pub tweet_lines: u64,
+    /// The access log to read; a generated one if there is none.
+    pub access_log: Option<PathBuf>,
+    /// How many lines of access log are generated.
+    pub access_lines: u64,
+    /// Rounds over which the medians are taken.
+    pub rounds: u16,
 }
 
 /// One row of the table.
@@ -51,21 +47,24 @@ impl Case {
 /// How much longer a window of 300 s may take than one of 30 s.
 const LONG_OVER_SHORT: f64 = 1.25;
 
-pub(super) fn main(matches: &ArgMatches) -> Result<(), Failure> {
-    let input = |given: &str, kind, lines: &str| match matches.get_one::<String>(given) {
-        Some(path) => Input::given(path).map_err(|error| Failure::new(Exit::Input, error)),
-        None => Input::generate(kind, *matches.get_one(lines).expect("it has a default"))
-            .map_err(|error| Failure::new(Exit::Output, error)),
-    };
-    let tweets = input("tweets", Kind::Tweets, "tweet-lines")?;
-    let log = input("access-log", Kind::AccessLog, "access-lines")?;
-    let number = *matches.get_one("rounds").expect("it has a default");
-    let measured =
-        measure(&tweets.path, &log.path, number).map_err(|error| Failure::new(Exit::Panic, error))?;
-    print(&measured)
+impl Windows {
+    /// Measures.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read or made, a run fails, or two runs do not show the same windows.
+    pub fn run(&self, notes: &mut Notes<'_>) -> Result<String, BenchError> {
+        let mut input = |given: &Option<PathBuf>, kind, lines| match given {
+            Some(path) => Input::given(path),
+            None => Input::generate(kind, lines, notes),
+        };
+        let tweets = input(&self.tweets, Kind::Tweets, self.tweet_lines)?;
+        let log = input(&self.access_log, Kind::AccessLog, self.access_lines)?;
+        measure(&tweets.path, &log.path, self.rounds, notes)
+    }
 }
 
-fn measure(tweets: &Path, log: &Path, number: u16) -> anyhow::Result<String> {
+fn measure(tweets: &Path, log: &Path, number: u16, notes: &mut Notes<'_>) -> Result<String, BenchError> {
     let (one, two) = (Shape::Workers(1), Shape::Workers(2));
     const TAGS: usize = 0;
     const SHORT: usize = 1;
@@ -91,12 +90,16 @@ fn measure(tweets: &Path, log: &Path, number: u16) -> anyhow::Result<String> {
             Shape::Workers(workers) | Shape::Processes(workers) => case.job.windows(workers, file(case))?,
         };
         let base = case.base.and_then(|base| shown.get(base)).copied().unwrap_or(windows);
-        ensure!(windows == base, "{} shows {windows} windows, and the plain loop {base}", case.job.title());
+        if windows != base {
+            let expected = format!("{base} windows of the plain loop");
+            let found = format!("{} shows {windows}", case.job.title());
+            return Err(BenchError::Disagree { expected, found });
+        }
         shown.push(windows);
     }
 
     let jobs: Vec<_> = cases.iter().map(|case| (case.job.clone(), file(case))).collect();
-    let measured = rounds(&jobs, number)?;
+    let measured = rounds(&jobs, number, notes)?;
     let rows: Vec<_> = cases
         .iter()
         .zip(&measured)

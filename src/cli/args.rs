@@ -3,7 +3,6 @@
 use clap::builder::styling::Styles;
 use clap::{Arg, ArgAction, Command};
 
-use crate::bench;
 use crate::dataflow::Dataflow;
 
 const EXIT_CODES: &str = "\
@@ -35,7 +34,7 @@ pub(super) fn command(dataflows: &[&dyn Dataflow]) -> Command {
                 .arg(Arg::new("dataflow").value_name("DATAFLOW").help("The dataflow to show")),
         )
         .subcommand(super::generate::command())
-        .subcommand(bench::command());
+        .subcommand(super::bench::command());
     long_help_only(command)
 }
 

@@ -6,8 +6,8 @@ use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
 
 use crate::cli::given::{Given, GivenError};
-use crate::cli::run::grouped;
 use crate::cli::{Failure, eprint};
+use crate::data::grouped;
 use crate::generate;
 use crate::generate::{GenerateError, Kind, Options};
 use crate::runtime::Exit;

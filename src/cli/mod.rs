@@ -4,6 +4,7 @@
 //! then something is done. Only this module and the console sink write to the terminal.
 
 mod args;
+mod bench;
 mod generate;
 mod given;
 mod list;
@@ -15,7 +16,6 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-pub(crate) use crate::cli::run::grouped;
 use crate::data::escape_text;
 use crate::dataflow::Dataflow;
 use crate::runtime::{Exit, end_on_panic};
@@ -45,7 +45,7 @@ fn main_from(dataflows: &[&dyn Dataflow], args: impl Iterator<Item = OsString>) 
         Some(("run", matches)) => run::run(dataflows, matches),
         Some(("list", matches)) => list::list(dataflows, matches),
         Some(("generate", matches)) => generate::generate(matches),
-        Some(("bench", matches)) => crate::bench::main(dataflows, matches),
+        Some(("bench", matches)) => bench::bench(dataflows, matches),
         _ => unreachable!("clap knows no other subcommand, and requires one"),
     };
     match result {
@@ -59,17 +59,17 @@ fn main_from(dataflows: &[&dyn Dataflow], args: impl Iterator<Item = OsString>) 
 
 /// Why a subcommand did not do what it was asked, and the exit code that says so.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) exit: Exit,
-    pub(crate) error: anyhow::Error,
+struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+    fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Failure { exit, error: error.into() }
     }
 
-    pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
+    fn configuration(error: impl Into<anyhow::Error>) -> Self {
         Failure::new(Exit::Configuration, error)
     }
 }
@@ -87,13 +87,13 @@ fn reason(error: &anyhow::Error) -> String {
 }
 
 /// Writes to standard error, for people; whoever closed it does not want it.
-pub(crate) fn eprint(text: std::fmt::Arguments<'_>) {
+fn eprint(text: std::fmt::Arguments<'_>) {
     use std::io::Write;
     let _ = std::io::stderr().lock().write_fmt(text);
 }
 
 /// Writes to standard output; a reader that has gone away has seen enough.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), Failure> {
     use std::io::{ErrorKind, Write};
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::cli::run::grouped;
+use crate::data::grouped;
 use crate::source::Progress;
 
 /// Whether a bar is on the terminal.

@@ -117,8 +117,24 @@ impl<'de> Deserialize<'de> for Bytes {
 /// A door looks keys up millions of times a second and creates one a few thousand times an epoch; so it is asked with
 /// [`Key::Ref`], which borrows from the chunk, and owns a key only when it meets it for the first time.
 ///
-/// Implemented for [`Bytes`], integers of fixed width up to 64 bits, `bool`, `()`, and pairs of these; three parts are a pair
-/// with a pair in it. For text use [`Bytes`].
+/// Implemented for [`Bytes`], which is lent as `&[u8]`; `String`, lent as `&str`; integers of fixed width, `char`, `bool` and
+/// `()`, lent as themselves; an `Option` of a key; tuples of up to six keys; and what [`key_enum!`](crate::key_enum)
+/// declares. Text of a log is best a [`Bytes`]: it need not be UTF-8, and short keys are kept in place.
+///
+/// ```
+/// use thalweg::data::{Bytes, Key};
+/// let lent = <(String, Option<Bytes>, char)>::own(("GET", Some(b"/a"), 'x'));
+/// assert_eq!(lent, ("GET".to_owned(), Some(Bytes::from("/a")), 'x'));
+/// assert!(lent.is(("GET", Some(b"/a"), 'x')) && !lent.is(("GET", None, 'x')));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key of a door",
+    label = "not a key",
+    note = "keys are `Bytes` (lent as `&[u8]`), `String` (lent as `&str`), integers of fixed width, `char`, `bool`, `()`, an \
+            `Option` of a key, or a tuple of up to six keys",
+    note = "an enum without fields becomes a key by `key_enum! {{ enum Level {{ Debug = \"debug\" }} }}`",
+    note = "`&str` and `&[u8]` are what a record lends: name the owned form, as in `count_by::<Bytes>`"
+)]
 pub trait Key: ExchangeData + Hash {
     /// The key as a record lends it.
     type Ref<'a>: Copy + Hash;
@@ -180,23 +196,69 @@ macro_rules! copy_key {
         }
     )*};
 }
-copy_key!((), u8, u16, u32, u64, i8, i16, i32, i64, bool);
+copy_key!((), u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, char, bool);
 
-impl<A: Key, B: Key> Key for (A, B) {
-    type Ref<'a> = (A::Ref<'a>, B::Ref<'a>);
+impl Key for String {
+    type Ref<'a> = &'a str;
+    #[inline]
+    fn lend(&self) -> &str {
+        self
+    }
+    #[inline]
+    fn is(&self, other: &str) -> bool {
+        same(self.as_bytes(), other.as_bytes())
+    }
+    #[inline]
+    fn own(lent: &str) -> Self {
+        lent.to_owned()
+    }
+}
+
+impl<K: Key> Key for Option<K> {
+    type Ref<'a> = Option<K::Ref<'a>>;
     #[inline]
     fn lend(&self) -> Self::Ref<'_> {
-        (self.0.lend(), self.1.lend())
+        self.as_ref().map(K::lend)
     }
     #[inline]
     fn is(&self, other: Self::Ref<'_>) -> bool {
-        self.0.is(other.0) && self.1.is(other.1)
+        match (self, other) {
+            (Some(key), Some(other)) => key.is(other),
+            (None, None) => true,
+            _ => false,
+        }
     }
     #[inline]
     fn own(lent: Self::Ref<'_>) -> Self {
-        (A::own(lent.0), B::own(lent.1))
+        lent.map(K::own)
     }
 }
+
+macro_rules! tuple_key {
+    ($($k:ident $i:tt),*) => {
+        impl<$($k: Key),*> Key for ($($k,)*) {
+            type Ref<'a> = ($($k::Ref<'a>,)*);
+            #[inline]
+            fn lend(&self) -> Self::Ref<'_> {
+                ($(self.$i.lend(),)*)
+            }
+            #[inline]
+            fn is(&self, other: Self::Ref<'_>) -> bool {
+                $(self.$i.is(other.$i))&&*
+            }
+            #[inline]
+            fn own(lent: Self::Ref<'_>) -> Self {
+                ($($k::own(lent.$i),)*)
+            }
+        }
+    };
+}
+tuple_key!(A 0);
+tuple_key!(A 0, B 1);
+tuple_key!(A 0, B 1, C 2);
+tuple_key!(A 0, B 1, C 2, D 3);
+tuple_key!(A 0, B 1, C 2, D 3, E 4);
+tuple_key!(A 0, B 1, C 2, D 3, E 4, F 5);
 
 #[cfg(test)]
 mod tests {
@@ -225,12 +287,33 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lent_and_owned_keys_hash_alike() {
+    /// What a door relies on: a key is what was lent, and hashes as its own loan does.
+    fn owned_as_lent<K: Key>(lent: K::Ref<'_>, other: K::Ref<'_>) {
         use std::hash::BuildHasher;
         let state = foldhash::quality::FixedState::with_seed(1);
-        let owned = (Bytes::from("key"), 7u16);
-        assert_eq!(state.hash_one(owned.lend()), state.hash_one(&owned));
-        assert!(owned.is((b"key", 7)) && !owned.is((b"key", 8)));
+        let key = K::own(lent);
+        assert_eq!(state.hash_one(key.lend()), state.hash_one(lent));
+        assert_eq!(state.hash_one(&key), state.hash_one(lent));
+        assert!(key.is(lent) && key.is(key.lend()) && !key.is(other));
+        let copied: K =
+            serde_json::from_str(&serde_json::to_string(&key).expect("keys are JSON")).expect("as written");
+        assert!(copied == key && K::own(key.lend()) == key);
+    }
+
+    #[test]
+    fn keys_of_every_kind_are_what_was_lent() {
+        owned_as_lent::<Bytes>(b"key", b"kez");
+        owned_as_lent::<String>("clé", "cle");
+        owned_as_lent::<char>('é', 'e');
+        owned_as_lent::<u128>(u128::MAX, u128::MAX >> 64);
+        owned_as_lent::<i128>(i128::MIN, 0);
+        owned_as_lent::<Option<String>>(Some(""), None);
+        owned_as_lent::<Option<u8>>(None, Some(0));
+        owned_as_lent::<(Bytes,)>((b"key",), (b"",));
+        owned_as_lent::<(Bytes, u16)>((b"key", 7), (b"key", 8));
+        owned_as_lent::<(String, Option<Bytes>, (), bool, char, i64)>(
+            ("a", Some(b"b"), (), true, 'c', -1),
+            ("a", Some(b"b"), (), true, 'c', -2),
+        );
     }
 }

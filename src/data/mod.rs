@@ -5,13 +5,17 @@
 //! of cells ([`Row`], [`Cell`]). This module knows no record, no dataflow operator, no sink and no clock.
 
 mod escape;
+mod grouped;
 mod key;
+mod key_enum;
 mod row;
 mod sketch;
 mod total;
 
 pub use escape::{escape_json, escape_terminal, escape_text};
+pub(crate) use grouped::grouped;
 pub use key::{Bytes, Key};
+pub use key_enum::UnknownName;
 pub use row::{Cell, Real, Row, Time, Value, by_count};
 pub use sketch::{Distinct, Quantiles};
 pub use total::{InputCounts, Overflow, Stats, Total};

@@ -27,6 +27,16 @@ pub enum Value<'a> {
 }
 
 /// Something that stands in one column.
+///
+/// Implemented for [`Bytes`] and `String`; integers up to `i128`, `bool`, [`Real`] and [`Time`]; an `Option` of a cell;
+/// and what [`key_enum!`](crate::key_enum) declares.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand in a column of a view",
+    label = "not a cell",
+    note = "cells are `Bytes`, `String`, integers up to `i128`, `bool`, `Real` (of an `f64`), `Time` (of milliseconds), an \
+            `Option` of a cell, and enums of `key_enum!`",
+    note = "map the collection first: `counts.map(|(key, count)| (key.to_string(), count))`"
+)]
 pub trait Cell: ExchangeData + Hash {
     /// How sinks see it.
     fn value(&self) -> Value<'_>;
@@ -144,7 +154,13 @@ impl<C: Cell> Cell for Option<C> {
     }
 }
 
-/// A row of a view: a tuple of cells. The order of rows is the order in which a view shows them, unless it names another.
+/// A row of a view: a tuple of up to eight cells. The order of rows is the order in which a view shows them, unless it names another.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a row of a view",
+    label = "not a row",
+    note = "a row is a tuple of up to eight cells, such as `(Bytes, isize)`; of one cell it is written `(cell,)`",
+    note = "take tuples within it apart: `rows.map(|((a, b), count)| (a, b, count))`"
+)]
 pub trait Row: ExchangeData + Hash {
     /// How many columns it has.
     const COLUMNS: usize;

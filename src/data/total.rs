@@ -22,6 +22,13 @@ pub struct Overflow;
 /// assert_eq!(sum.try_add(&(2, 0)), Ok(()));
 /// assert_eq!(sum.try_add(&(0, 1)), Err(Overflow));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be added up by a door",
+    label = "not a total",
+    note = "totals are `i32`, `i64`, `i128`, `isize`, `Stats`, `Distinct`, `Quantiles`, and pairs of these; unsigned numbers \
+            have no negation, which corrections need",
+    note = "for a sum of one's own implement `Total`, which is `Default`, a `Semigroup` of differential, and `ExchangeData`"
+)]
 pub trait Total: Semigroup + ExchangeData + Default {
     /// Adds `other`.
     ///

@@ -15,7 +15,7 @@ use timely::dataflow::operators::{Probe, probe};
 
 use crate::data::Row;
 use crate::data::{InputCounts, Total};
-use crate::door::{Durable, Lines, Records, UNNAMED, Windowed};
+use crate::door::{Durable, FaultProbe, Lines, Records, UNNAMED, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
 use crate::time::Epoch;
@@ -97,6 +97,8 @@ pub struct Installed {
     pub event_time: bool,
     /// The inputs that it reads, by name.
     pub inputs: Vec<String>,
+    /// Whether a line ends the run.
+    pub faults: FaultProbe,
     /// The input of the closed epochs, on worker 0.
     pub summary: Rc<Cell<Summary>>,
 }
@@ -419,6 +421,7 @@ impl<'scope> Flow<'scope> {
             durable,
             event_time: self.lines.goes_by_event_time(),
             inputs: self.lines.inputs(),
+            faults: self.lines.faults(),
             probe: self.probe,
             summary: self.summary.unwrap_or_default(),
         }

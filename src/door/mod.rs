@@ -42,6 +42,7 @@
 mod deadlines;
 mod dedup;
 mod durable;
+mod fault;
 mod feed;
 mod in_time;
 mod join;
@@ -64,6 +65,7 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 
 pub use durable::{DoorRows, Durable};
+pub use fault::{FatalLine, FaultProbe};
 pub use feed::{Feed, Observed};
 pub use join::machine::Events;
 pub use keyed::doors::KeyedState;
@@ -102,6 +104,7 @@ pub struct Lines<'scope> {
     doors: Rc<RefCell<Doors>>,
     progress: Arc<Progress>,
     shared: Rc<Shared>,
+    faults: FaultProbe,
 }
 
 /// What everything that is built on the same lines shares.
@@ -142,7 +145,8 @@ impl<'scope> Lines<'scope> {
             inputs: RefCell::default(),
             finals_wanted: Rc::default(),
         };
-        Lines { stream, event_times, doors: Rc::default(), progress, shared: Rc::new(shared) }
+        let (doors, faults) = (Rc::default(), FaultProbe::default());
+        Lines { stream, event_times, doors, progress, shared: Rc::new(shared), faults }
     }
 
     /// As these, for doors that go on from `rows`: those of all workers of an earlier run, each given to one worker of
@@ -167,6 +171,11 @@ impl<'scope> Lines<'scope> {
     /// The inputs that are read, by name; one without a name is [`UNNAMED`].
     pub fn inputs(&self) -> Vec<String> {
         self.shared.inputs.borrow().clone()
+    }
+
+    /// Tells whether a line ends the run.
+    pub fn faults(&self) -> FaultProbe {
+        self.faults.clone()
     }
 
     /// Whether doors say which of their rows are final; for sinks that want to know.

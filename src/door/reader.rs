@@ -8,16 +8,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use crate::data::InputCounts;
-use crate::door::feed::Observations;
 use crate::door::summing::Door;
-use crate::ledger::line_digest;
 use crate::time::TimeOptions;
 use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
 
-use crate::format::Format;
-use crate::runtime;
-use crate::source::Progress;
-use crate::source::{Chunk, PartitionId, Place};
+use crate::door::fault::{FatalLine, FaultProbe};
+use crate::door::feed::Observations;
+use crate::format::{Emit, Fields, Format, WholeLines};
+use crate::ledger::line_digest;
+use crate::source::{Chunk, PartitionId, Place, Progress};
 
 /// A record with the line that it was read from.
 ///
@@ -108,6 +107,10 @@ impl<F: Format> std::fmt::Debug for Parsed<'_, F> {
 /// Parses chunks and hands the records to the doors in blocks.
 pub(super) struct BlockReader<F: Format> {
     format: F,
+    /// Which fields of the records anybody reads.
+    pub(super) fields: Fields,
+    /// Where a line is put that ends the run.
+    faults: FaultProbe,
     /// What became of the lines since this was last taken.
     pub(super) counts: InputCounts,
     progress: Arc<Progress>,
@@ -139,12 +142,17 @@ impl<F: Format> BlockReader<F> {
     const BLOCK: usize = 128;
     /// Malformed lines, and oversize lines, that each worker shows in the log.
     const SAMPLES: usize = 3;
-    /// Bytes of a malformed line that are shown.
-    const SHOWN: usize = 120;
-
-    pub(super) fn new(format: F, progress: Arc<Progress>, first: bool) -> Self {
-        let samples = [Self::SAMPLES; 2];
-        BlockReader { format, counts: InputCounts::default(), progress, samples, times: None, first }
+    pub(super) fn new(format: F, progress: Arc<Progress>, faults: FaultProbe, first: bool) -> Self {
+        BlockReader {
+            format,
+            fields: Fields::ALL,
+            faults,
+            counts: InputCounts::default(),
+            progress,
+            samples: [Self::SAMPLES; 2],
+            times: None,
+            first,
+        }
     }
 
     /// From now on, records have times.
@@ -152,110 +160,174 @@ impl<F: Format> BlockReader<F> {
         self.times = Some(times);
     }
 
-    /// Hands the records of `chunk` to the `doors`, and tells `observations` what they were.
+    /// Reads `chunk`, hands its records to `doors`, and tells `observations` what they were.
+    ///
+    /// Returns whether the run can go on: if not, the chunk has a line that ends it.
+    #[must_use]
     pub(super) fn read(
         &mut self,
         chunk: &Chunk,
         doors: &mut [Box<dyn Door<F>>],
         observations: &mut Observations,
-    ) {
-        let (wanted, mut digest) = (self.first && observations.digest, 0u64);
+    ) -> bool {
         let watermark = self.times.as_ref().map_or(Watermark::NONE, |times| times.now.get().watermark);
         let origin = Origin { partition: chunk.partition, watermark };
-        let mut block = Vec::with_capacity(Self::BLOCK);
-        let (mut lines, mut malformed) = (0, 0);
-        let (mut untimed, mut ahead) = (0, 0);
-        let mut range = TimeRange::NOTHING;
-        // A clock that was set back, or files that were planned long ago beside a live source: nothing that has just
-        // arrived is late by its arrival.
-        let arrived = chunk.arrived.max(watermark.time().unwrap_or(Millis::MIN));
         let horizon = self
             .times
             .as_ref()
             .map_or(MOST, |times| chunk.arrived.saturating_add(millis(times.options.max_ahead)).min(MOST));
-        for (offset, line) in chunk.lines() {
-            lines += 1;
-            if wanted {
-                digest = digest.wrapping_add(line_digest(offset, line));
-            }
-            match self.format.parse(line) {
-                Some(record) => {
-                    let mut record =
-                        Parsed { record, line, offset, time: None, ahead: false, origin: &origin };
-                    record.time = match &self.times {
-                        None => None,
-                        Some(times) if times.options.clock == Clock::Arrival => Some(arrived),
-                        Some(times) => {
-                            let told = (times.time)(&record).filter(|time| *time >= -MOST);
-                            untimed += i64::from(told.is_none());
-                            record.ahead = told.is_some_and(|time| time > horizon);
-                            ahead += i64::from(record.ahead);
-                            told.filter(|time| *time <= horizon)
-                        }
-                    };
-                    if let Some(time) = record.time {
-                        range.include(time);
-                    }
-                    block.push(record);
-                }
-                None => {
-                    malformed += 1;
-                    if let Some(reason) = self.format.fatal(line) {
-                        Self::end(&reason, &Place { offset, ..chunk.place.clone() }, line);
-                    }
-                    if self.samples[0] > 0 {
-                        let place = Place { offset, ..chunk.place.clone() };
-                        Self::show(&mut self.samples[0], "malformed", &place, line);
-                    }
-                }
-            }
-            if block.len() == Self::BLOCK {
-                doors.iter_mut().for_each(|door| door.absorb(&block));
-                block.clear();
-            }
+        let mut blocks = Blocks {
+            block: Vec::with_capacity(Self::BLOCK),
+            doors,
+            origin: &origin,
+            times: self.times.as_ref(),
+            // A clock that was set back, or files that were planned long ago beside a live source: nothing that has
+            // just arrived is late by its arrival.
+            arrived: chunk.arrived.max(watermark.time().unwrap_or(Millis::MIN)),
+            horizon,
+            chunk,
+            samples: &mut self.samples[0],
+            parsed: 0,
+            malformed: 0,
+            untimed: 0,
+            ahead: 0,
+            range: TimeRange::NOTHING,
+            fatal: None,
+        };
+        let lines = WholeLines::with_readable(chunk.readable(), chunk.bytes().len());
+        self.format.read(lines.expect("a chunk's lines are readable"), self.fields, &mut blocks);
+        blocks.hand_over();
+        let Blocks { parsed, malformed, untimed, ahead, range, fatal, .. } = blocks;
+        if let Some(line) = fatal {
+            self.faults.set(line);
+            return false;
         }
-        doors.iter_mut().for_each(|door| door.absorb(&block));
 
         for oversize in &chunk.oversize {
             if self.samples[1] > 0 {
-                Self::show(&mut self.samples[1], "oversize", &oversize.place, &oversize.sample);
+                show(&mut self.samples[1], "oversize", &oversize.place, &oversize.sample);
             }
         }
+        // In a pass of its own: hardly any run wants it, and the loop above is the hottest there is.
+        let wanted = self.first && observations.digest;
+        let digest = if wanted { digest(chunk) } else { 0 };
         let oversize = chunk.oversize.len() as i64;
-        let seen = if self.first { (lines + oversize) as u64 } else { 0 };
-        observations.add(chunk.partition, seen, digest, range);
         self.counts.untimed += untimed;
         self.counts.ahead += ahead;
+        let lines = parsed + malformed;
+        let seen = if self.first { (lines + oversize) as u64 } else { 0 };
+        observations.add(chunk.partition, seen, digest, range);
         self.counts.lines += lines + oversize;
-        self.counts.parsed += lines - malformed;
+        self.counts.parsed += parsed;
         self.counts.malformed += malformed;
         self.counts.oversize += oversize;
         self.counts.bytes += chunk.consumed as i64;
         self.progress.bytes.fetch_add(chunk.consumed, Relaxed);
         self.progress.lines.fetch_add((lines + oversize) as u64, Relaxed);
+        true
+    }
+}
+
+/// What becomes of the lines of one chunk: blocks of records for the doors, and counts.
+struct Blocks<'c, 'a, F: Format> {
+    block: Vec<Parsed<'a, F>>,
+    doors: &'c mut [Box<dyn Door<F>>],
+    origin: &'a Origin,
+    times: Option<&'c Times<F>>,
+    /// When the chunk arrived, and not before the watermark.
+    arrived: Millis,
+    /// A record dated after this is quarantined.
+    horizon: Millis,
+    chunk: &'c Chunk,
+    /// How many malformed lines may still be shown.
+    samples: &'c mut usize,
+    parsed: i64,
+    malformed: i64,
+    untimed: i64,
+    ahead: i64,
+    range: TimeRange,
+    fatal: Option<FatalLine>,
+}
+
+impl<F: Format> Blocks<'_, '_, F> {
+    /// Hands the block to the doors.
+    fn hand_over(&mut self) {
+        self.doors.iter_mut().for_each(|door| door.absorb(&self.block));
+        self.block.clear();
     }
 
-    /// Ends the process at a malformed line, because the format says so.
+    fn place(&self, offset: usize) -> Place {
+        let Place { partition, offset: begin } = &self.chunk.place;
+        Place { partition: Arc::clone(partition), offset: begin + offset as u64 }
+    }
+}
+
+impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
+    #[inline]
+    fn record(&mut self, offset: usize, line: &'a [u8], record: F::Record<'a>) {
+        if self.fatal.is_some() {
+            return;
+        }
+        self.parsed += 1;
+        let offset = self.chunk.place.offset + offset as u64;
+        let mut record = Parsed { record, line, offset, time: None, ahead: false, origin: self.origin };
+        record.time = match self.times {
+            None => None,
+            Some(times) if times.options.clock == Clock::Arrival => Some(self.arrived),
+            Some(times) => {
+                let told = (times.time)(&record).filter(|time| *time >= -MOST);
+                self.untimed += i64::from(told.is_none());
+                record.ahead = told.is_some_and(|time| time > self.horizon);
+                self.ahead += i64::from(record.ahead);
+                told.filter(|time| *time <= self.horizon)
+            }
+        };
+        if let Some(time) = record.time {
+            self.range.include(time);
+        }
+        self.block.push(record);
+        if self.block.len() == BlockReader::<F>::BLOCK {
+            self.hand_over();
+        }
+    }
+
+    fn malformed(&mut self, offset: usize, line: &'a [u8]) {
+        if self.fatal.is_some() {
+            return;
+        }
+        self.malformed += 1;
+        if *self.samples > 0 {
+            let place = self.place(offset);
+            show(self.samples, "malformed", &place, line);
+        }
+    }
+
     #[cold]
-    fn end(reason: &str, place: &Place, line: &[u8]) -> ! {
-        let (shown, cut) = Self::cut(line);
-        let Place { partition, offset, .. } = place;
-        let reason = format!("malformed line in {partition} at byte {offset}: {reason}: \"{shown}{cut}\"");
-        runtime::end(runtime::Exit::Input, reason)
+    fn fatal(&mut self, offset: usize, line: &'a [u8], reason: String) {
+        let Place { partition, offset } = self.place(offset);
+        self.fatal.get_or_insert_with(|| FatalLine { partition, offset, reason, sample: sample(line) });
     }
+}
 
-    /// What is shown of a line, and the sign that it is not all.
-    fn cut(line: &[u8]) -> (impl std::fmt::Display, &'static str) {
-        let cut = if line.len() > Self::SHOWN { "…" } else { "" };
-        (line[..line.len().min(Self::SHOWN)].escape_ascii(), cut)
-    }
+/// The sum of the digests of a chunk's lines.
+fn digest(chunk: &Chunk) -> u64 {
+    chunk.lines().fold(0, |sum: u64, (offset, line)| sum.wrapping_add(line_digest(offset, line)))
+}
 
-    /// Logs a sample line. Cold: it is called a handful of times in the life of a worker.
-    #[cold]
-    fn show(left: &mut usize, what: &str, place: &Place, line: &[u8]) {
-        *left -= 1;
-        let (shown, cut) = Self::cut(line);
-        let last = if *left == 0 { " (this worker shows no more of them)" } else { "" };
-        log::warn!("{what} line in {} at byte {}: \"{shown}{cut}\"{last}", place.partition, place.offset);
-    }
+/// Bytes of a malformed line that are shown.
+const SHOWN: usize = 120;
+
+/// What is shown of a line: its beginning, and a sign if that is not all.
+fn sample(line: &[u8]) -> String {
+    let cut = if line.len() > SHOWN { "…" } else { "" };
+    format!("{}{cut}", line[..line.len().min(SHOWN)].escape_ascii())
+}
+
+/// Logs a sample line. Cold: it is called a handful of times in the life of a worker.
+#[cold]
+fn show(left: &mut usize, what: &str, place: &Place, line: &[u8]) {
+    *left -= 1;
+    let last = if *left == 0 { " (this worker shows no more of them)" } else { "" };
+    let sample = sample(line);
+    log::warn!("{what} line in {} at byte {}: \"{sample}\"{last}", place.partition, place.offset);
 }

@@ -18,7 +18,7 @@ use crate::door::feed::Observations;
 use crate::door::reader::{BlockReader, Times};
 use crate::door::summing::{Door, Summing, Updates, UpdatesOutput};
 use crate::door::{Event, Lines, Parsed, Partials, Shared};
-use crate::format::Format;
+use crate::format::{Fields, Format};
 use crate::operators::Totals;
 use crate::time::Epoch;
 use crate::time::EventTime;
@@ -68,7 +68,7 @@ impl<'scope, F: Format> Records<'scope, F> {
         let mut builder = OperatorBuilder::new("Records".to_owned(), lines.stream.scope());
         let input = builder.new_input(lines.stream.clone(), Pipeline);
         let (output, counts) = builder.new_output();
-        let reader = BlockReader::new(format, Arc::clone(&lines.progress), first);
+        let reader = BlockReader::new(format, Arc::clone(&lines.progress), lines.faults(), first);
         let late: Rc<Cell<i64>> = Rc::default();
         let parts = Parts {
             builder,
@@ -89,6 +89,38 @@ impl<'scope, F: Format> Records<'scope, F> {
             counts: counts.as_collection(),
             parts: Some(parts),
         }
+    }
+
+    /// Only these fields of the records are read, so that the format may leave out the others; without this it is
+    /// [`Fields::ALL`]. What number a field has is the format's business; the formats of this crate read all fields
+    /// whatever is asked for.
+    ///
+    /// ```
+    /// use thalweg::format::{Emit, WholeLines};
+    /// use thalweg::prelude::*;
+    ///
+    /// /// The length of each line (field 0), and how many vowels it has (field 1), which takes longer.
+    /// #[derive(Clone)]
+    /// struct Vowels;
+    /// impl Format for Vowels {
+    ///     type Record<'a> = (u64, u64);
+    ///     fn read<'a>(&mut self, lines: WholeLines<'a>, fields: Fields, out: &mut impl Emit<'a, (u64, u64)>) {
+    ///         for (at, line) in lines.iter() {
+    ///             let vowels = || line.iter().filter(|byte| b"aeiou".contains(byte)).count() as u64;
+    ///             out.record(at, line, (line.len() as u64, if fields.has(1) { vowels() } else { 0 }));
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let rows = |fields| thalweg::testing::collection(Vowels, b"one\n", move |records| {
+    ///     records.reading(fields).collect::<(u64, u64)>("rows", |record| Some(**record))
+    /// });
+    /// assert_eq!(rows(Fields::ALL), [((3, 2), 1)]);
+    /// assert_eq!(rows(Fields::only([0])), [((3, 0), 1)]);
+    /// ```
+    pub fn reading(&mut self, fields: Fields) -> &mut Self {
+        self.parts.as_mut().expect("the parts are there until drop").reader.fields = fields;
+        self
     }
 
     /// From now on, each record happened when `time` says, in milliseconds UTC since 1970; `None` if it tells no time.
@@ -266,7 +298,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// ```
     /// use thalweg::prelude::*;
     /// let lengths = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
-    ///     records.sum_by::<u8>("lengths", |record| Some((*record.line().first()?, record.line().len() as i64)))
+    ///     records.sum_by::<u8, _>("lengths", |record| Some((*record.line().first()?, record.line().len() as i64)))
     /// });
     /// assert_eq!(lengths, [((b'a', 5), 1), ((b'b', 1), 1)]);
     /// ```
@@ -275,14 +307,14 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// If another door of this dataflow has the same name; while running, if a sum does not fit in 128 bits.
     #[track_caller]
-    pub fn sum_by<K: Key>(
+    pub fn sum_by<K: Key, V: Into<i128>>(
         &mut self,
         name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i64)> + 'static,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
     ) -> VecCollection<'scope, Epoch, (K, i128), isize> {
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, i128>| {
             if let Some((key, value)) = value(record) {
-                *sums.entry(key) += i128::from(value);
+                *sums.entry(key) += value.into();
             }
         };
         let sums = self.sums_by(name, logic);
@@ -294,7 +326,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// ```
     /// use thalweg::prelude::*;
     /// let lengths = thalweg::testing::collection(Text, b"ax\nb\nayy\n", |records| {
-    ///     records.stats_by::<u8>("lengths", |record| Some((*record.line().first()?, record.line().len() as i128)))
+    ///     records.stats_by::<u8, _>("lengths", |record| Some((*record.line().first()?, record.line().len() as i128)))
     /// });
     /// let stats = |values: &[i128]| values.iter().copied().collect::<Stats>();
     /// assert_eq!(lengths, [((b'a', stats(&[2, 3])), 1), ((b'b', stats(&[1])), 1)]);
@@ -304,10 +336,10 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// If another door of this dataflow has the same name.
     #[track_caller]
-    pub fn stats_by<K: Key>(
+    pub fn stats_by<K: Key, V: Into<i128>>(
         &mut self,
         name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i128)> + 'static,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
     ) -> VecCollection<'scope, Epoch, (K, Stats), isize> {
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, Stats>| {
             if let Some((key, value)) = value(record) {
@@ -515,14 +547,23 @@ impl<F: Format> Parts<'_, F> {
     fn build(self) {
         let Parts { builder, mut input, mut doors, mut reader, mut counts, input_number, observations, late } =
             self;
+        let outputs = builder.shape().outputs();
         builder.build(move |_initial_capabilities| {
+            // Of the epoch with a line that ends the run: it stays open, and nothing more is taken in.
+            let mut held = Vec::new();
             move |_frontiers| {
                 input.for_each(|capability, events| {
                     for event in events.drain(..) {
+                        if !held.is_empty() {
+                            return;
+                        }
                         match event {
                             Event::Chunk(chunk) if chunk.input != input_number => {}
                             Event::Chunk(chunk) => {
-                                reader.read(&chunk, &mut doors, &mut observations.borrow_mut());
+                                if !reader.read(&chunk, &mut doors, &mut observations.borrow_mut()) {
+                                    held.extend((0..outputs).map(|port| capability.retain(port)));
+                                    return;
+                                }
                                 doors.iter_mut().for_each(|door| door.relieve(&capability));
                             }
                             Event::End => {

@@ -12,13 +12,13 @@
 
 use memchr::{memchr, memchr2, memrchr};
 
-use crate::format::Format;
+use crate::format::LineFormat;
 use crate::format::time::parse_clf;
 
 /// Reads Apache common, Apache combined and nginx default access-log lines.
 ///
 /// ```
-/// use thalweg::format::{AccessLog, Format, Size};
+/// use thalweg::format::{AccessLog, LineFormat, Size};
 ///
 /// let line = br#"10.0.0.1 - eve [22/Jan/2019:03:56:14 +0330] "GET /a b HTTP/1.1" 200 512 "-" "curl""#;
 /// let record = AccessLog.parse(line).unwrap();
@@ -90,7 +90,7 @@ impl<'a> AccessRecord<'a> {
     /// endpoint. Tokens are split at *single* spaces, so an endpoint may hold spaces, and may be empty.
     ///
     /// ```
-    /// use thalweg::format::{AccessLog, Format};
+    /// use thalweg::format::{AccessLog, LineFormat};
     /// let endpoint = |request: &str| {
     ///     let line = format!(r#"h - - [] "{request}" 200 -"#);
     ///     AccessLog.parse(line.as_bytes()).unwrap().endpoint().map(<[u8]>::to_vec)
@@ -111,7 +111,7 @@ impl<'a> AccessRecord<'a> {
     /// A request without an [`endpoint`](Self::endpoint) has none.
     ///
     /// ```
-    /// use thalweg::format::{AccessLog, Format};
+    /// use thalweg::format::{AccessLog, LineFormat};
     /// let record = AccessLog.parse(br#"h - - [] "GET /a HTTP/1.1" 200 -"#).unwrap();
     /// assert_eq!(record.method(), Some(&b"GET"[..]));
     /// assert_eq!(record.protocol(), Some(&b"HTTP/1.1"[..]));
@@ -124,7 +124,7 @@ impl<'a> AccessRecord<'a> {
     /// The protocol, such as `HTTP/1.1`, if the request ends with one behind an endpoint.
     ///
     /// ```
-    /// use thalweg::format::{AccessLog, Format};
+    /// use thalweg::format::{AccessLog, LineFormat};
     /// let record = AccessLog.parse(br#"h - - [] "GET /a" 200 -"#).unwrap();
     /// assert_eq!(record.protocol(), None);
     /// ```
@@ -139,7 +139,7 @@ impl<'a> AccessRecord<'a> {
     /// See [`parse_clf`] for what is accepted.
     ///
     /// ```
-    /// use thalweg::format::{AccessLog, Format};
+    /// use thalweg::format::{AccessLog, LineFormat};
     /// let at = |time: &str| {
     ///     let line = format!(r#"h - - [{time}] "GET /a HTTP/1.1" 200 -"#);
     ///     AccessLog.parse(line.as_bytes()).unwrap().event_time()
@@ -153,7 +153,7 @@ impl<'a> AccessRecord<'a> {
     }
 }
 
-impl Format for AccessLog {
+impl LineFormat for AccessLog {
     type Record<'a> = AccessRecord<'a>;
 
     #[inline]

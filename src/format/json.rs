@@ -27,7 +27,6 @@
 
 mod path;
 mod record;
-mod text;
 mod value;
 mod walk;
 
@@ -36,7 +35,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use crate::format::Format;
+use crate::format::LineFormat;
 use crate::format::json::walk::Node;
 
 pub use path::JsonError;
@@ -83,7 +82,7 @@ impl FromStr for JsonMode {
 /// a dot: `/a.b/c` (in which `~1` is a slash and `~0` a tilde).
 ///
 /// ```
-/// use thalweg::format::{Format, Json};
+/// use thalweg::format::{LineFormat, Json};
 ///
 /// let mut json = Json::new([("action", "action"), ("name", "user.screen_name"), ("tag", "tags.0")])?;
 /// let line = br#"{"user": {"screen_name": "eve"}, "action": "log\u0069n", "n": 7, "tags": ["a", "b"]}"#;
@@ -143,7 +142,7 @@ impl Json {
     /// [`JsonMode::Permissive`].
     ///
     /// ```
-    /// use thalweg::format::{Format, Json, JsonMode};
+    /// use thalweg::format::{LineFormat, Json, JsonMode};
     /// let mut json = Json::new([("action", "action")])?.with_mode(JsonMode::DropMalformed);
     /// assert_eq!(json.parse(b"login"), None);
     /// # Ok::<(), thalweg::format::JsonError>(())
@@ -178,7 +177,7 @@ impl Clone for Json {
     }
 }
 
-impl Format for Json {
+impl LineFormat for Json {
     type Record<'a> = JsonRecord<'a>;
 
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<JsonRecord<'a>> {

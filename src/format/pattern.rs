@@ -9,7 +9,7 @@ use std::sync::Arc;
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use smallvec::SmallVec;
 
-use crate::format::Format;
+use crate::format::LineFormat;
 
 /// A regular expression whose named groups are fields.
 ///
@@ -19,7 +19,7 @@ use crate::format::Format;
 /// matching takes time linear in the line, so that no expression can make a worker hang.
 ///
 /// ```
-/// use thalweg::format::{Format, Pattern};
+/// use thalweg::format::{LineFormat, Pattern};
 ///
 /// let mut pattern = Pattern::new(r"^(?<level>[A-Z]+): (?:\[(?<unit>\w+)\] )?(?<text>.*)$")?;
 /// assert_eq!(pattern.fields(), ["level", "unit", "text"]);
@@ -118,7 +118,7 @@ impl Clone for Pattern {
     }
 }
 
-impl Format for Pattern {
+impl LineFormat for Pattern {
     type Record<'a> = PatternRecord<'a>;
 
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<PatternRecord<'a>> {
@@ -142,7 +142,7 @@ impl<'a> PatternRecord<'a> {
     /// The field of this name; `None` if there is none, or if its group took no part in the match.
     ///
     /// ```
-    /// use thalweg::format::{Format, Pattern};
+    /// use thalweg::format::{LineFormat, Pattern};
     /// let record = Pattern::new(r"(?<key>\w+)=(?<value>\d+)?")?.parse(b"load=").unwrap();
     /// assert_eq!(record.get("key"), Some(&b"load"[..]));
     /// assert_eq!(record.get("value"), None);
@@ -155,7 +155,7 @@ impl<'a> PatternRecord<'a> {
     /// The field of this index, see [`Pattern::index_of`].
     ///
     /// ```
-    /// use thalweg::format::{Format, Pattern};
+    /// use thalweg::format::{LineFormat, Pattern};
     /// let mut pattern = Pattern::new(r"(?<status>\d+) (?<size>\d+)")?;
     /// let size = pattern.index_of("size").unwrap();
     /// assert_eq!(pattern.parse(b"200 512").unwrap().field(size), Some(&b"512"[..]));

@@ -7,7 +7,7 @@
 use chrono::DateTime;
 use regex::bytes::Regex;
 
-use crate::format::{AccessRecord, Format, Size};
+use crate::format::{AccessRecord, LineFormat, Size};
 
 /// A well-formed line.
 ///
@@ -19,7 +19,7 @@ pub const LINE: &str =
 /// [`AccessLog`](super::AccessLog) by regular expression: the same records, more than ten times slower.
 ///
 /// ```
-/// use thalweg::format::{AccessLog, Format, reference::Reference};
+/// use thalweg::format::{AccessLog, LineFormat, reference::Reference};
 /// let line = br#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 -"#;
 /// assert!(AccessLog.parse(line).is_some());
 /// assert_eq!(AccessLog.parse(line), Reference::new().parse(line));
@@ -42,7 +42,7 @@ impl Default for Reference {
     }
 }
 
-impl Format for Reference {
+impl LineFormat for Reference {
     type Record<'a> = AccessRecord<'a>;
 
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<AccessRecord<'a>> {

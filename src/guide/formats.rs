@@ -2,7 +2,7 @@
 //!
 //! # A format
 //!
-//! A [`Format`](crate::format::Format) makes a record of a line, or says that it is none. The record borrows from the line,
+//! A [`LineFormat`](crate::format::LineFormat) makes a record of a line, or says that it is none. The record borrows from the line,
 //! so nothing is copied; it is gone when its doors have seen it. A line of which `parse` makes `None` is *malformed*: it is
 //! counted, a few of them are shown, and the run goes on, because bad input is data and not an error of the program.
 //!
@@ -27,7 +27,7 @@
 //!     std::str::from_utf8(field).ok()?.parse().ok()
 //! }
 //!
-//! impl Format for Service {
+//! impl LineFormat for Service {
 //!     type Record<'a> = Request<'a>;
 //!
 //!     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {

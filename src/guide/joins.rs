@@ -26,7 +26,7 @@
 //!     id: &'a [u8],
 //! }
 //!
-//! impl Format for Ads {
+//! impl LineFormat for Ads {
 //!     type Record<'a> = Ad<'a>;
 //!
 //!     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Ad<'a>> {

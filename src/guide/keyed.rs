@@ -18,7 +18,7 @@
 //! # struct Service;
 //! # struct Request<'a> { time: i64, client: &'a [u8], path: &'a [u8], status: u16 }
 //! # fn number(field: &[u8]) -> Option<i64> { std::str::from_utf8(field).ok()?.parse().ok() }
-//! # impl Format for Service {
+//! # impl LineFormat for Service {
 //! #     type Record<'a> = Request<'a>;
 //! #     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
 //! #         let mut fields = line.split(|byte| *byte == b' ');
@@ -79,7 +79,7 @@
 //! # struct Service;
 //! # struct Request<'a> { time: i64, client: &'a [u8], path: &'a [u8], status: u16 }
 //! # fn number(field: &[u8]) -> Option<i64> { std::str::from_utf8(field).ok()?.parse().ok() }
-//! # impl Format for Service {
+//! # impl LineFormat for Service {
 //! #     type Record<'a> = Request<'a>;
 //! #     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
 //! #         let mut fields = line.split(|byte| *byte == b' ');
@@ -158,7 +158,7 @@
 //! # struct Service;
 //! # struct Request<'a> { time: i64, client: &'a [u8], path: &'a [u8], status: u16 }
 //! # fn number(field: &[u8]) -> Option<i64> { std::str::from_utf8(field).ok()?.parse().ok() }
-//! # impl Format for Service {
+//! # impl LineFormat for Service {
 //! #     type Record<'a> = Request<'a>;
 //! #     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
 //! #         let mut fields = line.split(|byte| *byte == b' ');

@@ -9,6 +9,7 @@ use timely::dataflow::InputHandle;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Input;
 use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::vec::Map;
 use timely::worker::Worker;
 
 use crate::ledger::Word;
@@ -43,6 +44,9 @@ impl Post {
             worker.dataflow_named::<u64, _, _>("Ledger", move |scope| {
                 let (input, letters) = scope.new_input::<Vec<Letter>>();
                 let to = Exchange::new(|(to, _): &Letter| *to as u64);
+                // By way of an operator: what it sends is flushed as it ends, while an input keeps what it has to
+                // exchange until its time goes on.
+                let letters = letters.map(|letter| letter);
                 letters.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(to, "Words", move |_, _| {
                     move |input, _output| {
                         input.for_each(|_, letters| {

@@ -22,45 +22,46 @@ use crate::time::TimeOptions;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where lines come from, each with the input of the dataflow that it is for; none where the dataflow has but one.
+    /// Default: nowhere.
     pub sources: Vec<(Option<String>, Arc<dyn Source>)>,
-    /// Where views go.
+    /// Where views go. Default: nowhere.
     pub sinks: Vec<SinkSpec>,
-    /// Worker threads of each process.
+    /// Worker threads of each process. Default: 1.
     pub workers: usize,
-    /// The processes of the cluster, if there is more than one.
+    /// The processes of the cluster, if there is more than one. Default: one process.
     pub cluster: Option<ClusterSettings>,
-    /// How bytes are read.
+    /// How bytes are read. Default: [`ReadOptions::default`].
     pub read: ReadOptions,
-    /// Bytes that an epoch holds, in whole chunks, at least one of each source. By default 256 MiB.
+    /// Bytes that an epoch holds, in whole chunks, at least one of each source. Default: 256 MiB.
     pub epoch_bytes: u64,
-    /// How records get their times, and when windows are complete.
+    /// How records get their times, and when windows are complete. Default: [`TimeOptions::default`].
     pub time: TimeOptions,
-    /// How long an epoch of live input lasts.
+    /// How long an epoch of live input lasts. Default: 1 s.
     pub tick: Duration,
-    /// Epochs that a worker may have open before the first of them must be closed everywhere.
+    /// Epochs that a worker may have open before the first of them must be closed everywhere. Default: 3.
     pub max_open_epochs: u64,
-    /// Bytes that a worker may have read of open epochs before it must wait to begin another.
+    /// Bytes that a worker may have read of open epochs before it must wait to begin another. Default: 1 GiB.
     pub max_open_bytes: u64,
-    /// How long an epoch may stay open without anything moving.
+    /// How long an epoch may stay open without anything moving. Default: 60 s.
     pub stall_timeout: Duration,
 }
 
-/// How processes find and trust each other.
+/// How processes find and trust each other. None of it has a default here; those of the command are given.
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
     /// The index of this process.
     pub process: usize,
     /// Where each process listens.
     pub addresses: Vec<String>,
-    /// The file that holds the shared secret.
+    /// The file that holds the shared secret. The command has none unless it is given.
     pub secret_file: Option<PathBuf>,
     /// The shared secret itself, from the environment.
     pub secret: Option<String>,
-    /// Whether to do without a secret on addresses that others can reach.
+    /// Whether to do without a secret on addresses that others can reach. The command does not.
     pub insecure: bool,
-    /// How long the processes may take to come together.
+    /// How long the processes may take to come together. The command gives them 60 s.
     pub join_timeout: Duration,
-    /// How long one connection may take to show that it is one of them.
+    /// How long one connection may take to show that it is one of them. The command gives it 5 s.
     pub handshake_timeout: Duration,
 }
 

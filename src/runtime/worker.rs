@@ -134,6 +134,10 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             Turn::Busy => worker.step(),
             Turn::Wait(longest) => worker.step_or_park(Some(longest)),
         };
+        // Before what is closed is shown: all of it is the answer to what came before the line.
+        if let Some(line) = installed.faults.get() {
+            fatal::end(Exit::Input, line);
+        }
         if index == 0 {
             vitals.beat(Doing::Write);
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());

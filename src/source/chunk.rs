@@ -88,6 +88,12 @@ impl Chunk {
         &self.buffer.bytes[self.start..self.end]
     }
 
+    /// The bytes of all lines, and those that the buffer holds behind them, which mean nothing: a parser may read a
+    /// little beyond the last line.
+    pub fn readable(&self) -> &[u8] {
+        &self.buffer.bytes[self.start..]
+    }
+
     /// Each line with the offset at which it begins, without its LF or CR LF.
     pub fn lines(&self) -> Lines<'_> {
         Lines { rest: self.bytes(), offset: self.place.offset }

@@ -36,13 +36,15 @@ pub enum Clock {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOptions {
-    /// Whose clock counts.
+    /// Whose clock counts. Default: [`Clock::Event`].
     pub clock: Clock,
-    /// How far behind the newest record of its partition a record may be and still be in time.
+    /// How far behind the newest record of its partition a record may be and still be in time. Default: 10 s.
     pub lateness: Duration,
     /// A partition that has had no record for so long, by the arrival times of epochs, does not hold the watermark back.
+    /// Default: 60 s.
     pub idle_timeout: Duration,
     /// A record dated further ahead of its arrival than this is quarantined: no window sees it, and it moves no watermark.
+    /// Default: 10 minutes.
     pub max_ahead: Duration,
 }
 

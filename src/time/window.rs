@@ -202,6 +202,11 @@ impl Span {
 }
 
 /// A datum that belongs to a window: a tuple of two to four that begins with its [`Span`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no row of a window",
+    label = "has no window in front",
+    note = "rows of windows are `(Span, …)` with one to three parts behind the window; `map` keeps the window in front"
+)]
 pub trait InWindow: ExchangeData {
     /// The window.
     fn span(&self) -> Span;

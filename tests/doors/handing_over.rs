@@ -121,9 +121,9 @@ impl Dataflow for EveryDoor {
             let bytes = records
                 .count_each::<u8>("bytes", |record, each| record.line().iter().copied().for_each(each));
             flow.view("bytes", bytes);
-            let sums = records.sum_by::<Bytes>("sums", |record| pair(record.line()));
+            let sums = records.sum_by::<Bytes, _>("sums", |record| pair(record.line()));
             flow.view("sums", sums);
-            let stats = records.stats_by::<Bytes>("stats", |record| {
+            let stats = records.stats_by::<Bytes, _>("stats", |record| {
                 pair(record.line()).map(|(key, value)| (key, i128::from(value)))
             });
             flow.view("stats", stats.map(|(key, stats)| (key, stats.count, stats.min, stats.max)));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use differential_dataflow::{ExchangeData, VecCollection};
 use proptest::prelude::*;
 use thalweg::door::{End, Event, Lines};
-use thalweg::format::Format;
+use thalweg::format::LineFormat;
 use thalweg::source::Progress;
 use thalweg::source::{Chunk, Oversize, Place};
 use thalweg::time::Epoch;
@@ -26,7 +26,7 @@ pub struct Pair<'a> {
     pub value: Option<i64>,
 }
 
-impl Format for Pairs {
+impl LineFormat for Pairs {
     type Record<'a> = Pair<'a>;
 
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Pair<'a>> {

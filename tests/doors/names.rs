@@ -21,8 +21,8 @@ fn nothing() -> Text {
 const DOORS: [Open; 7] = [
     |pairs| { pairs.sums_by::<Bytes, i64>("same", |_, _| ()); line!() },
     |pairs| { pairs.count_by::<Bytes>("same", |pair| Some(pair.key)); line!() },
-    |pairs| { pairs.sum_by::<Bytes>("same", |pair| Some((pair.key, 1))); line!() },
-    |pairs| { pairs.stats_by::<Bytes>("same", |pair| Some((pair.key, 1))); line!() },
+    |pairs| { pairs.sum_by::<Bytes, _>("same", |pair| Some((pair.key, 1))); line!() },
+    |pairs| { pairs.stats_by::<Bytes, _>("same", |pair| Some((pair.key, 1))); line!() },
     |pairs| { pairs.sum_all::<i64>("same", |_, n| *n += 1); line!() },
     |pairs| { pairs.collect::<Bytes>("same", |pair| Some(pair.key)); line!() },
     |pairs| { pairs.collect_each::<u8>("same", |_, _| ()); line!() },

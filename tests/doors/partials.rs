@@ -31,7 +31,7 @@ fn sums_that_leave_in_parts_are_the_same_sums() {
         let ran = run_lines(workers, &twice(workers), |lines: &Lines<'_>| {
             let mut pairs = lines.records(Pairs);
             let counts = pairs.count_by::<Bytes>("counts", |pair| Some(pair.key));
-            let sums = pairs.sum_by::<Bytes>("sums", |pair| Some((pair.key, pair.value?)));
+            let sums = pairs.sum_by::<Bytes, _>("sums", |pair| Some((pair.key, pair.value?)));
             (counts.map(|(key, n)| (key, n as i128)).concat(sums), Box::new(|| ()))
         });
         // One row for each key and door, none of them shown before it was whole.
@@ -118,10 +118,10 @@ fn values_at_the_ends_of_their_type_add_up() {
     for workers in crate::oracle::WORKERS {
         let ran = run_lines(workers, &text, |lines: &Lines<'_>| {
             let mut pairs = lines.records(Pairs);
-            let sums = pairs.sum_by::<()>("sums", |pair| Some(((), pair.value?)));
-            let stats = pairs.stats_by::<()>("stats", |pair| Some(((), pair.value?.into())));
+            let sums = pairs.sum_by::<(), _>("sums", |pair| Some(((), pair.value?)));
+            let stats = pairs.stats_by::<(), _>("stats", |pair| Some(((), pair.value?)));
             let wide = pairs
-                .stats_by::<()>("wide", |pair| Some(((), i128::from(u64::MAX) + i128::from(pair.value?))));
+                .stats_by::<(), _>("wide", |pair| Some(((), i128::from(u64::MAX) + i128::from(pair.value?))));
             let sums = sums.map(|((), sum)| (0, sum, None, None));
             let shown =
                 |((), stats): ((), thalweg::data::Stats)| (stats.count, stats.sum, stats.min, stats.max);

@@ -45,8 +45,8 @@ impl Dataflow for Sessions {
             let mut lines = timed(flow);
             let mut sessions = lines.by_session(gap);
             let counts = sessions.count_by::<u8>("counts", |line| Some(pair(line.line())?.0)).rows();
-            let sums = sessions.sum_by::<u8>("sums", |line| pair(line.line())).rows();
-            let stats = sessions.stats_by::<u8>("stats", |line| {
+            let sums = sessions.sum_by::<u8, _>("sums", |line| pair(line.line())).rows();
+            let stats = sessions.stats_by::<u8, _>("stats", |line| {
                 pair(line.line()).map(|(key, number)| (key, i128::from(number)))
             });
             let refused = sessions.refused::<i64>("refused", |line| number(line.line(), 0));

@@ -23,8 +23,8 @@ fn row(door: &str, row: impl Debug) -> String {
 fn doors<'scope>(lines: &Lines<'scope>) -> VecCollection<'scope, Epoch, String, isize> {
     let mut pairs = lines.records(Pairs);
     let count = pairs.count_by::<Bytes>("count", |pair| pair.value.map(|_| pair.key));
-    let sum = pairs.sum_by::<Bytes>("sum", |pair| Some((pair.key, pair.value?)));
-    let stats = pairs.stats_by::<(Bytes, bool)>("stats", |pair| {
+    let sum = pairs.sum_by::<Bytes, _>("sum", |pair| Some((pair.key, pair.value?)));
+    let stats = pairs.stats_by::<(Bytes, bool), _>("stats", |pair| {
         let value = pair.value?;
         Some(((pair.key, value < 0), i128::from(value)))
     });

@@ -190,7 +190,7 @@ impl Dataflow for Watched {
 
             let mut last = records.over_last(window);
             let counts = last.count_by::<u8>("last count", keyed);
-            let stats = last.stats_by::<u8>("last stats", valued);
+            let stats = last.stats_by::<u8, _>("last stats", valued);
             let refused = last.refused::<Bytes>("last refused", |record| Some(record.line()));
             let none = (0, 0);
             // What leads to no view is not waited for.
@@ -208,7 +208,7 @@ impl Dataflow for Watched {
 
             let mut table = records.by_window(window);
             let table_counts = table.count_by::<u8>("table count", keyed).rows();
-            let stats = table.stats_by::<u8>("table stats", valued).rows();
+            let stats = table.stats_by::<u8, _>("table stats", valued).rows();
             let distinct = table.distinct_by::<u8, i64>("table distinct", member).rows();
             let refused = table.refused::<Bytes>("table refused", |record| Some(record.line()));
             watch("table count", table_counts.map(move |(span, k, n)| (of(span), key(k), vec![n as i128])));

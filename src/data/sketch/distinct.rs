@@ -14,7 +14,7 @@ use crate::data::{Overflow, Total};
 ///
 /// While few, values are kept as their 64-bit hashes, sorted. Beyond that, as a HyperLogLog of 4096 one-byte registers,
 /// of which each is the longest run of zeros among the hashes that fall to it. Either way the state is a function of
-/// the set of hashes, see [the module](crate::aggregate#sketches).
+/// the set of hashes, see [the module](crate::door#sketches).
 ///
 /// Memory: 24 bytes, and 8 for each value up to 512 (vectors grow by doubling); never more than 4 KiB.
 ///

@@ -17,7 +17,7 @@ use crate::data::{Overflow, Total};
 /// Values are whole numbers without a sign, in whatever unit: bytes, milliseconds, lines. This is an HDR histogram of
 /// two significant digits from the package `hdrhistogram`: every value is rounded down to its eight leading bits, and
 /// how often each rounded value occurs is counted. So values below 256 are exact, and no value is too large. The state
-/// is a function of the multiset of rounded values, see [the module](crate::aggregate#sketches).
+/// is a function of the multiset of rounded values, see [the module](crate::door#sketches).
 ///
 /// Memory: 8 bytes while empty. Then it goes by the largest value, however few there are: 2 KiB up to 255, and 1 KiB
 /// for each doubling above, which makes 14 KiB up to 10^6, 24 KiB up to 10^9, and at worst 58 KiB; what has grown may

@@ -264,14 +264,14 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     ///
     /// As [`OverLast::sums_by`].
     #[track_caller]
-    pub fn sum_by<K: Key>(
+    pub fn sum_by<K: Key, V: Into<i128>>(
         &mut self,
         name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i64)> + 'static,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
     ) -> Last<'scope, K, i128> {
         self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, i128>| {
             if let Some((key, value)) = value(record) {
-                *sums.entry(key) += i128::from(value);
+                *sums.entry(key) += value.into();
             }
         })
     }
@@ -282,10 +282,10 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     ///
     /// As [`OverLast::sums_by`].
     #[track_caller]
-    pub fn stats_by<K: Key>(
+    pub fn stats_by<K: Key, V: Into<i128>>(
         &mut self,
         name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i128)> + 'static,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
     ) -> Last<'scope, K, Stats> {
         self.merged_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, Stats>| {
             if let Some((key, value)) = value(record) {

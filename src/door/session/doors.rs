@@ -131,7 +131,7 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
     /// let gap = Gap::new(Duration::from_secs(5)).unwrap();
     /// let sums = thalweg::testing::collection(Text, b"1 a\n2 a\n", move |records| {
     ///     records.event_time(|record| Some(1000 * i64::from(record.line()[0] - b'0')));
-    ///     records.by_session(gap).sum_by::<u8>("bytes", |line| Some((*line.last()?, line.len() as i64))).rows()
+    ///     records.by_session(gap).sum_by::<u8, _>("bytes", |line| Some((*line.last()?, line.len() as i64))).rows()
     /// });
     /// assert_eq!(sums, [((Span::new(1_000, 7_000), b'a', 6), 1)]);
     /// ```
@@ -140,14 +140,14 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
     ///
     /// As [`BySession::sums_by`].
     #[track_caller]
-    pub fn sum_by<K: Key>(
+    pub fn sum_by<K: Key, V: Into<i128>>(
         &mut self,
         name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i64)> + 'static,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
     ) -> Windowed<'scope, (Span, K, i128)> {
         self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut SessionSums<'_, K, i128>| {
             if let Some((key, value)) = value(record) {
-                *sums.entry(key) += i128::from(value);
+                *sums.entry(key) += value.into();
             }
         })
     }
@@ -161,7 +161,7 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
     /// let gap = Gap::new(Duration::from_secs(5)).unwrap();
     /// let stats = thalweg::testing::collection(Text, b"1 a\n2  a\n", move |records| {
     ///     records.event_time(|record| Some(1000 * i64::from(record.line()[0] - b'0')));
-    ///     records.by_session(gap).stats_by::<u8>("bytes", |line| Some((*line.last()?, line.len() as i128))).rows()
+    ///     records.by_session(gap).stats_by::<u8, _>("bytes", |line| Some((*line.last()?, line.len() as i128))).rows()
     /// });
     /// assert_eq!(stats, [((Span::new(1_000, 7_000), b'a', [3, 4].into_iter().collect::<Stats>()), 1)]);
     /// ```
@@ -170,10 +170,10 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
     ///
     /// As [`BySession::sums_by`].
     #[track_caller]
-    pub fn stats_by<K: Key>(
+    pub fn stats_by<K: Key, V: Into<i128>>(
         &mut self,
         name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, i128)> + 'static,
+        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
     ) -> Windowed<'scope, (Span, K, Stats)> {
         self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut SessionSums<'_, K, Stats>| {
             if let Some((key, value)) = value(record) {

@@ -58,7 +58,7 @@ impl<'a> JsonRecord<'a> {
     /// The field as the line has it, strings with their quotes and `null` as `null`; `None` if it is missing.
     ///
     /// ```
-    /// use thalweg::format::{Format, Json};
+    /// use thalweg::format::{LineFormat, Json};
     /// let mut json = Json::new([("a", "a"), ("b", "b"), ("c", "c")])?;
     /// let record = json.parse(br#"{"a": 1.50, "b": null}"#).unwrap();
     /// assert_eq!(record.raw("a"), Some("1.50"));
@@ -123,7 +123,7 @@ impl<'a> JsonRecord<'a> {
     /// time; see [`JsonValue::millis`].
     ///
     /// ```
-    /// use thalweg::format::{Format, Json};
+    /// use thalweg::format::{LineFormat, Json};
     /// let mut json = Json::new([("at", "at")])?;
     /// assert_eq!(json.parse(br#"{"at": 1632390896787}"#).unwrap().millis("at"), Some(1_632_390_896_787));
     /// assert_eq!(json.parse(br#"{"at": 1632390896.787}"#).unwrap().seconds("at"), Some(1_632_390_896_787));

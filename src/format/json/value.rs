@@ -4,14 +4,15 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::format::json::text::unescape;
+use crate::format::decimal::scaled;
+use crate::format::escapes::unescape;
 use crate::format::json::walk::{Node, inner};
 use crate::format::time::parse_rfc3339;
 
 /// A JSON value of a line.
 ///
 /// ```
-/// use thalweg::format::{Format, Json, JsonValue};
+/// use thalweg::format::{LineFormat, Json, JsonValue};
 /// let mut json = Json::new([("id", "id"), ("user", "user")])?;
 /// let record = json.parse(br#"{"id": 18446744073709551615, "user": {"name": "eve"}}"#).unwrap();
 /// assert_eq!(record.get("id"), JsonValue::Number("18446744073709551615"));
@@ -118,7 +119,7 @@ impl<'a> JsonValue<'a> {
     /// The elements, if it is an array; none of anything else.
     ///
     /// ```
-    /// use thalweg::format::{Format, Json};
+    /// use thalweg::format::{LineFormat, Json};
     /// let mut json = Json::new([("tags", "entities.hashtags")])?;
     /// let line = br#"{"entities": {"hashtags": [{"text": "rust"}, {"text": "logs"}]}}"#;
     /// let record = json.parse(line).unwrap();
@@ -172,26 +173,3 @@ impl<'a> Iterator for JsonElements<'a> {
 }
 
 impl std::iter::FusedIterator for JsonElements<'_> {}
-
-/// `number * 10^power`, rounded down, if it fits and has no more digits than can be had exactly.
-fn scaled(number: &str, power: i32) -> Option<i64> {
-    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let (whole, sign) = whole.strip_prefix('-').map_or((whole, 1), |whole| (whole, -1));
-    let digits = whole.bytes().chain(fraction.bytes());
-    let magnitude = digits.into_iter().try_fold(0_i128, |value, digit| {
-        value.checked_mul(10)?.checked_add(i128::from(digit.checked_sub(b'0')?))
-    })?;
-    let value = sign * magnitude;
-    let power = power.checked_add(exponent.parse().ok()?)?.checked_sub(fraction.len().try_into().ok()?)?;
-    let scale = 10_i128.checked_pow(power.unsigned_abs());
-    let scaled = match (value, scale) {
-        (0, _) => 0,
-        (_, Some(scale)) if power >= 0 => value.checked_mul(scale)?,
-        (_, Some(scale)) => value.div_euclid(scale),
-        (_, None) if power >= 0 => return None,
-        // Nearer to zero than any unit.
-        (_, None) => value.signum().min(0),
-    };
-    scaled.try_into().ok()
-}

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::format::json::text::unescape;
+use crate::format::escapes::unescape;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

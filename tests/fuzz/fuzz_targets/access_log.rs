@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use libfuzzer_sys::fuzz_target;
 use thalweg::format::reference::{Reference, event_time, split_request};
 use thalweg::format::time::parse_clf;
-use thalweg::format::{AccessLog, Format};
+use thalweg::format::{AccessLog, LineFormat};
 
 thread_local! {
     /// Compiled once: its scratch space is worth more than the parsing.

@@ -1,0 +1,169 @@
+//! `thalweg bench`.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::bench::{Baseline, BenchError, Throughput, Updates, Windows};
+use crate::cli::{Failure, eprint, print};
+use crate::dataflow::Dataflow;
+use crate::runtime::Exit;
+
+pub(super) fn command() -> Command {
+    Command::new("bench")
+        .about("Measures, each against a plain loop over the same input")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(throughput())
+        .subcommand(windows())
+        .subcommand(updates())
+        .subcommand(baseline())
+}
+
+/// Measures, and prints the figures.
+pub(super) fn bench(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
+    let mut notes = |note: &str| eprint(format_args!("{note}\n"));
+    let measured = match matches.subcommand() {
+        Some(("throughput", given)) => {
+            let throughput = Throughput {
+                dataflow: one(given, "dataflow"),
+                options: many(given, "option"),
+                file: given.get_one("file").cloned(),
+                lines: one(given, "lines"),
+                workers: many(given, "workers"),
+                processes: many(given, "processes"),
+                rounds: one(given, "rounds"),
+            };
+            throughput.run(dataflows, &mut notes)
+        }
+        Some(("windows", given)) => {
+            let windows = Windows {
+                tweets: given.get_one("tweets").cloned(),
+                tweet_lines: one(given, "tweet-lines"),
+                access_log: given.get_one("access-log").cloned(),
+                access_lines: one(given, "access-lines"),
+                rounds: one(given, "rounds"),
+            };
+            windows.run(&mut notes)
+        }
+        Some(("updates", given)) => {
+            let updates = Updates {
+                keys: one(given, "keys"),
+                workers: one(given, "workers"),
+                batches: many(given, "batches"),
+            };
+            updates.run(&mut notes)
+        }
+        Some(("baseline", given)) => {
+            let baseline =
+                Baseline { name: one(given, "name"), file: one(given, "file"), output: one(given, "output") };
+            baseline.run()
+        }
+        _ => unreachable!("clap knows no other subcommand, and requires one"),
+    };
+    print(&measured.map_err(|error| Failure::new(exit(&error), error))?)
+}
+
+/// The exit code of a measurement that failed.
+fn exit(error: &BenchError) -> Exit {
+    match error {
+        BenchError::NoSuchDataflow { .. } | BenchError::NoLoop { .. } => Exit::Usage,
+        BenchError::Read { .. } => Exit::Input,
+        BenchError::Write { .. } | BenchError::Generate(_) => Exit::Output,
+        BenchError::System { .. }
+        | BenchError::Run { .. }
+        | BenchError::NoFigures { .. }
+        | BenchError::Disagree { .. }
+        | BenchError::Timely(_) => Exit::Panic,
+    }
+}
+
+fn one<T: Clone + Send + Sync + 'static>(given: &ArgMatches, name: &str) -> T {
+    given.get_one::<T>(name).cloned().expect("it is required or has a default")
+}
+
+fn many<T: Clone + Send + Sync + 'static>(given: &ArgMatches, name: &str) -> Vec<T> {
+    given.get_many(name).into_iter().flatten().cloned().collect()
+}
+
+/// An option with a default.
+fn arg(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).default_value(default).help(help)
+}
+
+/// A file to read.
+fn file(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
+}
+
+fn lines(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    arg(name, "N", default, help).value_parser(value_parser!(u64).range(1..))
+}
+
+/// How often everything is measured.
+fn rounds() -> Arg {
+    arg("rounds", "N", "3", "Rounds over which the median is taken")
+        .value_parser(value_parser!(u16).range(1..=1000))
+}
+
+fn throughput() -> Command {
+    let numbers = |name, default, help, most: i64| {
+        arg(name, "LIST", default, help).value_delimiter(',').value_parser(value_parser!(u16).range(1..=most))
+    };
+    Command::new("throughput")
+        .about("Lines a second over a file, at several numbers of workers and processes")
+        .arg(arg("dataflow", "NAME", "access-log", "The dataflow to run"))
+        .arg(file("file", "The file to read [default: a generated one]"))
+        .arg(lines("lines", "2000000", "Lines to generate when no file is given"))
+        .arg(numbers("workers", "1,2", "Numbers of workers", 256))
+        .arg(numbers("processes", "2", "Numbers of processes, of one worker each", 64))
+        .arg(
+            Arg::new("option")
+                .long("option")
+                .value_name("NAME=VALUE")
+                .action(ArgAction::Append)
+                .help("An option of the dataflow; no plain loop is written for what it makes of it"),
+        )
+        .arg(rounds())
+}
+
+fn windows() -> Command {
+    Command::new("windows")
+        .about("Lines a second over a file, where every sliding window is shown")
+        .arg(file("tweets", "Tweets to read [default: generated ones]"))
+        .arg(file("access-log", "The access log to read [default: a generated one]"))
+        .arg(lines("tweet-lines", "1000000", "Tweets to generate when none are given"))
+        .arg(lines("access-lines", "10000000", "Lines to generate when no access log is given"))
+        .arg(rounds())
+}
+
+fn updates() -> Command {
+    Command::new("updates")
+        .about("The time from a batch of updates to closed output, with many keys loaded")
+        .arg(
+            arg("keys", "N", "1000000", "Keys that are loaded first; for windows, records")
+                .value_parser(value_parser!(u64).range(1..=100_000_000)),
+        )
+        .arg(
+            arg("workers", "N", "1", "Worker threads")
+                .short('w')
+                .value_parser(value_parser!(u16).range(1..=256)),
+        )
+        .arg(
+            arg("batches", "LIST", "1,10,100,1000,100000", "Updates in a batch")
+                .value_delimiter(',')
+                .value_parser(value_parser!(u32).range(1..=10_000_000)),
+        )
+}
+
+fn baseline() -> Command {
+    Command::new("baseline")
+        .about("Runs the plain loop for one dataflow, for `throughput` to compare with")
+        .arg(Arg::new("name").value_name("DATAFLOW").required(true).value_parser(Baseline::NAMES))
+        .arg(Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(PathBuf)))
+        .arg(
+            arg("output", "FILE", "/dev/null", "Where windows are written")
+                .value_parser(value_parser!(PathBuf)),
+        )
+}

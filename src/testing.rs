@@ -597,7 +597,7 @@ fn text(value: &Value<'_>) -> String {
         Value::Float(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),
         Value::Time(millis) => Time(*millis).to_string(),
-        Value::Bytes(bytes) => escape_json(bytes),
+        Value::Bytes(bytes) => escape_json(bytes).into_owned(),
     }
 }
 

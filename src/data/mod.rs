@@ -2,14 +2,16 @@
 //!
 //! Keys are borrowed while records are read and owned once they leave their chunk ([`Key`], [`Bytes`]); totals add up
 //! with overflow noticed ([`Total`]); sketches are totals that stay small ([`Distinct`], [`Quantiles`]); rows are tuples
-//! of cells ([`Row`], [`Cell`]). This module knows no record, no dataflow operator, no sink and no clock.
+//! of cells ([`Row`], [`Cell`]), of which each has a type ([`CellType`]). This module knows no record, no dataflow operator, no sink and no clock.
 
+mod column;
 mod escape;
 mod key;
 mod row;
 mod sketch;
 mod total;
 
+pub use column::{CellType, Kind};
 pub use escape::{escape_json, escape_terminal, escape_text};
 pub use key::{Bytes, Key};
 pub use row::{Cell, Real, Row, Time, Value, by_count};

@@ -17,7 +17,7 @@ use crate::dataflow::{Dataflow, Options};
 use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{ClusterSettings, Exit, Report, Settings, Usage};
-use crate::sink::SinkSpec;
+use crate::sink::{SinkSpec, Sinks};
 use crate::source::PlanOptions;
 use crate::source::Progress;
 use crate::time::{Clock, TimeOptions};
@@ -90,9 +90,10 @@ fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure>
     let sources =
         if uris.len() == 0 { Sources::parse([dataflow.default_source()]) } else { Sources::parse(uris) };
     let sources = sources.map_err(Failure::configuration)?;
+    let known = Sinks::builtin();
     let sinks = match given.all("sink") {
-        [] => vec![dataflow.default_sink().parse::<SinkSpec>()],
-        uris => uris.iter().map(|uri| uri.parse()).collect(),
+        [] => vec![known.parse(dataflow.default_sink())],
+        uris => uris.iter().map(|uri| known.parse(uri)).collect(),
     };
     let sinks = sinks.into_iter().collect::<Result<_, _>>().map_err(Failure::configuration)?;
     let tuned = tuned(given, sources, sinks).map_err(Failure::configuration)?;

@@ -121,8 +121,6 @@ pub(crate) struct SharedTimes<'scope> {
     now: Rc<Cell<EventTime>>,
     /// Set by the records that tell the time.
     event_times: OnceCell<EventTimes<'scope>>,
-    /// Whether a sink wants rows that are final.
-    finals_wanted: Rc<Cell<bool>>,
 }
 
 impl std::fmt::Debug for Lines<'_> {
@@ -144,7 +142,7 @@ impl<'scope> Lines<'scope> {
         options: TimeOptions,
     ) -> Self {
         let now = Rc::new(Cell::new(EventTime::NONE));
-        let times = SharedTimes { options, now, event_times: OnceCell::new(), finals_wanted: Rc::default() };
+        let times = SharedTimes { options, now, event_times: OnceCell::new() };
         Lines { stream, doors: Rc::default(), progress, times: Rc::new(times) }
     }
 
@@ -165,11 +163,6 @@ impl<'scope> Lines<'scope> {
     /// Tells when an epoch's lines may be sent.
     pub fn watermark(&self) -> WatermarkProbe {
         self.times.event_times.get().map_or_else(WatermarkProbe::default, EventTimes::known)
-    }
-
-    /// Whether doors say which of their rows are final; for sinks that want to know.
-    pub(crate) fn want_finals(&self) {
-        self.times.finals_wanted.set(true);
     }
 
     /// The running totals of `sums`, as a door named `name`.

@@ -176,11 +176,6 @@ impl<'scope, F: Format> Records<'scope, F> {
         Rc::clone(&self.late)
     }
 
-    /// Whether doors say which rows are final.
-    pub(super) fn finals_wanted(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.times.finals_wanted)
-    }
-
     /// The doors of the dataflow.
     pub(super) fn doors(&self) -> &Rc<RefCell<Doors>> {
         &self.doors

@@ -60,6 +60,8 @@ pub(super) struct Ingest {
     /// When the open epoch began, or, as long as it has not, the last look at the clock.
     epoch_at: i64,
     watermark: WatermarkProbe,
+    /// Whether no new epoch is to be begun for now.
+    held: bool,
 }
 
 /// The longest wait: something else may have been asked for in the meantime, and the watchdog wants signs of life.
@@ -98,7 +100,13 @@ impl Ingest {
             planned_at: plan.arrival(),
             epoch_at: clock::millis(),
             watermark,
+            held: false,
         }
+    }
+
+    /// Whether no new epoch is to be begun for now, because a sink has enough to do.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// The first epoch that this worker has something of and that is not closed, with `closed` epochs closed; as of the
@@ -172,7 +180,7 @@ impl Ingest {
     fn has_credit(&self) -> bool {
         let epochs = (self.open.len() as u64) < self.max_open_epochs;
         let bytes = self.open.is_empty() || self.open.iter().sum::<u64>() < self.max_open_bytes;
-        epochs && bytes
+        epochs && bytes && !self.held
     }
 
     fn send(&mut self, event: Event) {

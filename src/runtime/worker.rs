@@ -12,7 +12,7 @@ use crate::runtime::ingest::{Ingest, LONGEST_WAIT, Turn};
 use crate::runtime::stop::Stop;
 use crate::runtime::watchdog::{Doing, Vitals, WHOLE_RUN};
 use crate::runtime::{Exit, Settings, fatal};
-use crate::sink::{Outputs, SinkSpec};
+use crate::sink::{Outputs, Shows, SinkError, Start};
 use crate::source::Progress;
 use crate::source::{Plan, Reader, Stdin};
 use crate::time::Epoch;
@@ -50,23 +50,26 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     vitals.observe(worker);
 
     let mut stop = Stop::install(worker);
-    let gather = SinkSpec::gather(&job.settings.sinks, bounded);
+    let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
     let (input, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
         let (input, stream) = scope.new_input::<Vec<Event>>();
         let lines = Lines::timed(stream, Arc::clone(&job.progress), job.settings.times());
-        let mut flow = Flow::new(scope, lines, job.views, gather);
+        let mut flow = Flow::new(scope, lines, job.views, deliveries);
         job.build.run(&mut flow);
         (input, flow.finish())
     });
     let probe = installed.probe;
 
     // Before one of them is opened, which empties its file.
-    let fit = job.settings.sinks.iter().try_for_each(|sink| sink.check(&installed.outputs));
+    let fit = job.settings.sinks.iter().try_for_each(|sink| sink.check(&installed.views));
     fit.unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
     // Views arrive on worker 0, so the sinks are there; a sink that cannot be opened is found out before the first line.
-    let sinks = job.settings.sinks.iter().filter(|_| index == 0).map(|sink| sink.open(bounded));
-    let sinks = sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Output, error));
-    let mut outputs = Outputs::new(installed.outputs, sinks);
+    let sinks = job.settings.sinks.iter().filter(|_| index == 0).map(|sink| sink.attach(bounded));
+    let sinks =
+        sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
+    let failed = |error: SinkError| -> ! { fatal::end(Exit::Output, error) };
+    let mut outputs =
+        Outputs::open(installed.views, sinks, Start::default()).unwrap_or_else(|error| failed(error));
 
     let mut live: Vec<Box<dyn Reader>> = Vec::new();
     if job.settings.stdin && index == 0 {
@@ -78,6 +81,10 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     while !probe.done() {
         let closed =
             probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
+        // A sink that lags behind holds back new epochs, and nothing else.
+        let has_room = outputs.has_room();
+        ingest.hold(!has_room);
+        vitals.hold(!has_room);
         vitals.beat(Doing::Read);
         let turn = ingest.turn(closed, &mut stop).unwrap_or_else(|error| fatal::end(Exit::Input, error));
         // Before the step: an operator may never come back from the very first line.
@@ -91,10 +98,11 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             vitals.beat(Doing::Write);
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());
             let epochs = installed.summary.get().epochs;
-            outputs.commit(frontier, epochs).unwrap_or_else(|error| fatal::end(Exit::Output, error));
+            outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
         }
     }
     stop.close();
+    vitals.hold(false);
     // Every view is complete, and what is left is for all workers to say so. A peer that hangs now, or an operator that
     // leads to no view and keeps a capability, would keep this process for ever.
     vitals.wait_for(Some(WHOLE_RUN));
@@ -102,6 +110,8 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         vitals.beat(Doing::Step);
         worker.step_or_park(Some(LONGEST_WAIT));
     }
+    vitals.beat(Doing::Write);
+    outputs.finish().unwrap_or_else(|error| failed(error));
     vitals.wait_for(None);
     let summary = installed.summary.get();
     Outcome { counts: summary.counts, epochs: summary.epochs }

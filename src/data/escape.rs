@@ -71,7 +71,7 @@ pub fn escape_text(ours: &str) -> String {
 
 /// Pushes each character as `push` does it and each bad byte as an escape; doubles the backslashes before escapes, and
 /// before text which `alike` takes for one.
-fn escape(bytes: &[u8], alike: fn(&str) -> bool, push: fn(char, &mut String)) -> String {
+fn escape(bytes: &[u8], alike: fn(&[u8]) -> bool, push: fn(char, &mut String)) -> String {
     let mut text = String::with_capacity(bytes.len());
     // Backslashes that stand at the end of `text` and are the key's own.
     let mut backslashes = 0;
@@ -87,7 +87,7 @@ fn escape(bytes: &[u8], alike: fn(&str) -> bool, push: fn(char, &mut String)) ->
             push(char, &mut text);
             if backslashes > 0 {
                 let escaped = text.len() > before && text.as_bytes()[before] == b'\\';
-                if escaped || alike(&valid[at..]) {
+                if escaped || alike(&valid.as_bytes()[at..]) {
                     text.insert_str(before, &"\\".repeat(backslashes));
                 }
                 backslashes = 0;
@@ -104,17 +104,17 @@ fn escape(bytes: &[u8], alike: fn(&str) -> bool, push: fn(char, &mut String)) ->
 }
 
 /// Whether `rest`, behind a backslash, could be read as a byte that is not UTF-8: those are 80 to ff, in lower case.
-fn looks_like_a_byte(rest: &str) -> bool {
+fn looks_like_a_byte(rest: &[u8]) -> bool {
     let hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
-    match rest.as_bytes() {
+    match rest {
         [b'x', high, low, ..] => hex(high) && hex(low) && *high >= b'8',
         _ => false,
     }
 }
 
 /// Whether `rest`, behind a backslash, could be read as anything that [`push_harmless`] writes.
-fn looks_like_an_escape(rest: &str) -> bool {
-    matches!(rest.as_bytes(), [b'n' | b'r' | b't' | b'x', ..] | [b'u', b'{', ..])
+fn looks_like_an_escape(rest: &[u8]) -> bool {
+    matches!(rest, [b'n' | b'r' | b't' | b'x', ..] | [b'u', b'{', ..])
 }
 
 fn push_harmless(char: char, text: &mut String) {
@@ -151,12 +151,13 @@ mod tests {
         let mut at = 0;
         while at < bytes.len() {
             let run = bytes[at..].iter().take_while(|byte| **byte == b'\\').count();
-            let rest = &text[at + run..];
+            let rest = &bytes[at + run..];
             if run > 0 && looks_like_a_byte(rest) {
                 read.extend(std::iter::repeat_n(b'\\', run / 2));
                 at += run;
                 if run % 2 == 1 {
-                    read.push(u8::from_str_radix(&rest[1..3], 16).expect("two digits"));
+                    let digits = &text[at + 1..at + 3];
+                    read.push(u8::from_str_radix(digits, 16).expect("two digits"));
                     at += 3;
                 }
             } else {
@@ -210,7 +211,7 @@ mod tests {
 
         #[test]
         fn text_without_a_backslash_is_left_alone(text in "[^\\\\]*") {
-            prop_assert_eq!(escape_json(text.as_bytes()), text);
+            prop_assert_eq!(&*escape_json(text.as_bytes()), &*text);
         }
     }
 }

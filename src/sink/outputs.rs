@@ -118,6 +118,11 @@ impl Outputs {
         self.sinks.iter().all(SinkThread::has_room)
     }
 
+    /// Bytes of rows, about, that were given to the sinks and that they have not written yet.
+    pub fn waiting(&self) -> u64 {
+        self.sinks.iter().map(SinkThread::waiting).sum()
+    }
+
     /// How many epochs, from 0, every sink has committed; without sinks, all that are closed.
     pub fn committed(&self) -> u64 {
         self.sinks.iter().map(SinkThread::committed).min().unwrap_or(self.closed)

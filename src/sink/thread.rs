@@ -199,6 +199,10 @@ impl SinkThread {
         self.queue.ended.load(Ordering::Acquire)
     }
 
+    pub(super) fn waiting(&self) -> u64 {
+        if self.has_ended() { 0 } else { self.queue.waiting.load(Ordering::Acquire) }
+    }
+
     pub(super) fn committed(&self) -> u64 {
         self.queue.committed.load(Ordering::Acquire)
     }

@@ -278,7 +278,9 @@ mod tests {
     }
 
     fn machine() -> Sessions<u32, i64> {
-        Sessions::new("sessions", gap(), Rc::new(Cell::new(true)))
+        let consumed = Consumed::default();
+        consumed.set();
+        Sessions::new("sessions", gap(), consumed)
     }
 
     fn stretch(time: Millis, sum: i64) -> Stretch<i64> {

@@ -14,7 +14,8 @@
 //! | [`lookup`] | static tables: what is known beforehand of a key | dataflow, log formats, clock |
 //! | [`aggregate`] | the doors: records to collections | log formats, clock |
 //! | [`operators`] | collections to collections | log formats, sources |
-//! | [`sink`] | collections to the world, by whole epochs | dataflow, clock |
+//! | [`view`] | collections with a name and typed columns, as owned batches | doors, sinks |
+//! | [`sink`] | views to the world, by whole epochs, each on its own thread | dataflow, clock |
 //! | [`dataflow`] | what a ready-made job is, and how it is built | |
 //! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | log formats, operators |
 //! | [`generate`] | seeded logs, for tests and benchmarks | dataflow, clock |

@@ -1,4 +1,4 @@
-//! Data made safe to show, and still told apart.
+//! Data made safe to show, and still distinct.
 //!
 //! Keys are bytes, and what shows them is text. Bytes that cannot stand in the text are written as escapes that begin with
 //! a backslash, as people know them (`caf\xe9`), and all other text stays as it is. A key may hold such an escape as text,

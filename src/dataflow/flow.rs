@@ -344,7 +344,7 @@ impl<'scope> Flow<'scope> {
         compare: impl Fn(&R, &R) -> Ordering + Copy + Send + Sync + 'static,
     ) {
         // Asking for the final rows has the doors make them, which is work where no sink shows any.
-        let finals = self.deliveries.finals.then(|| windows.finals());
+        let finals = self.deliveries.any_finals().then(|| windows.finals());
         self.give(name, Rows::BecomeFinal, windows.rows(), finals, compare);
     }
 

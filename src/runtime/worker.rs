@@ -86,7 +86,15 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         ingest.hold(!has_room);
         vitals.hold(!has_room);
         vitals.beat(Doing::Read);
-        let turn = ingest.turn(closed, &mut stop).unwrap_or_else(|error| fatal::end(Exit::Input, error));
+        let turn = match ingest.turn(closed, &mut stop) {
+            Ok(turn) => turn,
+            Err(error) => {
+                // The epochs that are closed get where they go; what else goes wrong is not the reason.
+                vitals.beat(Doing::Write);
+                let _ = outputs.finish();
+                fatal::end(Exit::Input, error)
+            }
+        };
         // Before the step: an operator may never come back from the very first line.
         vitals.wait_for(ingest.waiting_for(closed));
         vitals.beat(Doing::Step);

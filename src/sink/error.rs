@@ -60,7 +60,7 @@ pub enum SinkError {
     Panicked {
         /// The sink as given.
         sink: String,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
 }

@@ -9,7 +9,7 @@
 //!
 //! Where an epoch has several steps, `"step": N` stands behind `"epoch"`; where it is missing, the step is 0.
 //!
-//! A view that has become empty has no line in `complete`; `changes` shows what went. Where rows are left out of `complete`,
+//! A view that has become empty has no line in `complete`; `changes` shows what went. Where rows are left out of a whole view,
 //! because they are final and older than is kept, a line `{"view": V, "epoch": E, "left_out": N}` stands before the rows,
 //! and says how many so far.
 //!
@@ -71,8 +71,8 @@ impl Jsonl {
         let Closed { epoch, step, .. } = *closed;
         for view in closed.views {
             let View { name, columns, .. } = view.schema().view;
-            let complete = *mode == Mode::Complete && (closed.last || view.has_changed());
-            if complete && view.left_out() > 0 {
+            let whole = closed.last || *mode == Mode::Complete && view.has_changed();
+            if whole && view.left_out() > 0 {
                 let line = LeftOut { view: name, epoch, step, left_out: view.left_out() };
                 serde_json::to_writer(&mut *lines, &line)?;
                 lines.push(b'\n');
@@ -99,7 +99,7 @@ impl Jsonl {
                 Mode::Update | Mode::Append if !closed.last => view.changes(&mut |diff, values| {
                     (0..diff).for_each(|_| line(None, values));
                 }),
-                Mode::Complete if !complete => {}
+                Mode::Complete if !whole => {}
                 Mode::Complete | Mode::Update | Mode::Append => {
                     view.rows(usize::MAX, &mut |values| line(None, values));
                 }

@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use crate::view::{Contents, Schema};
 
-/// What a sink is told as it is opened.
+/// What a sink learns as it is opened.
 #[derive(Debug)]
 pub struct Opening<'a> {
     /// The number of this run among all that have gone on from one another, from 0. A sink that stores it refuses what a

@@ -19,7 +19,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Bytes that may wait for a sink when nothing else was said: enough for it to work while the workers do.
+    /// Bytes that may wait for a sink by default: enough for it to work while the workers do.
     pub const QUEUE: u64 = 16 << 20;
 
     /// `sink`, with a queue of [`Attached::QUEUE`].
@@ -46,7 +46,7 @@ pub struct Start {
 pub struct Outputs {
     views: Views,
     sinks: Vec<SinkThread>,
-    /// All epochs before this one are closed, and the sinks have been told.
+    /// All epochs before this one are closed, and the sinks know it.
     closed: u64,
     /// The first epoch of which nothing has been seen.
     seen: u64,

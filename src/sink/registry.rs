@@ -35,7 +35,7 @@ impl Default for Sinks {
 }
 
 impl Sinks {
-    /// Rows of each view that a terminal shows when not told; whatever else is shown all.
+    /// Rows of each view that a terminal shows by default; a file or pipe is shown all.
     pub const CONSOLE_ROWS: usize = 20;
 
     /// Those of this crate: `console:` and `jsonl:`.

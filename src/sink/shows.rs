@@ -50,10 +50,9 @@ impl Shows {
             if sink.mode == Mode::Append {
                 return Deliveries { finals: true, ..all };
             }
-            // What is final is only to be known where it leaves; and it leaves as it comes.
-            let bounded = sink.whole() && sink.keep != Keep::ALL;
-            let rows = if sink.at == At::End && !bounded { Delivery::LastState } else { Delivery::Changes };
-            Deliveries { rows: all.rows.and(rows), finals: all.finals || bounded }
+            let rows = if sink.at == At::End { Delivery::LastState } else { Delivery::Changes };
+            let bounded = all.bounded || sink.whole() && sink.keep != Keep::ALL;
+            Deliveries { rows: all.rows.and(rows), bounded, ..all }
         })
     }
 }
@@ -66,27 +65,28 @@ mod tests {
     #[test]
     fn no_more_is_delivered_than_the_sinks_show() {
         use Delivery::{Changes, LastState, Nothing};
-        for (uris, bounded, rows, finals) in [
-            (&[][..], true, Nothing, false),
-            (&["console:"], true, LastState, false),
-            (&["jsonl:-?mode=changes"], true, Changes, false),
-            (&["jsonl:-?mode=update", "jsonl:a?mode=changes"], true, Changes, false),
-            (&["jsonl:-"], true, Changes, false),
-            (&["console:", "jsonl:-?mode=changes"], true, Changes, false),
-            (&["console:?mode=append"], true, Nothing, true),
-            (&["jsonl:-?mode=append&at=end"], true, Nothing, true),
-            (&["console:", "jsonl:-?mode=append"], true, LastState, true),
-            (&["console:?keep=10"], true, Changes, true),
+        for (uris, has_end, rows, finals, bounded) in [
+            (&[][..], true, Nothing, false, false),
+            (&["console:"], true, LastState, false, false),
+            (&["jsonl:-?mode=changes"], true, Changes, false, false),
+            (&["jsonl:-?mode=update", "jsonl:a?mode=changes"], true, Changes, false, false),
+            (&["jsonl:-"], true, Changes, false, false),
+            (&["console:", "jsonl:-?mode=changes"], true, Changes, false, false),
+            (&["console:?mode=append"], true, Nothing, true, false),
+            (&["jsonl:-?mode=append&at=end"], true, Nothing, true, false),
+            (&["console:", "jsonl:-?mode=append"], true, LastState, true, false),
+            (&["console:?keep=10"], true, LastState, false, true),
             // Without an end, what changes; and whole views have a bound.
-            (&["console:"], false, Changes, false),
-            (&["jsonl:-?mode=complete"], false, Changes, true),
-            (&["jsonl:-?at=end"], false, Changes, true),
-            (&["jsonl:-?at=end&keep=all"], false, LastState, false),
+            (&["console:"], false, Changes, false, false),
+            (&["jsonl:-?mode=complete"], false, Changes, false, true),
+            (&["jsonl:-?at=end"], false, LastState, false, true),
+            (&["jsonl:-?at=end&keep=all"], false, LastState, false, false),
         ] {
             let sinks = uris.iter().map(|uri| Sinks::builtin().parse(uri).expect("valid"));
             let sinks: Vec<SinkSpec> = sinks.collect();
-            let shows = sinks.iter().map(|sink| sink.shows(bounded));
-            assert_eq!(Shows::deliveries(shows), Deliveries { rows, finals }, "{uris:?}, {bounded}");
+            let shows = sinks.iter().map(|sink| sink.shows(has_end));
+            let deliveries = Deliveries { rows, finals, bounded };
+            assert_eq!(Shows::deliveries(shows), deliveries, "{uris:?}, {has_end}");
         }
     }
 }

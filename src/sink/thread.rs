@@ -1,6 +1,6 @@
 //! A sink on a thread of its own, behind a queue.
 //!
-//! The queue is bounded by what the worker that fills it is told of it ([`Queue::has_room`]); it never blocks. What is in
+//! The queue is bounded by what the worker learns that fills it ([`Queue::has_room`]); it never blocks. What is in
 //! it when it is full is what the epochs hold that are open then.
 
 use std::any::Any;
@@ -39,7 +39,7 @@ impl Message {
 struct Queue {
     /// Bytes that wait, and are being written.
     waiting: AtomicU64,
-    /// How many may, before the worker is told that there is no room.
+    /// How many may, before there is no room.
     bound: u64,
     /// How many epochs the sink has committed, counted from 0.
     committed: AtomicU64,
@@ -101,8 +101,8 @@ impl SinkThread {
             keep: shows.keep,
         };
         let mut contents = Vec::new();
-        let places = interest.iter().enumerate().map(|(view, wanted)| {
-            (*wanted != (false, false)).then(|| {
+        let places = interest.iter().enumerate().map(|(view, interest)| {
+            (*interest != (false, false)).then(|| {
                 contents.push(views.contents(view, holding));
                 contents.len() - 1
             })
@@ -226,7 +226,7 @@ impl SinkThread {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())

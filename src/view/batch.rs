@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::data::Row;
 use crate::time::Epoch;
+use crate::view::Compare;
+use crate::view::contents::total;
 
 /// The changes of one collection of a view at one time.
 ///
@@ -38,10 +40,28 @@ impl fmt::Debug for Batch {
 }
 
 impl Batch {
-    /// The changes `rows` of view number `view` at `time`, as they came.
-    pub(crate) fn new<R: Row>(view: usize, time: Epoch, rows: Vec<(R, isize)>) -> Self {
+    /// The changes `rows` of view number `view`, which `compare` orders, at `time`.
+    pub(crate) fn new<R: Row>(
+        view: usize,
+        time: Epoch,
+        rows: Vec<(R, isize)>,
+        compare: impl Compare<R>,
+    ) -> Self {
         let bytes = (rows.len() * size_of::<(R, isize)>()) as u64;
-        Batch { view, time, bytes, changes: Arc::new(Changes::new(rows)) }
+        Batch { view, time, bytes, changes: Arc::new(Changes::new(rows, compare)) }
+    }
+
+    /// Its changes as values: each row once, in the order of the rows, with a difference that is not zero. None if they are
+    /// rows of another type.
+    ///
+    /// This is for who embeds a dataflow, and takes its views as they come ([`Views`](crate::view::Views)).
+    pub fn into_rows<R: Row>(self) -> Option<Vec<(R, isize)>> {
+        let changes: Arc<Changes<R>> = self.changes.downcast().ok()?;
+        Some(Arc::try_unwrap(changes).map_or_else(
+            // In the view's order first: that is how whoever shares them wants to find them.
+            |shared| consolidated(shared.sorted(&*shared.order).to_vec(), R::cmp),
+            |own| consolidated(own.into_sorted(R::cmp), R::cmp),
+        ))
     }
 
     /// Its changes.
@@ -61,11 +81,15 @@ impl Batch {
 pub(crate) struct Changes<R> {
     raw: Mutex<Vec<(R, isize)>>,
     sorted: OnceLock<Vec<(R, isize)>>,
+    order: Box<Order<R>>,
 }
 
+type Order<R> = dyn Fn(&R, &R) -> Ordering + Send + Sync;
+
 impl<R: Row> Changes<R> {
-    fn new(raw: Vec<(R, isize)>) -> Self {
-        Changes { raw: Mutex::new(raw), sorted: OnceLock::new() }
+    fn new(raw: Vec<(R, isize)>, compare: impl Compare<R>) -> Self {
+        let order = Box::new(move |a: &R, b: &R| total(compare, a, b));
+        Changes { raw: Mutex::new(raw), sorted: OnceLock::new(), order }
     }
 
     /// Each row once, with a difference that is not zero, in the total order `order`.
@@ -107,7 +131,8 @@ mod tests {
     fn equal_rows_are_added_up_and_what_cancels_is_gone() {
         let rows = vec![(("b", 1), 1), (("a", 1), -1), (("a", 2), 1), (("b", 1), 2), (("a", 1), 1)];
         let rows = rows.into_iter().map(|((key, n), diff)| ((crate::data::Bytes::from(key), n), diff));
-        let changes = Changes::new(rows.collect::<Vec<((crate::data::Bytes, i64), isize)>>());
+        let rows: Vec<((crate::data::Bytes, i64), isize)> = rows.collect();
+        let changes = Changes::new(rows, by_count);
         let order = |a: &_, b: &_| by_count(a, b);
         let shown: Vec<_> =
             changes.sorted(order).iter().map(|((key, n), d)| (key.to_vec(), *n, *d)).collect();
@@ -116,8 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_gives_its_rows_to_each_who_has_it() {
+        let rows = vec![((2i64,), 1), ((1,), 1), ((2,), -1), ((3,), 2)];
+        let backwards = |a: &(i64,), b: &(i64,)| b.cmp(a);
+        let batch = Batch::new(0, Epoch::new(7), rows, backwards);
+        let expected = Some(vec![((1i64,), 1), ((3,), 2)]);
+        assert_eq!(batch.clone().into_rows(), expected);
+        assert_eq!(batch.clone().into_rows::<(u64,)>(), None);
+        let shared = batch.clone().into_changes::<(i64,)>();
+        assert_eq!(shared.sorted(backwards), [((3,), 2), ((1,), 1)]);
+        assert_eq!(batch.clone().into_rows(), expected, "also when a sink has looked");
+        drop(shared);
+        assert_eq!(batch.into_rows(), expected);
+    }
+
+    #[test]
     #[should_panic(expected = "a batch of view 3 is not one of rows")]
     fn a_batch_is_of_its_own_rows() {
-        let _ = Batch::new(3, Epoch::new(0), vec![((1u64,), 1)]).into_changes::<(i64,)>();
+        let _ = Batch::new(3, Epoch::new(0), vec![((1u64,), 1)], Ord::cmp).into_changes::<(i64,)>();
     }
 }

@@ -104,7 +104,7 @@ impl<R: Row, C: Compare<R>> PartialEq for Ordered<R, C> {
 
 impl<R: Row, C: Compare<R>> Eq for Ordered<R, C> {}
 
-fn total<R: Row>(compare: impl Compare<R>, a: &R, b: &R) -> Ordering {
+pub(crate) fn total<R: Row>(compare: impl Compare<R>, a: &R, b: &R) -> Ordering {
     compare(a, b).then_with(|| a.cmp(b))
 }
 
@@ -226,7 +226,7 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
             }
             let Some(row) = self.finals.pop_front() else { break };
             let key = Ordered { row, compare: self.compare };
-            // What is said to be final and is no row of the view is not one that could be left out.
+            // What is called final and is no row of the view is not one that could be left out.
             if self.rows.get(&key).is_some_and(|count| *count > 0) {
                 self.add(key.row, -1);
                 self.left_out += 1;

@@ -32,7 +32,7 @@ pub struct Keep {
 impl Keep {
     /// All of them.
     pub const ALL: Keep = Keep { rows: None, time: None };
-    /// What is kept of input without an end when nothing else was said: ten thousand rows of each view.
+    /// What is kept of input without an end by default: ten thousand rows of each view.
     pub const DEFAULT: Keep = Keep { rows: Some(10_000), time: None };
 }
 

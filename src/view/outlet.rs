@@ -55,22 +55,42 @@ impl Delivery {
     }
 }
 
-/// How much of its views a dataflow delivers. It changes no answer, only what is said of it.
+/// How much of its views a dataflow delivers. It changes no answer, only how much of it is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deliveries {
     /// Of the rows of each view.
     pub rows: Delivery,
     /// Whether it delivers the rows that have become final, as they do, of the views that have such.
     pub finals: bool,
+    /// Whether what is final leaves whole views after a while ([`Keep`](crate::view::Keep)). Then views that have such rows
+    /// are delivered as they change, and what is final, too: nobody may add up without a bound.
+    pub bounded: bool,
 }
 
 impl Deliveries {
     /// Everything, as it changes.
-    pub const ALL: Deliveries = Deliveries { rows: Delivery::Changes, finals: true };
+    pub const ALL: Deliveries = Deliveries { rows: Delivery::Changes, finals: true, bounded: false };
 
     /// So much of the rows, and nothing of what is final.
     pub const fn rows(rows: Delivery) -> Self {
-        Deliveries { rows, finals: false }
+        Deliveries { rows, finals: false, bounded: false }
+    }
+
+    /// Whether anything of what is final is delivered.
+    pub(crate) fn any_finals(self) -> bool {
+        self.finals || self.bounded
+    }
+
+    /// How much of the rows is delivered of a view whose rows change as `rows` says.
+    fn of(self, rows: Rows) -> Delivery {
+        match rows {
+            Rows::Change => self.rows,
+            Rows::BecomeFinal if self.bounded => self.rows.and(Delivery::Changes),
+            Rows::BecomeFinal => self.rows,
+            // What is only ever inserted has nothing to be added up, and is refused when it is retracted.
+            Rows::Appended if self.rows != Delivery::Nothing || self.finals => Delivery::Changes,
+            Rows::Appended => Delivery::Nothing,
+        }
     }
 }
 
@@ -143,16 +163,9 @@ impl Outlets {
         compare: impl Compare<R>,
         probe: &probe::Handle<Epoch>,
     ) -> Self {
-        let delivery = match deliveries {
-            // What is only ever inserted has nothing to be added up, and is refused when it is retracted.
-            Deliveries { rows, finals } if schema.rows == Rows::Appended => {
-                if rows != Delivery::Nothing || finals { Delivery::Changes } else { Delivery::Nothing }
-            }
-            Deliveries { rows, .. } => rows,
-        };
         let name = schema.view.name;
-        let rows = Box::new(deliver(name, delivery, rows, compare, probe));
-        let finals = finals.filter(|_| deliveries.finals);
+        let rows = Box::new(deliver(name, deliveries.of(schema.rows), rows, compare, probe));
+        let finals = finals.filter(|_| deliveries.any_finals());
         let finals = finals.map(|finals| -> Box<dyn Outlet> {
             Box::new(deliver(&format!("{name}: final"), Delivery::Changes, finals, compare, probe))
         });
@@ -191,7 +204,7 @@ impl<R: Row, C: Compare<R>> Outlet for TypedOutlet<R, C> {
 
     fn take(&mut self, view: usize, time: Epoch) -> Option<Batch> {
         let rows = self.inbox.borrow_mut().remove(&time)?;
-        Some(Batch::new(view, time, rows))
+        Some(Batch::new(view, time, rows, self.compare))
     }
 
     fn contents(&self, schema: Arc<Schema>, holding: Holding) -> Box<dyn Contents> {

@@ -1,4 +1,4 @@
-//! What is final: said whenever anything consumes it, bounded where whole views keep it, and never taken back.
+//! What is final: emitted whenever anything consumes it, bounded where whole views keep it, and never taken back.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -334,7 +334,7 @@ proptest! {
 
         for workers in [1, 2] {
             for of_rows in [Delivery::Nothing, Delivery::LastState, Delivery::Changes] {
-                let deliveries = Deliveries { rows: of_rows, finals: true };
+                let deliveries = Deliveries { finals: true, ..Deliveries::rows(of_rows) };
                 let All { each, finals_each, finals_end, .. } = shown(workers, &script, deliveries, Mode::Complete);
                 let rows = if of_rows == Delivery::Changes { expected(&script, true) } else { vec![] };
                 prop_assert_eq!(states(each), rows);

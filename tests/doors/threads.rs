@@ -32,21 +32,21 @@ enum Call {
     Finish,
 }
 
-/// Writes down what it is called for, and does it as it is told.
-struct Told {
+/// Writes down what it is called for, and then does what the test says.
+struct Scripted {
     calls: Arc<Mutex<Vec<Call>>>,
     committed: Option<u64>,
     /// Called before each write.
     write: Box<dyn FnMut(u64) -> Result<(), SinkError> + Send>,
 }
 
-impl std::fmt::Debug for Told {
+impl std::fmt::Debug for Scripted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Told")
+        f.write_str("Scripted")
     }
 }
 
-impl Sink for Told {
+impl Sink for Scripted {
     fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError> {
         let views: Vec<_> = opening.views.iter().map(|schema| schema.to_string()).collect();
         assert_eq!(views, ["numbers (epoch*: unsigned integer of 64 bits)"]);
@@ -78,14 +78,14 @@ impl Sink for Told {
 
 type Calls = Arc<Mutex<Vec<Call>>>;
 
-fn told(
+fn scripted(
     calls: &Calls,
     committed: Option<u64>,
     write: impl FnMut(u64) -> Result<(), SinkError> + Send + 'static,
 ) -> Attached {
     let shows = Shows { mode: Mode::Complete, at: At::EveryEpoch, keep: Keep::ALL };
-    let sink = Told { calls: Arc::clone(calls), committed, write: Box::new(write) };
-    Attached::new("told", Box::new(sink), shows)
+    let sink = Scripted { calls: Arc::clone(calls), committed, write: Box::new(write) };
+    Attached::new("scripted", Box::new(sink), shows)
 }
 
 /// What a sink is called for that has committed all epochs before `first`.
@@ -133,10 +133,10 @@ fn to_the_end(outputs: Result<Outputs, SinkError>) -> Result<(), SinkError> {
 #[test]
 fn every_epoch_is_committed_once_in_order_and_an_empty_one_too() {
     let calls = Calls::default();
-    let kept = Arc::clone(&calls);
+    let recorded = Arc::clone(&calls);
     run(
         Start::default(),
-        move || vec![told(&kept, None, |_| Ok(()))],
+        move || vec![scripted(&recorded, None, |_| Ok(()))],
         |outputs, _, _| {
             let mut outputs = outputs.unwrap();
             // However it is cut.
@@ -160,9 +160,9 @@ fn a_slow_sink_holds_up_nobody_until_credits_run_out() {
         move || {
             let permits = Arc::clone(&permits);
             let wait = move |_| permits.lock().unwrap().recv().map_err(|error| SinkError::own("slow", error));
-            let mut slow = told(&slow, None, wait);
+            let mut slow = scripted(&slow, None, wait);
             slow.queue = 1000;
-            vec![slow, told(&fast, None, |_| Ok(()))]
+            vec![slow, scripted(&fast, None, |_| Ok(()))]
         }
     };
     let (written, go_on) = (Arc::clone(&slow), Mutex::new(go_on));
@@ -201,7 +201,7 @@ fn the_others_are_written_while_one_waits() {
             let permits = Arc::clone(&permits);
             // Whoever has the other end has let go of it: then it goes on.
             let wait = move |_| permits.lock().unwrap().recv().map_or(Ok(()), Ok);
-            vec![told(&slow, None, wait), told(&fast, None, |_| Ok(()))]
+            vec![scripted(&slow, None, wait), scripted(&fast, None, |_| Ok(()))]
         }
     };
     let (watched, go_on) = (Arc::clone(&fast), Mutex::new(Some(go_on)));
@@ -222,8 +222,8 @@ fn a_sink_that_fails_ends_the_run_with_its_error() {
     let sinks = {
         let (bad, good) = (Arc::clone(&bad), Arc::clone(&good));
         move || {
-            let fail = |epoch| if epoch == 2 { Err(SinkError::own("told", "disk full")) } else { Ok(()) };
-            vec![told(&good, None, |_| Ok(())), told(&bad, None, fail)]
+            let fail = |epoch| if epoch == 2 { Err(SinkError::own("scripted", "disk full")) } else { Ok(()) };
+            vec![scripted(&good, None, |_| Ok(())), scripted(&bad, None, fail)]
         }
     };
     let error = run(Start::default(), sinks, |outputs, worker, together| {
@@ -238,27 +238,27 @@ fn a_sink_that_fails_ends_the_run_with_its_error() {
         outputs.finish().unwrap();
         error.unwrap().to_string()
     });
-    assert_eq!(error, "sink `told`: disk full");
+    assert_eq!(error, "sink `scripted`: disk full");
     assert_eq!(bad.lock().unwrap()[1..], all_from(0)[..4], "it is called no more");
-    assert_eq!(good.lock().unwrap()[1..], all_from(0)[..6], "and nobody is told that this is the end");
+    assert_eq!(good.lock().unwrap()[1..], all_from(0)[..6], "and nobody is called for the end");
 }
 
 #[test]
 fn a_failure_at_the_end_is_not_lost() {
     let sinks = || {
         let last =
-            |epoch| if epoch == EPOCHS - 1 { Err(SinkError::own("told", "disk full")) } else { Ok(()) };
-        vec![told(&Calls::default(), None, last)]
+            |epoch| if epoch == EPOCHS - 1 { Err(SinkError::own("scripted", "disk full")) } else { Ok(()) };
+        vec![scripted(&Calls::default(), None, last)]
     };
     let error = run(Start::default(), sinks, |outputs, _, _| to_the_end(outputs).unwrap_err().to_string());
-    assert_eq!(error, "sink `told`: disk full");
+    assert_eq!(error, "sink `scripted`: disk full");
 }
 
 #[test]
 fn a_sink_that_panics_is_an_error_too() {
-    let sinks = || vec![told(&Calls::default(), None, |epoch| panic!("no epoch {epoch}, please"))];
+    let sinks = || vec![scripted(&Calls::default(), None, |epoch| panic!("no epoch {epoch}, please"))];
     let error = run(Start::default(), sinks, |outputs, _, _| to_the_end(outputs).unwrap_err().to_string());
-    assert_eq!(error, "sink `told` panicked: no epoch 0, please");
+    assert_eq!(error, "sink `scripted` panicked: no epoch 0, please");
 }
 
 /// Cannot be opened.
@@ -279,7 +279,10 @@ impl Sink for Unreachable {
 fn a_sink_that_cannot_be_opened_is_found_out_before_the_first_epoch() {
     let sinks = || {
         let shows = Shows { mode: Mode::Changes, at: At::EveryEpoch, keep: Keep::ALL };
-        vec![told(&Calls::default(), None, |_| Ok(())), Attached::new("closed", Box::new(Unreachable), shows)]
+        vec![
+            scripted(&Calls::default(), None, |_| Ok(())),
+            Attached::new("closed", Box::new(Unreachable), shows),
+        ]
     };
     let error = run(Start::default(), sinks, |outputs, _, _| outputs.err().map(|error| error.to_string()));
     assert_eq!(error.as_deref(), Some("sink `closed`: no such host"));
@@ -292,8 +295,8 @@ fn what_is_committed_is_not_shown_again() {
         [(Some(2), 0, 3), (None, 3, 3), (Some(2), 6, 6), (Some(6), 3, 7), (Some(99), 0, EPOCHS)]
     {
         let calls = Calls::default();
-        let kept = Arc::clone(&calls);
-        let sinks = move || vec![told(&kept, committed, |_| Ok(()))];
+        let recorded = Arc::clone(&calls);
+        let sinks = move || vec![scripted(&recorded, committed, |_| Ok(()))];
         let known = run(Start { incarnation: 5, first }, sinks, |outputs, _, _| {
             let outputs = outputs.unwrap();
             let known = outputs.committed();

@@ -76,6 +76,11 @@ impl Console {
         for table in std::mem::take(&mut self.appended).into_values() {
             self.write_table(&table)?;
         }
+        self.flush()
+    }
+
+    /// Hands over what was written, if anything was.
+    fn flush(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.written) { self.out.flush() } else { Ok(()) }
     }
 
@@ -157,7 +162,7 @@ impl Sink for Console {
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        self.out.flush().map_err(Self::error)
+        self.flush().map_err(Self::error)
     }
 }
 

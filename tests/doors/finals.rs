@@ -97,7 +97,8 @@ fn written(
         });
         rows.iter().for_each(|(row, epoch, diff)| to_rows.send((*row, Epoch::new(*epoch), *diff)));
         finals.iter().for_each(|(row, epoch, diff)| to_finals.send((*row, Epoch::new(*epoch), *diff)));
-        (to_rows.close(), to_finals.close());
+        to_rows.close();
+        to_finals.close();
         together.step_until(worker, |_| installed.probe.done());
         let epochs = rows.iter().chain(&finals).map(|(_, epoch, _)| epoch + 1).max().unwrap_or(0);
         let sinks = vec![Attached::new("tape", sink(recorded.clone()), shows)];

@@ -7,7 +7,10 @@ use differential_dataflow::AsCollection;
 use thalweg::data::Time;
 use thalweg::dataflow::Flow;
 use thalweg::door::{Event, Lines};
-use thalweg::sink::{At, Attached, Console, Jsonl, Mode, Outputs, Shows, Sink, SinkSpec, Start};
+use thalweg::sink::{
+    At, Attached, Closed, Console, Jsonl, Mode, Opening, Outputs, Shows, Sink, SinkError, SinkSpec, Sinks,
+    Start,
+};
 use thalweg::source::Progress;
 use thalweg::time::Epoch;
 use thalweg::view::{Deliveries, Keep, View};
@@ -264,4 +267,66 @@ fn nothing_to_append_is_an_error_that_names_the_views() {
     for part in ["jsonl:x?mode=append", "(windows, flags)", "mode=update"] {
         assert!(error.contains(part), "{error}");
     }
+}
+
+/// A sink as a user would write it: how many rows each epoch changes, in as many lines as its URI allows.
+#[derive(Debug)]
+struct Tally {
+    out: Tape,
+    limit: usize,
+    rows: usize,
+}
+
+impl Sink for Tally {
+    fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+        let views: Vec<_> = opening.views.iter().map(|schema| schema.to_string()).collect();
+        writeln!(self.out, "{}", views.join("; ")).map_err(|error| SinkError::own("tally:", error))?;
+        Ok(None)
+    }
+
+    fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
+        closed.views.iter().for_each(|view| view.changes(&mut |_, _| self.rows += 1));
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
+        let rows = std::mem::take(&mut self.rows);
+        if self.limit == 0 {
+            return Ok(());
+        }
+        self.limit -= 1;
+        writeln!(self.out, "{epoch}: {rows}").map_err(|error| SinkError::own("tally:", error))
+    }
+}
+
+/// The sinks of this crate and `tally:`, which writes to `tape`.
+fn with_tally(tape: Tape) -> Sinks {
+    Sinks::builtin().with("tally", move |uri| {
+        let limit = uri.param("limit")?.unwrap_or(usize::MAX);
+        match uri.path() {
+            "" => Ok(Box::new(Tally { out: tape.clone(), limit, rows: 0 })),
+            path => Err(uri.refuse(format!("`{path}` is too much: `tally:` takes no path"))),
+        }
+    })
+}
+
+#[test]
+fn a_sink_of_ones_own_is_found_by_its_scheme() {
+    let sinks = with_tally(Tape::default());
+    for (uri, hint) in [
+        ("tally:there", "takes no path"),
+        ("tally:?limit=x", "limit `x`"),
+        ("tally:?lines=3", "mode, at, keep, queue, limit"),
+        ("tell:", "there are `console:`, `jsonl:` and `tally:`"),
+    ] {
+        let error = sinks.parse(uri).unwrap_err().to_string();
+        assert!(error.contains(uri) && error.contains(hint), "{uri}: {error}");
+    }
+    let attached = sinks.parse("tally:?limit=2&mode=changes&queue=1KiB").unwrap().attach(true).unwrap();
+    assert_eq!((attached.name.as_str(), attached.queue), ("tally:?limit=2&mode=changes&queue=1KiB", 1024));
+    let open = |tape: Tape| with_tally(tape).parse("tally:?limit=2").unwrap().attach(true).unwrap().sink;
+    let (text, ..) = written(windows(), (open, attached.shows));
+    let views = "windows (start*: time, n*: integer of 64 bits); \
+                 flags (n*: integer of 64 bits, open*: yes or no)";
+    assert_eq!(text, format!("{views}\n0: 2\n1: 5\n"));
 }

@@ -18,10 +18,10 @@
 //! | `ledger` | which bytes belong to which epoch | `time`, `source` |
 //! | `state` | what is durable of the doors | `time`, `data` |
 //! | [`operators`] | collections to collections | `time`, `data` |
-//! | [`view`] | what a dataflow shows: named rows by epoch | `time`, `data` |
+//! | [`view`] | what a dataflow shows: named rows with typed columns, as owned batches | `time`, `data` |
 //! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `source`, `ledger`, `state`, `operators` |
 //! | [`dataflow`] | what a ready-made job is, and how it is built | all above |
-//! | [`sink`] | views to the world, by whole epochs | `time`, `data`, `view` |
+//! | [`sink`] | views to the world, by whole epochs, each sink on its own thread | `time`, `data`, `view` |
 //! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | all above |
 //! | [`testing`] | for tests of dataflows | all above |
 //! | [`generate`] | seeded logs, for tests and benchmarks | nothing |

@@ -22,12 +22,11 @@ use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Rea
 use crate::runtime::assign;
 use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
 use crate::runtime::post::Post;
-use crate::sink::{At, Closed, Outputs, Sink, SinkError};
+use crate::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
 use crate::source::{Chunk, Memory, PartitionId, Progress, ReadOptions, Source};
 use crate::time::Epoch;
 use crate::time::TimeOptions;
-use crate::view::View;
-use crate::view::{Gather, History};
+use crate::view::{Deliveries, Keep, View};
 
 /// What the views of a dataflow held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -509,21 +508,18 @@ impl Stage {
                 lines =
                     lines.restoring(std::mem::take(&mut handed.lock().expect("no worker panicked")[index]));
             }
-            let gather = Gather { rows: History::Whole, finals: History::Changes };
-            let mut flow = Flow::new(scope, lines, self.views, gather);
+            let mut flow = Flow::new(scope, lines, self.views, Deliveries::ALL);
             self.build.run(&mut flow);
             (feed, flow.finish())
         });
-        let recorder = |finals| -> Box<dyn Sink> {
-            Box::new(Recorder { answer: Arc::clone(&self.answer), first: self.first, finals })
+        let recorder = |mode| {
+            let sink = Recorder { answer: Arc::clone(&self.answer), finals: mode == Mode::Append };
+            Attached::new("recorder", Box::new(sink), Shows { mode, at: At::EveryEpoch, keep: Keep::ALL })
         };
-        if index == 0 {
-            let mut answer = self.answer.lock().expect("no worker panicked");
-            for view in &installed.outputs.finals {
-                answer.finals.entry(view.view().name.to_owned()).or_default();
-            }
-        }
-        let mut outputs = Outputs::new(installed.outputs, vec![recorder(false), recorder(true)]);
+        let recorders = [Mode::Complete, Mode::Append].into_iter().filter(|_| index == 0).map(recorder);
+        let start = Start { incarnation: 0, first: self.first };
+        let outputs = Outputs::open(installed.views, recorders.collect(), start);
+        let mut outputs = outputs.unwrap_or_else(|error| panic!("{error}"));
         let conductor = self.conductor.lock().expect("no worker panicked").take_if(|_| index == 0);
         let setup = IngestSetup {
             inputs: assign(&self.sources, &installed.inputs).unwrap_or_else(|error| panic!("{error}")),
@@ -539,16 +535,17 @@ impl Stage {
             installed.faults.get().into_iter().for_each(|line| panic!("{line}"));
             let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
             let closed = frontier.map_or(u64::MAX, |epoch| epoch.number());
-            let turn = ingest.turn(closed, true).unwrap_or_else(|error| panic!("{error}"));
+            let turn = ingest.turn(closed, outputs.has_room()).unwrap_or_else(|error| panic!("{error}"));
             match turn {
                 Turn::Busy => worker.step(),
                 Turn::Wait(_) => worker.step_or_park(Some(PARK)),
             };
             if index == 0 {
                 let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
-                outputs.commit(ingest.sealed(frontier), 0).expect("the recorder does not fail");
+                outputs.advance(ingest.sealed(frontier), 0).unwrap_or_else(|error| panic!("{error}"));
             }
         }
+        outputs.finish().unwrap_or_else(|error| panic!("{error}"));
         if index == 0 {
             let mut answer = self.answer.lock().expect("no worker panicked");
             answer.counts.plus_equals(&installed.summary.get().counts);
@@ -616,34 +613,31 @@ where
 #[derive(Debug)]
 struct Recorder {
     answer: Arc<Mutex<Answer>>,
-    /// The first epoch that is news; what was handed over appears before it.
-    first: u64,
     finals: bool,
 }
 
 impl Sink for Recorder {
-    fn at(&self) -> At {
-        At::EveryEpoch
-    }
-
-    fn finals(&self) -> bool {
-        self.finals
+    fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+        if self.finals {
+            let mut answer = self.answer.lock().expect("no worker panicked");
+            for schema in opening.views {
+                answer.finals.entry(schema.view.name.to_owned()).or_default();
+            }
+        }
+        Ok(None)
     }
 
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
         let mut answer = self.answer.lock().expect("no worker panicked");
         let line = |values: &[Value<'_>]| values.iter().map(text).collect::<Vec<_>>().join("\t");
-        if closed.epoch < self.first {
-            return Ok(());
-        }
         for view in closed.views.iter().filter(|view| view.has_changed()) {
-            let name = view.view().name.to_owned();
+            let name = view.schema().view.name.to_owned();
             if self.finals {
                 let finals = answer.finals.entry(name).or_default();
                 view.changes(&mut |diff, values| (0..diff).for_each(|_| finals.push(line(values))));
             } else {
                 let mut shown = Shown::default();
-                view.rows(&mut |values| shown.rows.push(line(values)));
+                view.rows(usize::MAX, &mut |values| shown.rows.push(line(values)));
                 view.changes(&mut |diff, values| shown.changes.push(format!("{diff:+}\t{}", line(values))));
                 answer.views.entry(name).or_default().insert((closed.epoch, closed.step), shown);
             }
@@ -659,7 +653,7 @@ fn text(value: &Value<'_>) -> String {
         Value::Float(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),
         Value::Time(millis) => Time(*millis).to_string(),
-        Value::Bytes(bytes) => escape_json(bytes),
+        Value::Bytes(bytes) => escape_json(bytes).into_owned(),
     }
 }
 

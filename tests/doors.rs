@@ -4,6 +4,8 @@
 
 #[path = "doors/dedup.rs"]
 mod dedup;
+#[path = "doors/finals.rs"]
+mod finals;
 #[path = "doors/handing_over.rs"]
 mod handing_over;
 #[path = "doors/join.rs"]
@@ -29,5 +31,7 @@ mod sinks;
 mod story;
 #[path = "doors/sums.rs"]
 mod sums;
+#[path = "doors/threads.rs"]
+mod threads;
 #[path = "doors/window_top.rs"]
 mod window_top;

@@ -129,7 +129,9 @@ impl Worker {
             let (bytes, step) = take(reader.as_mut(), limit.upto, opened.epoch, &pool, lines)?;
             self.consumed += bytes;
             let ended = matches!(step, Step::Ended);
-            reached.push(Reached { offset: reader.offset(), ended, ..Reached::nothing(limit.partition) });
+            let mut one = Reached::nothing(limit.partition);
+            (one.offset, one.ended) = (reader.offset(), ended);
+            reached.push(one);
         }
         Ok(Ended { epoch: opened.epoch, reached })
     }

@@ -87,7 +87,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         many(
             "sink",
             "URI",
-            "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=complete|changes|update|append&at=epoch|end, console: also with ?rows=N (repeatable)",
+            "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=complete|changes|update|append&at=epoch|end&keep=ROWS,TIME|all&queue=BYTES, console: also with ?rows=N (repeatable)",
         ),
         Arg::new("config").long("config").value_name("FILE").help("A TOML file with anything that flags say"),
         Arg::new("log").long("log").value_name("LEVEL").help("error, warn, info, debug [default: warn]"),

@@ -16,7 +16,7 @@ use crate::dataflow::{Dataflow, Options};
 use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{ClusterSettings, Exit, Report, Settings, Usage};
-use crate::sink::SinkSpec;
+use crate::sink::{SinkSpec, Sinks};
 use crate::source::Progress;
 use crate::source::{ReadOptions, Source, SourceUriError, Sources};
 use crate::time::{Clock, TimeOptions};
@@ -86,9 +86,10 @@ fn start_log(given: &Given) -> Result<(), Failure> {
 
 fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure> {
     let sources = sources(given, dataflow)?;
+    let known = Sinks::builtin();
     let sinks = match given.all("sink") {
-        [] => vec![dataflow.default_sink().parse::<SinkSpec>()],
-        uris => uris.iter().map(|uri| uri.parse()).collect(),
+        [] => vec![known.parse(dataflow.default_sink())],
+        uris => uris.iter().map(|uri| known.parse(uri)).collect(),
     };
     let sinks = sinks.into_iter().collect::<Result<_, _>>().map_err(Failure::configuration)?;
     let tuned = tuned(given, sources, sinks).map_err(Failure::configuration)?;

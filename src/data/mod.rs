@@ -2,8 +2,9 @@
 //!
 //! Keys are borrowed while records are read and owned once they leave their chunk ([`Key`], [`Bytes`]); totals add up
 //! with overflow noticed ([`Total`]); sketches are totals that stay small ([`Distinct`], [`Quantiles`]); rows are tuples
-//! of cells ([`Row`], [`Cell`]). This module knows no record, no dataflow operator, no sink and no clock.
+//! of cells ([`Row`], [`Cell`]), of which each has a type ([`CellType`]). This module knows no record, no dataflow operator, no sink and no clock.
 
+mod column;
 mod escape;
 mod grouped;
 mod key;
@@ -12,6 +13,7 @@ mod row;
 mod sketch;
 mod total;
 
+pub use column::{CellType, Kind};
 pub use escape::{escape_json, escape_terminal, escape_text};
 pub(crate) use grouped::grouped;
 pub use key::{Bytes, Key};

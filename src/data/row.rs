@@ -7,7 +7,7 @@ use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Bytes;
+use crate::data::{Bytes, CellType, Kind};
 
 /// One cell of a row, as sinks see it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +37,9 @@ pub enum Value<'a> {
             `Option` of a cell, and enums of `key_enum!`",
     note = "map the collection first: `counts.map(|(key, count)| (key.to_string(), count))`"
 )]
-pub trait Cell: ExchangeData + Hash {
+pub trait Cell: ExchangeData + Hash + Sync {
+    /// What kind of value it is, and whether there may be none.
+    const TYPE: CellType;
     /// How sinks see it.
     fn value(&self) -> Value<'_>;
 }
@@ -45,6 +47,8 @@ pub trait Cell: ExchangeData + Hash {
 macro_rules! integer_cell {
     ($($t:ty),*) => {$(
         impl Cell for $t {
+            const TYPE: CellType =
+                CellType::of(Kind::Int { bits: <$t>::BITS, signed: <$t>::MIN != 0 });
             fn value(&self) -> Value<'_> {
                 Value::Int(*self as i128)
             }
@@ -54,18 +58,21 @@ macro_rules! integer_cell {
 integer_cell!(u8, u16, u32, u64, usize, i8, i16, i32, i64, i128, isize);
 
 impl Cell for bool {
+    const TYPE: CellType = CellType::of(Kind::Bool);
     fn value(&self) -> Value<'_> {
         Value::Bool(*self)
     }
 }
 
 impl Cell for Bytes {
+    const TYPE: CellType = CellType::of(Kind::Bytes);
     fn value(&self) -> Value<'_> {
         Value::Bytes(self)
     }
 }
 
 impl Cell for String {
+    const TYPE: CellType = CellType::of(Kind::Bytes);
     fn value(&self) -> Value<'_> {
         Value::Bytes(self.as_bytes())
     }
@@ -88,6 +95,7 @@ impl From<f64> for Real {
 }
 
 impl Cell for Real {
+    const TYPE: CellType = CellType::of(Kind::Float);
     fn value(&self) -> Value<'_> {
         Value::Float(f64::from_bits(ordered(self.0) as u64))
     }
@@ -143,27 +151,39 @@ impl fmt::Display for Time {
 }
 
 impl Cell for Time {
+    const TYPE: CellType = CellType::of(Kind::Time);
     fn value(&self) -> Value<'_> {
         Value::Time(self.0)
     }
 }
 
 impl<C: Cell> Cell for Option<C> {
+    const TYPE: CellType = C::TYPE.or_null();
     fn value(&self) -> Value<'_> {
         self.as_ref().map_or(Value::Null, Cell::value)
     }
 }
 
 /// A row of a view: a tuple of up to eight cells. The order of rows is the order in which a view shows them, unless it names another.
+///
+/// Rows leave the workers whole, and the threads of several sinks may read the same ones: so they are `Send` and `Sync`.
+///
+/// ```
+/// use thalweg::data::{Bytes, Kind, Row, Time};
+/// let kinds = <(Time, Bytes, bool)>::TYPES.iter().map(|column| column.kind);
+/// assert!(kinds.eq([Kind::Time, Kind::Bytes, Kind::Bool]));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a row of a view",
     label = "not a row",
     note = "a row is a tuple of up to eight cells, such as `(Bytes, isize)`; of one cell it is written `(cell,)`",
     note = "take tuples within it apart: `rows.map(|((a, b), count)| (a, b, count))`"
 )]
-pub trait Row: ExchangeData + Hash {
+pub trait Row: ExchangeData + Hash + Sync {
+    /// What stands in its columns, in order.
+    const TYPES: &'static [CellType];
     /// How many columns it has.
-    const COLUMNS: usize;
+    const COLUMNS: usize = Self::TYPES.len();
     /// Shows its cells, in order.
     ///
     /// Rows are shown rather than returned, so that a view which is shown whole at every step allocates nothing for it.
@@ -171,23 +191,23 @@ pub trait Row: ExchangeData + Hash {
 }
 
 macro_rules! tuple_row {
-    ($count:literal, $($t:ident $i:tt),*) => {
+    ($($t:ident $i:tt),*) => {
         impl<$($t: Cell),*> Row for ($($t,)*) {
-            const COLUMNS: usize = $count;
+            const TYPES: &'static [CellType] = &[$($t::TYPE),*];
             fn show(&self, to: &mut dyn FnMut(&[Value<'_>])) {
                 to(&[$(self.$i.value()),*]);
             }
         }
     };
 }
-tuple_row!(1, A 0);
-tuple_row!(2, A 0, B 1);
-tuple_row!(3, A 0, B 1, C 2);
-tuple_row!(4, A 0, B 1, C 2, D 3);
-tuple_row!(5, A 0, B 1, C 2, D 3, E 4);
-tuple_row!(6, A 0, B 1, C 2, D 3, E 4, F 5);
-tuple_row!(7, A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-tuple_row!(8, A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+tuple_row!(A 0);
+tuple_row!(A 0, B 1);
+tuple_row!(A 0, B 1, C 2);
+tuple_row!(A 0, B 1, C 2, D 3);
+tuple_row!(A 0, B 1, C 2, D 3, E 4);
+tuple_row!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuple_row!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuple_row!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 
 /// Rows `(key, count)` by count descending, then key ascending.
 ///

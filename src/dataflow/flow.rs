@@ -19,8 +19,7 @@ use crate::door::{Durable, FaultProbe, Lines, Records, UNNAMED, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
 use crate::time::Epoch;
-use crate::view::View;
-use crate::view::{Gather, History, ViewOutput, Views, gather};
+use crate::view::{Compare, Deliveries, Outlets, Rows, Schema, View, Views};
 
 /// A function that builds a dataflow, run once by each worker.
 #[derive(Clone)]
@@ -69,26 +68,21 @@ pub struct Flow<'scope> {
     lines: Lines<'scope>,
     scope: Scope<'scope, Epoch>,
     views: &'static [View],
-    gather: Gather,
+    deliveries: Deliveries,
     /// The views that were given, by their place among all.
-    outputs: Vec<Option<Output>>,
+    outlets: Vec<Option<Outlets>>,
+    /// The keys that were declared, by the place of their view.
+    keys: Vec<&'static [&'static str]>,
     probe: probe::Handle<Epoch>,
     /// What became of the input so far, on worker 0.
     summary: Option<Rc<Cell<Summary>>>,
 }
 
-/// A view that was given.
-#[derive(Debug)]
-struct Output {
-    rows: Box<dyn ViewOutput>,
-    finals: Option<Box<dyn ViewOutput>>,
-}
-
 /// What a built dataflow leaves with its worker.
 #[derive(Debug)]
 pub struct Installed {
-    /// The views' outputs; they receive on worker 0.
-    pub outputs: Views,
+    /// Where the views leave; they arrive on worker 0.
+    pub views: Views,
     /// Closed epochs: what every view has been given.
     pub probe: probe::Handle<Epoch>,
     /// What is durable of this worker's part.
@@ -113,18 +107,16 @@ pub struct Summary {
 }
 
 impl<'scope> Flow<'scope> {
-    /// A dataflow in `scope` with `views`, whose rows reach the sinks as `gather` says.
+    /// A dataflow in `scope` with `views`, of which it delivers what `deliveries` say.
     pub fn new(
         scope: Scope<'scope, Epoch>,
         lines: Lines<'scope>,
         views: &'static [View],
-        gather: Gather,
+        deliveries: Deliveries,
     ) -> Self {
-        let outputs = views.iter().map(|_| None).collect();
-        if gather.finals != History::Nothing {
-            lines.want_finals();
-        }
-        Flow { lines, scope, views, gather, outputs, probe: probe::Handle::new(), summary: None }
+        let outlets = views.iter().map(|_| None).collect();
+        let keys = vec![&[][..]; views.len()];
+        Flow { lines, scope, views, deliveries, outlets, keys, probe: probe::Handle::new(), summary: None }
     }
 
     /// The scope in which the dataflow is built, for operators of timely and differential.
@@ -249,11 +241,46 @@ impl<'scope> Flow<'scope> {
         self.lines.totals(name, sums)
     }
 
+    /// Says which columns of view `name` are its key: what a row is about. At one time, no two rows have the same. Sinks that
+    /// keep a table, such as that of a database, go by it; to others it is a name. Said before the view is given; where it
+    /// is not, all columns are the key.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// # struct Lengths;
+    /// # impl Dataflow for Lengths {
+    /// #     fn name(&self) -> &'static str { "lengths" }
+    /// #     fn about(&self) -> &'static str { "lines by their length" }
+    /// #     fn views(&self) -> &'static [View] {
+    /// #         &[View { name: "lengths", columns: &["bytes", "lines"], about: "how many lines have each length" }]
+    /// #     }
+    /// #     fn default_source(&self) -> &'static str { "stdin:" }
+    /// #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    /// Ok(Build::new(|flow| {
+    ///     let lengths = flow.records(Text).count_by::<u64>("lengths", |line| Some(line.line().len() as u64));
+    ///     flow.key("lengths", &["bytes"]);
+    ///     flow.view("lengths", lengths);
+    /// }))
+    /// #     }
+    /// # }
+    /// # assert_eq!(thalweg::testing::run(&Lengths, &[], b"a\nbb\ncc\n").view("lengths"), ["1\t1", "2\t2"]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the dataflow declares no such view, or has given it already; when the view is given, if it has no such columns.
+    pub fn key(&mut self, name: &str, columns: &'static [&'static str]) {
+        let at = self.place(name);
+        assert!(self.outlets[at].is_none(), "the key of view `{name}` is said after the view was given");
+        self.keys[at] = columns;
+    }
+
     /// Shows `rows` as view `name`, in the order of the rows.
     ///
     /// # Panics
     ///
-    /// If the dataflow declares no such view, has given it already, or declares another number of columns.
+    /// If the dataflow declares no such view, has given it already, declares another number of columns, or a key
+    /// ([`Flow::key`]) of which a column is not there.
     pub fn view<R: Row>(&mut self, name: &str, rows: VecCollection<'scope, Epoch, R, isize>) {
         self.view_by(name, rows, R::cmp);
     }
@@ -267,16 +294,17 @@ impl<'scope> Flow<'scope> {
         &mut self,
         name: &str,
         rows: VecCollection<'scope, Epoch, R, isize>,
-        compare: fn(&R, &R) -> Ordering,
+        compare: impl Fn(&R, &R) -> Ordering + Copy + Send + Sync + 'static,
     ) {
-        self.give(name, rows, None, compare);
+        self.give(name, Rows::Change, rows, None, compare);
     }
 
     /// Shows `rows` as view `name`, in the order of the rows, and `finals` where a sink appends.
     ///
     /// This is for tables whose rows become final, such as those of windows: `rows` holds every row as it is now (−old,
     /// +new as records arrive), and `finals` each row once, inserted when nothing can change it any more, and never
-    /// retracted. A row that is final is not taken out of `rows`: a sink that shows whole views shows it for ever.
+    /// retracted. A row that is final is not taken out of `rows`: a sink that shows whole views shows it for as long as its
+    /// bound says ([`Keep`](crate::view::Keep)). A final row that is retracted ends the run with an error.
     ///
     /// ```
     /// use thalweg::prelude::*;
@@ -321,13 +349,14 @@ impl<'scope> Flow<'scope> {
     }
 
     /// Shows `rows` as view `name`, each of which is final as it comes: pairs of events, the first record of each key, keys that
-    /// timed out, lines that were refused. A sink that appends shows each once.
+    /// timed out, lines that were refused. A sink that appends shows each once. If a row is retracted, the run ends with an error
+    /// that names the view, whatever the sinks show of it.
     ///
     /// # Panics
     ///
     /// As [`Flow::view`].
     pub fn view_appended<R: Row>(&mut self, name: &str, rows: VecCollection<'scope, Epoch, R, isize>) {
-        self.view_table(name, rows.clone(), rows);
+        self.give(name, Rows::Appended, rows, None, R::cmp);
     }
 
     /// Shows the rows of windows or sessions as view `name`, in the order of the rows: [`Flow::view_table`] for what windowed
@@ -349,9 +378,11 @@ impl<'scope> Flow<'scope> {
         &mut self,
         name: &str,
         windows: Windowed<'scope, R>,
-        compare: fn(&R, &R) -> Ordering,
+        compare: impl Fn(&R, &R) -> Ordering + Copy + Send + Sync + 'static,
     ) {
-        self.view_table_by(name, windows.rows(), windows.finals(), compare);
+        // Asking for the final rows has the doors make them, which is work where no sink shows any.
+        let finals = self.deliveries.any_finals().then(|| windows.finals());
+        self.give(name, Rows::BecomeFinal, windows.rows(), finals, compare);
     }
 
     /// As [`Flow::view_table`], in the order that `compare` says; rows that it calls equal are in their own order.
@@ -364,36 +395,32 @@ impl<'scope> Flow<'scope> {
         name: &str,
         rows: VecCollection<'scope, Epoch, R, isize>,
         finals: VecCollection<'scope, Epoch, R, isize>,
-        compare: fn(&R, &R) -> Ordering,
+        compare: impl Fn(&R, &R) -> Ordering + Copy + Send + Sync + 'static,
     ) {
-        self.give(name, rows, Some(finals), compare);
-    }
-
-    /// Whether a sink wants rows that have become final: where none does, [`Flow::view_table`] leaves them aside, and an
-    /// operator need not make them.
-    pub fn finals_wanted(&self) -> bool {
-        self.gather.finals != History::Nothing
+        self.give(name, Rows::BecomeFinal, rows, Some(finals), compare);
     }
 
     fn give<R: Row>(
         &mut self,
         name: &str,
+        change: Rows,
         rows: VecCollection<'scope, Epoch, R, isize>,
         finals: Option<VecCollection<'scope, Epoch, R, isize>>,
-        compare: fn(&R, &R) -> Ordering,
+        compare: impl Compare<R>,
     ) {
-        let Some(at) = self.views.iter().position(|view| view.name == name) else {
+        let at = self.place(name);
+        assert!(self.outlets[at].is_none(), "the dataflow gives view `{name}` twice");
+        let schema = Schema::new::<R>(self.views[at], self.keys[at], change);
+        let schema = schema.unwrap_or_else(|error| panic!("{error}"));
+        self.outlets[at] = Some(Outlets::new(schema, self.deliveries, rows, finals, compare, &self.probe));
+    }
+
+    /// Where view `name` stands among all.
+    fn place(&self, name: &str) -> usize {
+        self.views.iter().position(|view| view.name == name).unwrap_or_else(|| {
             let known: Vec<_> = self.views.iter().map(|view| view.name).collect();
-            panic!("the dataflow gives a view `{name}`, but declares only {known:?}");
-        };
-        let view = self.views[at];
-        assert!(self.outputs[at].is_none(), "the dataflow gives view `{name}` twice");
-        assert_eq!(R::COLUMNS, view.columns.len(), "columns given and declared of view `{name}`");
-        let Gather { rows: of_rows, finals: of_finals } = self.gather;
-        let rows = gather(of_rows, view, rows, compare, &self.probe);
-        let finals = finals.filter(|_| of_finals != History::Nothing);
-        let finals = finals.map(|finals| gather(of_finals, view, finals, compare, &self.probe));
-        self.outputs[at] = Some(Output { rows, finals });
+            panic!("the dataflow gives a view `{name}`, but declares only {known:?}")
+        })
     }
 
     /// Ends the building.
@@ -402,14 +429,11 @@ impl<'scope> Flow<'scope> {
     ///
     /// If a declared view was not given, or state was handed over for a door that there is not.
     pub fn finish(self) -> Installed {
-        let mut outputs = Views::default();
-        for (output, view) in self.outputs.into_iter().zip(self.views) {
-            let Some(Output { rows, finals }) = output else {
-                panic!("the dataflow declares view `{}`, but does not give it", view.name)
-            };
-            outputs.rows.push(rows);
-            outputs.finals.extend(finals);
-        }
+        let outlets = self.outlets.into_iter().zip(self.views).map(|(outlets, view)| {
+            outlets
+                .unwrap_or_else(|| panic!("the dataflow declares view `{}`, but does not give it", view.name))
+        });
+        let views = Views::new(outlets.collect());
         let durable = self.lines.durable();
         let left_over = durable.left_over();
         assert!(
@@ -417,7 +441,7 @@ impl<'scope> Flow<'scope> {
             "state was handed over for doors that the dataflow does not have: {left_over:?}"
         );
         Installed {
-            outputs,
+            views,
             durable,
             event_time: self.lines.goes_by_event_time(),
             inputs: self.lines.inputs(),

@@ -117,8 +117,6 @@ pub(crate) struct Shared {
     timed: Cell<bool>,
     /// The inputs by name, in the order in which they were first read.
     inputs: RefCell<Vec<String>>,
-    /// Whether a sink wants rows that are final.
-    finals_wanted: Rc<Cell<bool>>,
 }
 
 impl std::fmt::Debug for Lines<'_> {
@@ -143,7 +141,6 @@ impl<'scope> Lines<'scope> {
             observations: Rc::default(),
             timed: Cell::new(false),
             inputs: RefCell::default(),
-            finals_wanted: Rc::default(),
         };
         let (doors, faults) = (Rc::default(), FaultProbe::default());
         Lines { stream, event_times, doors, progress, shared: Rc::new(shared), faults }
@@ -176,11 +173,6 @@ impl<'scope> Lines<'scope> {
     /// Tells whether a line ends the run.
     pub fn faults(&self) -> FaultProbe {
         self.faults.clone()
-    }
-
-    /// Whether doors say which of their rows are final; for sinks that want to know.
-    pub(crate) fn want_finals(&self) {
-        self.shared.finals_wanted.set(true);
     }
 
     /// The running totals of `sums`, as a door named `name`.

@@ -193,11 +193,6 @@ impl<'scope, F: Format> Records<'scope, F> {
         Rc::clone(&self.late)
     }
 
-    /// Whether doors say which rows are final.
-    pub(super) fn finals_wanted(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.shared.finals_wanted)
-    }
-
     /// The doors of the dataflow.
     pub(super) fn doors(&self) -> &Rc<RefCell<Doors>> {
         &self.doors

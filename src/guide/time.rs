@@ -96,8 +96,9 @@
 //!
 //! [`by_window`](crate::door::Records::by_window) keeps a row for each window and key. Rows are exact while their
 //! window is open, and *final* once the watermark has reached its end: then their state is freed, and the rows stay as they
-//! are. [`view_windows`](crate::dataflow::Flow::view_windows) shows both: sinks that show views show all rows, and those
-//! that append (`mode=append`) write each row once, when it is final.
+//! are. [`view_windows`](crate::dataflow::Flow::view_windows) shows both: sinks that show views show all rows (of live
+//! input, the newest that are final: `keep=`), and those that append (`mode=append`) write each row once, when it is final. The
+//! final rows can be gone on with, too ([`finals`](crate::door::Windowed::finals)), whatever the sinks show.
 //!
 //! Records that are too late for all of their windows are refused. They are counted, and
 //! [`refused`](crate::door::ByWindow::refused) has them as a collection.

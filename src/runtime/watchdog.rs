@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(super) struct Vitals {
     doing: AtomicU8,
     /// The first epoch that is open here but not closed everywhere, or [`NOTHING`].
     waiting_for: AtomicU64,
+    /// Whether a sink has enough to do, so that no epoch is begun.
+    held: AtomicBool,
     places: Mutex<Places>,
 }
 
@@ -57,6 +59,7 @@ impl Default for Vitals {
             beats: AtomicU64::new(0),
             doing: AtomicU8::new(Doing::Step as u8),
             waiting_for: AtomicU64::new(NOTHING),
+            held: AtomicBool::new(false),
             places: Mutex::default(),
         }
     }
@@ -117,6 +120,11 @@ impl Vitals {
     /// What the worker waits for: the first epoch that it has open and that is not closed.
     pub(super) fn wait_for(&self, epoch: Option<u64>) {
         self.waiting_for.store(epoch.unwrap_or(NOTHING), Relaxed);
+    }
+
+    /// Whether the worker is held back by a sink that lags behind.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Relaxed);
     }
 
     /// What holds back the least outstanding time, in words.
@@ -183,7 +191,8 @@ pub(super) fn watch(
             std::thread::sleep(look);
             let read_before = std::mem::replace(&mut read, progress.bytes.load(Relaxed));
             let writing = workers.iter().zip(&seen).any(|(vitals, seen)| {
-                vitals.doing.load(Relaxed) == Doing::Write as u8 && vitals.beats.load(Relaxed) == seen.beats
+                let writes = vitals.doing.load(Relaxed) == Doing::Write as u8;
+                vitals.held.load(Relaxed) || writes && vitals.beats.load(Relaxed) == seen.beats
             });
             for (vitals, seen) in workers.iter().zip(&mut seen) {
                 seen.look(vitals, look, writing || read != read_before);

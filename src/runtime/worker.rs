@@ -13,7 +13,7 @@ use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, UNNAMED};
 use crate::ledger::Conductor;
-use crate::sink::{Outputs, SinkSpec};
+use crate::sink::{Outputs, Shows, SinkError, Start};
 use crate::source::{Progress, Source};
 use crate::time::Epoch;
 use crate::view::View;
@@ -91,22 +91,25 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     vitals.observe(worker);
 
     let post = Post::install(worker);
-    let gather = SinkSpec::gather(&job.settings.sinks, bounded);
+    let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
-        let mut flow = Flow::new(scope, lines, job.views, gather);
+        let mut flow = Flow::new(scope, lines, job.views, deliveries);
         job.build.run(&mut flow);
         (feed, flow.finish())
     });
     let probe = installed.probe;
 
     // Before one of them is opened, which empties its file.
-    let fit = job.settings.sinks.iter().try_for_each(|sink| sink.check(&installed.outputs));
+    let fit = job.settings.sinks.iter().try_for_each(|sink| sink.check(&installed.views));
     fit.unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
     // Views arrive on worker 0, so the sinks are there; a sink that cannot be opened is found out before the first line.
-    let sinks = job.settings.sinks.iter().filter(|_| index == 0).map(|sink| sink.open(bounded));
-    let sinks = sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Output, error));
-    let mut outputs = Outputs::new(installed.outputs, sinks);
+    let sinks = job.settings.sinks.iter().filter(|_| index == 0).map(|sink| sink.attach(bounded));
+    let sinks =
+        sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
+    let failed = |error: SinkError| -> ! { fatal::end(Exit::Output, error) };
+    let mut outputs =
+        Outputs::open(installed.views, sinks, Start::default()).unwrap_or_else(|error| failed(error));
 
     let inputs = assign(&job.settings.sources, &installed.inputs);
     let inputs = inputs.and_then(|inputs| complete(inputs, &installed.inputs));
@@ -122,11 +125,22 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     while !probe.done() {
         let closed =
             probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
+        // A sink that lags behind holds back new epochs, and nothing else.
+        let has_room = outputs.has_room();
+        vitals.hold(!has_room);
         vitals.beat(Doing::Read);
         if stop::requested() {
             ingest.stop();
         }
-        let turn = ingest.turn(closed, true).unwrap_or_else(|error| fatal::end(Exit::Input, error));
+        let turn = match ingest.turn(closed, has_room) {
+            Ok(turn) => turn,
+            Err(error) => {
+                // The epochs that are closed get where they go; what else goes wrong is not the reason.
+                vitals.beat(Doing::Write);
+                let _ = outputs.finish();
+                fatal::end(Exit::Input, error)
+            }
+        };
         // Before the step: an operator may never come back from the very first line.
         vitals.wait_for(ingest.waiting_for(closed));
         vitals.beat(Doing::Step);
@@ -143,9 +157,10 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());
             let frontier = ingest.sealed(frontier);
             let epochs = installed.summary.get().epochs;
-            outputs.commit(frontier, epochs).unwrap_or_else(|error| fatal::end(Exit::Output, error));
+            outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
         }
     }
+    vitals.hold(false);
     // Every view is complete, and what is left is for all workers to say so. A peer that hangs now, or an operator that
     // leads to no view and keeps a capability, would keep this process for ever.
     vitals.wait_for(Some(WHOLE_RUN));
@@ -153,6 +168,8 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         vitals.beat(Doing::Step);
         worker.step_or_park(Some(LONGEST_WAIT));
     }
+    vitals.beat(Doing::Write);
+    outputs.finish().unwrap_or_else(|error| failed(error));
     vitals.wait_for(None);
     let summary = installed.summary.get();
     Outcome { counts: summary.counts, epochs: summary.epochs }

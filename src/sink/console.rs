@@ -4,39 +4,48 @@
 //! have become final (`mode=append`) stand in one table of each view for the whole epoch, in the order of the steps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::data::{Time, Value, escape_terminal};
-use crate::sink::{At, Closed, Mode, Sink, SinkError};
-use crate::view::ViewOutput;
+use crate::sink::{Closed, Mode, Opening, Sink, SinkError};
+use crate::view::Contents;
 
 /// Writes views as tables: text to the left, numbers to the right, nothing that a terminal would obey.
-#[derive(Debug)]
-pub struct Console<W: Write> {
-    out: BufWriter<W>,
+pub struct Console {
+    out: BufWriter<Box<dyn Write + Send>>,
     /// Whether it is a terminal: then headings are bold, and wide cells are cut.
     terminal: bool,
-    mode: Mode,
-    at: At,
     /// Rows of each view that are shown.
     rows: usize,
+    mode: Mode,
     /// The rows that have become final in this epoch, by the place of their view.
     appended: BTreeMap<usize, Table>,
+    /// Whether anything was written since it was last flushed.
+    written: bool,
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").field("rows", &self.rows).finish_non_exhaustive()
+    }
 }
 
 /// Widest cell that is shown whole, in columns of a terminal.
 const WIDEST: usize = 100;
 
-impl<W: Write> Console<W> {
+impl Console {
     /// Writes to `out`, at most `rows` rows of each view; `terminal` says whether it is one.
-    pub fn new(out: W, terminal: bool, mode: Mode, at: At, rows: usize) -> Self {
-        let out = BufWriter::new(out);
-        Console { out, terminal, mode, at, rows, appended: BTreeMap::new() }
+    pub fn new(out: impl Write + Send + 'static, terminal: bool, rows: usize) -> Self {
+        let out = BufWriter::new(Box::new(out) as Box<dyn Write + Send>);
+        let (mode, appended) = (Mode::Complete, BTreeMap::new());
+        Console { out, terminal, rows, mode, appended, written: false }
     }
 
     fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
+        self.written = true;
         let shown = closed.views.iter().enumerate().filter(|(_, view)| closed.last || view.has_changed());
         if self.mode == Mode::Append && !closed.last {
             for (place, view) in shown {
@@ -67,12 +76,17 @@ impl<W: Write> Console<W> {
         for table in std::mem::take(&mut self.appended).into_values() {
             self.write_table(&table)?;
         }
-        self.out.flush()
+        self.flush()
+    }
+
+    /// Hands over what was written, if anything was.
+    fn flush(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.written) { self.out.flush() } else { Ok(()) }
     }
 
     /// Picks the rows to show, the first of them as text.
-    fn fill(&self, table: &mut Table, view: &dyn ViewOutput, last: bool) {
-        let Table { columns, total, .. } = table;
+    fn fill(&self, table: &mut Table, view: &dyn Contents, last: bool) {
+        let Table { columns, total, left_out, .. } = table;
         if self.mode == Mode::Changes && !last {
             columns.insert(0, Column::new("diff"));
             view.changes(&mut |diff, values| {
@@ -82,19 +96,18 @@ impl<W: Write> Console<W> {
                     self.push_row(&mut columns[1..], values);
                 }
             });
+        } else if matches!(self.mode, Mode::Update | Mode::Append) && !last {
+            view.changes(&mut |diff, values| {
+                for _ in 0..diff {
+                    *total += 1;
+                    if *total <= self.rows {
+                        self.push_row(columns, values);
+                    }
+                }
+            });
         } else {
-            let mut show = |values: &[Value<'_>]| {
-                *total += 1;
-                if *total <= self.rows {
-                    self.push_row(columns, values);
-                }
-            };
-            match self.mode {
-                Mode::Update | Mode::Append if !last => {
-                    view.changes(&mut |diff, values| (0..diff).for_each(|_| show(values)));
-                }
-                _ => view.rows(&mut show),
-            }
+            (*total, *left_out) = (view.len(), view.left_out());
+            view.rows(self.rows, &mut |values| self.push_row(columns, values));
         }
     }
 
@@ -119,6 +132,9 @@ impl<W: Write> Console<W> {
         if table.total > shown {
             writeln!(self.out, "  … {} more", table.total - shown)?;
         }
+        if table.left_out > 0 {
+            writeln!(self.out, "  … {} older, final, no longer kept (keep=)", table.left_out)?;
+        }
         writeln!(self.out)
     }
 
@@ -127,13 +143,14 @@ impl<W: Write> Console<W> {
     }
 }
 
-impl<W: Write + std::fmt::Debug> Sink for Console<W> {
-    fn at(&self) -> At {
-        self.at
+impl Sink for Console {
+    fn waits(&self) -> bool {
+        true
     }
 
-    fn finals(&self) -> bool {
-        self.mode == Mode::Append
+    fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+        self.mode = opening.shows.mode;
+        Ok(None)
     }
 
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
@@ -143,6 +160,10 @@ impl<W: Write + std::fmt::Debug> Sink for Console<W> {
     fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
         self.write_appended(epoch).map_err(Self::error)
     }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.flush().map_err(Self::error)
+    }
 }
 
 #[derive(Debug)]
@@ -151,13 +172,15 @@ struct Table {
     columns: Vec<Column>,
     /// Rows that there are, of which the first are in the columns.
     total: usize,
+    /// Rows that there were, and that are no longer kept.
+    left_out: u64,
 }
 
 impl Table {
-    fn new(view: &dyn ViewOutput) -> Self {
-        let view = view.view();
+    fn new(view: &dyn Contents) -> Self {
+        let view = view.schema().view;
         let columns = view.columns.iter().map(|name| Column::new(name)).collect();
-        Table { name: view.name, columns, total: 0 }
+        Table { name: view.name, columns, total: 0, left_out: 0 }
     }
 }
 

@@ -9,64 +9,115 @@
 //!
 //! Where an epoch has several steps, `"step": N` stands behind `"epoch"`; where it is missing, the step is 0.
 //!
-//! A view that has become empty has no line in `complete`; `changes` shows what went.
+//! A view that has become empty has no line in `complete`; `changes` shows what went. Where rows are left out of a whole view,
+//! because they are final and older than is kept, a line `{"view": V, "epoch": E, "left_out": N}` stands before the rows,
+//! and says how many so far.
 //!
 //! Lines stand in the order of the views and, within each, of the view. Keys that are not UTF-8 show each bad byte as
-//! `\xNN`; times are text in the form of RFC 3339, or the number of milliseconds where that form has no year for them.
+//! `\xNN`, so that no two keys look alike ([`escape_json`]); times are text in the form of RFC 3339, or the number of milliseconds where that form has no year for them.
 //! What is written of an epoch is handed to the operating system before the next epoch begins.
 
-use std::io::{self, BufWriter, Write};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
+use crate::data::{Time, Value, escape_json};
+use crate::sink::{Closed, Mode, Opening, Sink, SinkError};
 use crate::view::View;
 
-use crate::data::{Time, Value, escape_json};
-use crate::sink::{At, Closed, Mode, Sink, SinkError};
-
 /// Writes views as JSON lines.
-#[derive(Debug)]
-pub struct Jsonl<W: Write> {
+pub struct Jsonl {
     uri: String,
-    out: BufWriter<W>,
+    file: Option<PathBuf>,
+    out: Option<Box<dyn Write + Send>>,
+    /// What is not written yet.
+    lines: Vec<u8>,
+    /// Whether anything was written since it was last flushed.
+    written: bool,
     mode: Mode,
-    at: At,
 }
 
-impl<W: Write> Jsonl<W> {
+impl fmt::Debug for Jsonl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jsonl").field("uri", &self.uri).finish_non_exhaustive()
+    }
+}
+
+/// As much is written at once.
+const PIECE: usize = 1 << 16;
+
+impl Jsonl {
     /// Writes to `out`; `uri` is what errors call it.
-    pub fn new(uri: &str, out: W, mode: Mode, at: At) -> Self {
-        Jsonl { uri: uri.to_owned(), out: BufWriter::with_capacity(1 << 16, out), mode, at }
+    pub fn new(uri: &str, out: impl Write + Send + 'static) -> Self {
+        Jsonl { out: Some(Box::new(out)), ..Jsonl::of(uri, None) }
+    }
+
+    /// Writes to the file `path`, which is emptied when the sink is opened.
+    pub fn create(uri: &str, path: PathBuf) -> Self {
+        Jsonl::of(uri, Some(path))
+    }
+
+    fn of(uri: &str, file: Option<PathBuf>) -> Self {
+        let (uri, lines) = (uri.to_owned(), Vec::with_capacity(PIECE + PIECE / 8));
+        Jsonl { uri, file, out: None, lines, written: false, mode: Mode::Complete }
     }
 
     fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
+        let Jsonl { out, lines, written, mode, .. } = self;
+        let Some(out) = out else { return Ok(()) };
+        let Closed { epoch, step, .. } = *closed;
         for view in closed.views {
-            let View { name, columns, .. } = view.view();
+            let View { name, columns, .. } = view.schema().view;
+            let whole = closed.last || *mode == Mode::Complete && view.has_changed();
+            if whole && view.left_out() > 0 {
+                let line = LeftOut { view: name, epoch, step, left_out: view.left_out() };
+                serde_json::to_writer(&mut *lines, &line)?;
+                lines.push(b'\n');
+                *written = true;
+            }
             let mut result = Ok(());
             let mut line = |diff: Option<isize>, values: &[Value<'_>]| {
                 if result.is_ok() {
-                    let Closed { epoch, step, .. } = *closed;
+                    *written = true;
                     let record = Record { view: name, epoch, step, diff, row: Columns(columns, values) };
-                    result = serde_json::to_writer(&mut self.out, &record)
-                        .map_err(io::Error::from)
-                        .and_then(|()| self.out.write_all(b"\n"));
+                    result = serde_json::to_writer(&mut *lines, &record).map_err(io::Error::from);
+                    lines.push(b'\n');
+                    if result.is_ok() && lines.len() >= PIECE {
+                        result = out.write_all(lines);
+                        lines.clear();
+                    }
                 }
             };
             // The last state is a change from nothing: every row is new.
-            match self.mode {
-                Mode::Changes if closed.last => view.rows(&mut |values| line(Some(1), values)),
+            match mode {
+                Mode::Changes if closed.last => view.rows(usize::MAX, &mut |values| line(Some(1), values)),
                 Mode::Changes => view.changes(&mut |diff, values| line(Some(diff), values)),
                 // What is final is never retracted, so the new rows are all there is.
                 Mode::Update | Mode::Append if !closed.last => view.changes(&mut |diff, values| {
                     (0..diff).for_each(|_| line(None, values));
                 }),
-                Mode::Complete if !closed.last && !view.has_changed() => {}
-                Mode::Complete | Mode::Update | Mode::Append => view.rows(&mut |values| line(None, values)),
+                Mode::Complete if !whole => {}
+                Mode::Complete | Mode::Update | Mode::Append => {
+                    view.rows(usize::MAX, &mut |values| line(None, values));
+                }
             }
             result?;
         }
         Ok(())
+    }
+
+    /// Hands over what was written.
+    fn flush(&mut self) -> Result<(), SinkError> {
+        if !std::mem::take(&mut self.written) {
+            return Ok(());
+        }
+        let Some(out) = &mut self.out else { return Ok(()) };
+        let result = out.write_all(&self.lines).and_then(|()| out.flush());
+        self.lines.clear();
+        result.map_err(|source| self.error(source))
     }
 
     fn error(&self, source: io::Error) -> SinkError {
@@ -74,13 +125,18 @@ impl<W: Write> Jsonl<W> {
     }
 }
 
-impl<W: Write + std::fmt::Debug> Sink for Jsonl<W> {
-    fn at(&self) -> At {
-        self.at
+impl Sink for Jsonl {
+    fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
-    fn finals(&self) -> bool {
-        self.mode == Mode::Append
+    fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+        self.mode = opening.shows.mode;
+        if let Some(path) = &self.file {
+            let create = |source| SinkError::Create { path: path.clone(), source };
+            self.out = Some(Box::new(std::fs::File::create(path).map_err(create)?));
+        }
+        Ok(None)
     }
 
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
@@ -88,8 +144,22 @@ impl<W: Write + std::fmt::Debug> Sink for Jsonl<W> {
     }
 
     fn commit(&mut self, _epoch: u64) -> Result<(), SinkError> {
-        self.out.flush().map_err(|source| self.error(source))
+        self.flush()
     }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.flush()
+    }
+}
+
+/// How many rows of a view are not shown any more.
+#[derive(Serialize)]
+struct LeftOut {
+    view: &'static str,
+    epoch: u64,
+    #[serde(skip_serializing_if = "is_first")]
+    step: u32,
+    left_out: u64,
 }
 
 #[derive(Serialize)]

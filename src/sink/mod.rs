@@ -1,57 +1,55 @@
-//! Collections to the world.
+//! Views to the world.
 //!
-//! A sink is driven by the worker loop of worker 0, not by an operator: when the probe says that an epoch is closed,
-//! [`Outputs::commit`] shows it to every sink, all views together, once, and in order: one step of the epoch after the
-//! other, and then the sink completes the epoch. Sinks know rows and values; they know no dataflow and no clock.
+//! ```text
+//! Views ── Outputs (worker 0: moves batches) ── a queue each ──▶ a thread each: Contents, then the Sink
+//! ```
+//!
+//! Worker 0 only moves what is closed into the sinks' queues ([`Outputs`]); each sink runs on a thread of its own, where
+//! whatever it needs of its views is kept, too. So a slow sink holds up no worker: its queue fills up, [`Outputs::has_room`]
+//! says so, and whoever opens epochs opens none until there is room again. An error comes back as a value.
+//!
+//! A sink is shown an epoch once, whole, after it is closed, and in order: one step after the other, all views together, and
+//! then it completes the epoch ([`Sink::commit`]). Sinks know rows and values; they know no dataflow and no clock.
 //!
 //! A view is up to two collections: its rows as they are, and, where it is a table of windows or sessions, each of
-//! those rows once, when it is final. A sink shows the one or the other ([`Sink::finals`]).
+//! those rows once, when it is final. A sink that appends shows the latter, all others the former ([`Mode`]).
+//!
+//! Sinks are found by the scheme of their URI ([`Sinks`]): one of your own is an `impl` of [`Sink`] and a registration.
 
 mod console;
+mod error;
 mod jsonl;
+mod outputs;
+mod registry;
+mod shows;
 mod spec;
-
-use std::path::PathBuf;
+mod thread;
+mod uri;
 
 pub use console::Console;
+pub use error::SinkError;
 pub use jsonl::Jsonl;
-pub use spec::{At, Mode, SinkSpec, SinkSpecError};
+pub use outputs::{Attached, Outputs, Start};
+pub use registry::Sinks;
+pub use shows::{At, Mode, Shows};
+pub use spec::SinkSpec;
+pub use uri::{SinkSpecError, SinkUri};
 
-use crate::time::Epoch;
-use crate::view::{ViewOutput, Views};
+use std::path::Path;
+use std::sync::Arc;
 
-/// Why a sink cannot be written, or has nothing to write.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SinkError {
-    /// The file could not be created.
-    #[error("cannot create {path}: {source}\n  hint: does its directory exist, and may you write there?")]
-    Create {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A write failed.
-    #[error("cannot write to `{sink}`: {source}")]
-    Write {
-        /// The sink as given.
-        sink: String,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// It appends final rows, and no view of the dataflow has such.
-    #[error(
-        "sink `{sink}`: none of the views ({}) has rows that become final: tables of windows and of sessions have, and what is only ever appended\n  \
-         hint: use mode=complete, mode=update or mode=changes",
-        views.join(", ")
-    )]
-    NoFinals {
-        /// The sink as given.
-        sink: String,
-        /// The views that there are.
-        views: Vec<&'static str>,
-    },
+use crate::view::{Contents, Schema};
+
+/// What a sink learns as it is opened.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// The number of this run among all that have gone on from one another, from 0. A sink that stores it refuses what a
+    /// run with a smaller number writes afterwards, which has been given up for dead.
+    pub incarnation: u64,
+    /// What it is to show, and when.
+    pub shows: Shows,
+    /// The views that it will be shown, in that order.
+    pub views: &'a [Arc<Schema>],
 }
 
 /// What a sink is shown: a closed time, and the views as of it.
@@ -63,20 +61,61 @@ pub struct Closed<'a> {
     pub step: u32,
     /// What the sink shows, in the order of the dataflow's views: the rows of all of them, or the final rows of those
     /// that have such.
-    pub views: &'a [Box<dyn ViewOutput>],
+    pub views: &'a [Box<dyn Contents>],
     /// Whether this is the last state of all views rather than one step's changes.
     pub last: bool,
 }
 
 /// Somewhere that views go.
-pub trait Sink: std::fmt::Debug {
-    /// When it wants to be shown what.
-    fn at(&self) -> At;
-
-    /// Whether it is shown each row once, when it is final, instead of the rows as they are.
-    fn finals(&self) -> bool {
+///
+/// Its methods are called on a thread of its own, in this order: [`open`](Sink::open), then for each epoch
+/// [`write`](Sink::write) for each step at which something changed and [`commit`](Sink::commit) once, and in the end
+/// [`finish`](Sink::finish). After an error it is called no more, and the run ends with that error.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use thalweg::sink::{Closed, Opening, Sink, SinkError, Sinks};
+///
+/// /// `count:`, which counts rows that come and go, and tells whoever holds the other end.
+/// #[derive(Debug)]
+/// struct Count { rows: usize, to: mpsc::Sender<(u64, usize)> }
+///
+/// impl Sink for Count {
+///     fn open(&mut self, _: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+///         Ok(None) // It has committed nothing before.
+///     }
+///     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
+///         closed.views.iter().for_each(|view| view.changes(&mut |_, _| self.rows += 1));
+///         Ok(())
+///     }
+///     fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
+///         self.to.send((epoch, self.rows)).map_err(|error| SinkError::own("count:", error))
+///     }
+/// }
+///
+/// let (to, _from) = mpsc::channel();
+/// let sinks = Sinks::builtin().with("count", move |_| Ok(Box::new(Count { rows: 0, to: to.clone() })));
+/// assert!(sinks.parse("count:?mode=changes").is_ok());
+/// assert!(sinks.parse("counts:").unwrap_err().to_string().contains("`count:`"));
+/// ```
+pub trait Sink: std::fmt::Debug + Send {
+    /// Whether it waits for the end of an input that has one, unless its URI says when it writes.
+    fn waits(&self) -> bool {
         false
     }
+
+    /// The file that it overwrites, if it does.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Opens it, before the first line is read. Returns the last epoch that it has committed in an earlier run, if any:
+    /// it is not shown that epoch, nor those before it, again.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError>;
 
     /// Writes what `closed` says.
     ///
@@ -87,8 +126,9 @@ pub trait Sink: std::fmt::Debug {
 
     /// Completes `epoch`: all its steps have been written, and must now get where they go.
     ///
-    /// Called once for each epoch of which anything was written, before anything of the next. An epoch may have
-    /// thousands of small steps: what costs a system call is done here and not in [`Sink::write`].
+    /// Called once for every closed epoch, in order, also for those in which nothing changed that the sink shows: one that
+    /// stores how far it has come must store that. An epoch may have thousands of small steps: what costs a system call is
+    /// done here and not in [`Sink::write`].
     ///
     /// # Errors
     ///
@@ -97,99 +137,14 @@ pub trait Sink: std::fmt::Debug {
         let _ = epoch;
         Ok(())
     }
-}
 
-/// The views of a dataflow on worker 0, and the sinks that they go to.
-#[derive(Debug)]
-pub struct Outputs {
-    views: Views,
-    sinks: Vec<Attached>,
-    /// The epoch of which steps were shown, and which is not complete.
-    open: Option<u64>,
-    finished: bool,
-}
-
-/// A sink, and whether it was shown anything of the epoch that is being shown.
-#[derive(Debug)]
-struct Attached {
-    sink: Box<dyn Sink>,
-    written: bool,
-}
-
-impl Outputs {
-    /// `views` go to `sinks`.
-    pub fn new(views: Views, sinks: Vec<Box<dyn Sink>>) -> Self {
-        let sinks = sinks.into_iter().map(|sink| Attached { sink, written: false }).collect();
-        Outputs { views, sinks, open: None, finished: false }
-    }
-
-    /// Shows the sinks every epoch before `frontier` that they have not been shown; with `None` all, and the end.
-    ///
-    /// The steps of an epoch are shown one by one, in order, each when it is closed: an epoch may have a million of them,
-    /// which nobody should have to hold. By then the sources' part of the epoch has ended. The epoch is complete
-    /// ([`Sink::commit`]) when all of it is closed. A time at which nothing has changed in the end is not shown.
-    ///
-    /// `epochs` is how many epochs there have been: the last state is shown under the number of the last.
+    /// Ends it: nothing will be written any more, and what was since the last commit (the last state of all views, where
+    /// it shows that) must get where it goes. Not called when the run ends with an error.
     ///
     /// # Errors
     ///
-    /// When a sink cannot be written.
-    pub fn commit(&mut self, frontier: Option<Epoch>, epochs: u64) -> Result<(), SinkError> {
-        while let Some(time) = self.pending(frontier) {
-            self.complete_before(Some(time))?;
-            self.stores().for_each(|view| view.advance(time));
-            if time != Epoch::END {
-                self.open = Some(time.number());
-                self.show(At::EveryEpoch, time.number(), time.step())?;
-            }
-        }
-        self.complete_before(frontier)?;
-        if frontier.is_none() && !self.finished {
-            self.finished = true;
-            let epoch = epochs.saturating_sub(1);
-            self.show(At::End, epoch, 0)?;
-            self.complete(epoch)?;
-        }
-        Ok(())
-    }
-
-    fn stores(&mut self) -> impl Iterator<Item = &mut Box<dyn ViewOutput>> {
-        self.views.rows.iter_mut().chain(&mut self.views.finals)
-    }
-
-    fn pending(&self, frontier: Option<Epoch>) -> Option<Epoch> {
-        let stores = self.views.rows.iter().chain(&self.views.finals);
-        stores.filter_map(|view| view.pending(frontier)).min()
-    }
-
-    fn show(&mut self, at: At, epoch: u64, step: u32) -> Result<(), SinkError> {
-        let last = at == At::End;
-        for Attached { sink, written } in self.sinks.iter_mut().filter(|attached| attached.sink.at() == at) {
-            let views = if sink.finals() { &self.views.finals } else { &self.views.rows };
-            if last || views.iter().any(|view| view.has_changed()) {
-                *written = true;
-                sink.write(&Closed { epoch, step, views, last })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Completes the epoch that is being shown, if `time` is in a later one.
-    fn complete_before(&mut self, time: Option<Epoch>) -> Result<(), SinkError> {
-        match self.open.take_if(|open| time.is_none_or(|time| *open < time.number())) {
-            Some(epoch) => self.complete(epoch),
-            None => Ok(()),
-        }
-    }
-
-    fn complete(&mut self, epoch: u64) -> Result<(), SinkError> {
-        let shown = self
-            .sinks
-            .iter_mut()
-            .filter_map(|attached| std::mem::take(&mut attached.written).then_some(&mut attached.sink));
-        for sink in shown {
-            sink.commit(epoch)?;
-        }
+    /// When it could not be written, or not wholly.
+    fn finish(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }

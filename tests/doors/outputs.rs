@@ -1,9 +1,8 @@
 //! Views on their way to the sinks: whole epochs, once, step by step in order; the same last state however they are
-//! gathered; and each final row once.
+//! delivered; and each final row once.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use differential_dataflow::AsCollection;
@@ -11,11 +10,10 @@ use proptest::prelude::*;
 use thalweg::data::{Value, by_count};
 use thalweg::dataflow::Flow;
 use thalweg::door::{Event, Lines};
-use thalweg::sink::{At, Closed, Outputs, Sink, SinkError};
+use thalweg::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
 use thalweg::time::Epoch;
-use thalweg::view::View;
-use thalweg::view::{Gather, History};
+use thalweg::view::{Deliveries, Delivery, Keep, View};
 use timely::dataflow::operators::Input;
 
 use crate::oracle::{ROUNDS, Script, Sent, WORKERS, cases, moment, on_workers, pace, sums};
@@ -42,17 +40,29 @@ struct Call {
     views: Vec<Shown>,
     /// How far every worker's input was: nothing of this epoch or of a later one may be shown.
     open: u64,
-    /// Whether the epoch was completed since.
-    committed: bool,
+}
+
+/// What a sink was called for.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Calls {
+    writes: Vec<Call>,
+    commits: Vec<u64>,
+    finished: bool,
 }
 
 #[derive(Debug)]
 struct Recorder {
-    at: At,
-    finals: bool,
+    /// Whether it is shown rows as they are.
     rows: bool,
-    open: Rc<RefCell<u64>>,
-    calls: Arc<Mutex<Vec<Call>>>,
+    open: Arc<AtomicU64>,
+    calls: Arc<Mutex<Calls>>,
+}
+
+impl Recorder {
+    fn attach(shows: Shows, open: &Arc<AtomicU64>, calls: &Arc<Mutex<Calls>>) -> Attached {
+        let recorder = Recorder { rows: shows.whole(), open: Arc::clone(open), calls: Arc::clone(calls) };
+        Attached::new("recorder", Box::new(recorder), shows)
+    }
 }
 
 fn cells(values: &[Value<'_>]) -> Row {
@@ -63,12 +73,8 @@ fn cells(values: &[Value<'_>]) -> Row {
 }
 
 impl Sink for Recorder {
-    fn at(&self) -> At {
-        self.at
-    }
-
-    fn finals(&self) -> bool {
-        self.finals
+    fn open(&mut self, _: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+        Ok(None)
     }
 
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
@@ -77,77 +83,81 @@ impl Sink for Recorder {
             view.changes(&mut |diff, values| shown.changes.push((cells(values), diff)));
             if self.rows {
                 let mut rows = Vec::new();
-                view.rows(&mut |values| rows.push(cells(values)));
+                view.rows(usize::MAX, &mut |values| rows.push(cells(values)));
                 assert_eq!((view.len(), view.is_empty()), (rows.len(), rows.is_empty()));
+                let mut first = Vec::new();
+                view.rows(2, &mut |values| first.push(cells(values)));
+                assert_eq!(first, rows[..rows.len().min(2)]);
                 shown.rows = Some(rows);
             }
             shown
         });
-        let (views, open) = (views.collect(), *self.open.borrow());
+        let (views, open) = (views.collect(), self.open.load(SeqCst));
         let time = Epoch::new(closed.epoch).at_step(closed.step);
         let mut calls = self.calls.lock().unwrap();
-        let one_epoch = calls.iter().all(|call| call.committed || call.time.number() == closed.epoch);
-        assert!(one_epoch, "{time} is shown before the epoch before it is complete");
-        calls.push(Call { time, last: closed.last, views, open, committed: false });
+        let before = if closed.last { calls.commits.len() as u64 } else { closed.epoch };
+        assert!(calls.commits.iter().copied().eq(0..before), "{time} is shown after {:?}", calls.commits);
+        calls.writes.push(Call { time, last: closed.last, views, open });
         Ok(())
     }
 
     fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
-        let mut calls = self.calls.lock().unwrap();
-        let mut of_epoch = 0;
-        for call in calls.iter_mut().filter(|call| !call.committed) {
-            assert_eq!(call.time.number(), epoch, "it is another epoch that was shown");
-            (call.committed, of_epoch) = (true, of_epoch + 1);
-        }
-        assert!(of_epoch > 0, "epoch {epoch} is completed twice, or was never shown");
+        self.calls.lock().unwrap().commits.push(epoch);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        assert!(!std::mem::replace(&mut self.calls.lock().unwrap().finished, true));
         Ok(())
     }
 }
 
-/// The calls of four sinks.
+/// What four sinks are called for.
 #[derive(Default)]
-struct Calls {
+struct All {
     each: Vec<Call>,
     end: Vec<Call>,
     finals_each: Vec<Call>,
     finals_end: Vec<Call>,
 }
 
-/// What sinks at every epoch and at the end are shown, of rows and of final rows; what is for view 2 is final in view 1.
-fn shown(workers: usize, script: &Script<(u8, Row), isize>, gather: Gather) -> Calls {
+/// What sinks at every epoch and at the end are shown, of rows and of final rows, where `deliveries` say what is delivered
+/// and `mode` what the first is shown; what is for view 2 is final in view 1.
+fn shown(workers: usize, script: &Script<(u8, Row), isize>, deliveries: Deliveries, mode: Mode) -> All {
     let script = script.clone();
-    let calls: [Arc<Mutex<Vec<Call>>>; 4] = Default::default();
+    let epochs = script.sent.iter().map(|sent| sent.time.number() + 1).max().unwrap_or(0).max(ROUNDS);
+    let calls: [Arc<Mutex<Calls>>; 4] = Default::default();
     let called = calls.clone();
     on_workers(workers, move |worker, together| {
         let (index, peers) = (worker.index(), worker.peers());
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (_, events) = scope.new_input::<Vec<Event>>();
             let (input, stream) = scope.new_input::<Vec<((u8, Row), Epoch, isize)>>();
-            let mut flow = Flow::new(scope, Lines::new(events, Arc::new(Progress::default())), VIEWS, gather);
+            let lines = Lines::new(events, Arc::new(Progress::default()));
+            let mut flow = Flow::new(scope, lines, VIEWS, deliveries);
             let rows = stream.as_collection();
             let of = |view: u8| rows.clone().filter(move |(to, _)| *to == view).map(|(_, row)| row);
-            assert_eq!(flow.finals_wanted(), gather.finals != History::Nothing);
             // In another order than that of the views.
             flow.view_table_by("by count", of(1), of(2), by_count);
             flow.view("by key", of(0));
             (input, flow.finish())
         });
-        assert_eq!(installed.outputs.rows.len(), 2);
-        let finals: Vec<_> = installed.outputs.finals.iter().map(|view| view.view().name).collect();
-        assert_eq!(finals, if gather.finals == History::Nothing { vec![] } else { vec!["by count"] });
-
-        let open = Rc::new(RefCell::new(0));
-        let sinks = called.iter().enumerate().map(|(at, calls)| -> Box<dyn Sink> {
-            let (finals, at) = (at >= 2, if at % 2 == 0 { At::EveryEpoch } else { At::End });
-            let history = if finals { gather.finals } else { gather.rows };
-            let rows = matches!(history, History::AtEnd | History::Whole);
-            Box::new(Recorder { at, finals, rows, open: Rc::clone(&open), calls: Arc::clone(calls) })
-        });
-        let mut outputs = Outputs::new(installed.outputs, sinks.collect());
-        let mut commit = || {
+        let open = Arc::new(AtomicU64::new(0));
+        let keep = Keep::ALL;
+        let shows = [
+            (mode, At::EveryEpoch),
+            (mode, At::End),
+            (Mode::Append, At::EveryEpoch),
+            (Mode::Append, At::End),
+        ];
+        let sinks = shows.into_iter().zip(&called);
+        let sinks = sinks.map(|((mode, at), calls)| Recorder::attach(Shows { mode, at, keep }, &open, calls));
+        let sinks = sinks.filter(|_| index == 0).collect();
+        let mut outputs = Outputs::open(installed.views, sinks, Start::default()).unwrap();
+        let mut advance = || {
             if index == 0 {
                 let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
-                outputs.commit(frontier, ROUNDS).unwrap();
+                outputs.advance(frontier, ROUNDS).unwrap();
             }
             installed.probe.done()
         };
@@ -156,23 +166,29 @@ fn shown(workers: usize, script: &Script<(u8, Row), isize>, gather: Gather) -> C
             {
                 input.send((sent.data, sent.time, sent.diff));
             }
-            *open.borrow_mut() = round + 1;
+            open.store(round + 1, SeqCst);
             input.advance_to(Epoch::new(round + 1));
             for _ in 0..script.steps[round as usize % script.steps.len()] {
                 worker.step();
-                commit();
+                advance();
             }
         }
-        *open.borrow_mut() = u64::MAX;
+        open.store(u64::MAX, SeqCst);
         input.close();
-        together.step_until(worker, |_| commit());
+        together.step_until(worker, |_| advance());
         // The end is the end once.
-        commit();
+        advance();
+        outputs.finish().unwrap();
     });
-    let [each, end, finals_each, finals_end] = calls.map(|calls| calls.lock().unwrap().clone());
-    for calls in [&each, &end, &finals_each, &finals_end] {
-        assert!(calls.iter().all(|call| call.committed), "an epoch is shown and never complete: {calls:?}");
+    let calls = calls.map(|calls| calls.lock().unwrap().clone());
+    for calls in &calls {
+        assert!(calls.finished, "a sink was not finished");
+        let commits = calls.commits.len() as u64;
+        assert!(calls.commits.iter().copied().eq(0..commits), "each epoch once: {:?}", calls.commits);
+        // Those after the input's last are closed with the input; whether they are seen depends on what is delivered.
+        assert!((ROUNDS..=epochs).contains(&commits), "{commits} commits of {epochs} epochs");
     }
+    let [each, end, finals_each, finals_end] = calls.map(|calls| calls.writes);
     for calls in [&each, &finals_each] {
         assert!(
             calls.iter().all(|call| call.time.number() < call.open),
@@ -185,7 +201,7 @@ fn shown(workers: usize, script: &Script<(u8, Row), isize>, gather: Gather) -> C
         assert_eq!(calls.len(), 1);
         assert!(calls[0].last && calls[0].time == Epoch::new(ROUNDS - 1));
     }
-    Calls { each, end, finals_each, finals_end }
+    All { each, end, finals_each, finals_end }
 }
 
 /// Rows of two views, inserted some times and perhaps retracted again, never before.
@@ -276,32 +292,32 @@ fn rows_and_finals() -> impl Strategy<Value = Script<(u8, Row), isize>> {
 proptest! {
     #![proptest_config(cases(64))]
 
-    /// Every time is shown once, with its step, after it is closed; `shown` checks the order, and that an epoch is
-    /// completed once and before the next.
+    /// Every time is shown once, with its step, after it is closed, and what is shown of a whole view is the collection;
+    /// `shown` checks the order, and that each epoch is committed once and before the next.
     #[test]
-    fn each_epoch_is_shown_once_whole_and_step_by_step(script in (any::<bool>()).prop_flat_map(rows), keep in any::<bool>()) {
-        let gather = Gather::rows(if keep { History::Whole } else { History::Changes });
+    fn each_epoch_is_shown_once_whole_and_step_by_step(script in (any::<bool>()).prop_flat_map(rows), whole in any::<bool>()) {
+        let mode = if whole { Mode::Complete } else { Mode::Changes };
         for workers in WORKERS {
-            let calls = shown(workers, &script, gather);
-            prop_assert_eq!(states(calls.each), expected(&script, keep), "{} workers", workers);
+            let calls = shown(workers, &script, Deliveries::rows(Delivery::Changes), mode);
+            prop_assert_eq!(states(calls.each), expected(&script, whole), "{} workers", workers);
             prop_assert_eq!(calls.finals_each, vec![]);
         }
     }
 
     #[test]
-    fn the_last_state_does_not_depend_on_how_it_is_gathered(script in rows(true)) {
+    fn the_last_state_does_not_depend_on_how_it_is_delivered(script in rows(true)) {
         for workers in WORKERS {
             let last: Vec<_> = contents(&script, Epoch::END).iter().enumerate().map(|(at, rows)| listed(at, rows)).collect();
-            for history in [History::AtEnd, History::Whole] {
-                let Calls { each, end, .. } = shown(workers, &script, Gather::rows(history));
+            for delivery in [Delivery::LastState, Delivery::Changes] {
+                let All { each, end, .. } = shown(workers, &script, Deliveries::rows(delivery), Mode::Update);
                 let rows: Vec<_> = end[0].views.iter().map(|view| view.rows.clone().unwrap()).collect();
-                prop_assert_eq!(&rows, &last, "{:?} with {} workers", history, workers);
-                prop_assert!(history != History::AtEnd || each.is_empty(), "only the last state is gathered");
+                prop_assert_eq!(&rows, &last, "{:?} with {} workers", delivery, workers);
+                prop_assert!(delivery != Delivery::LastState || each.is_empty(), "only the last state is delivered");
             }
         }
     }
 
-    /// Each final row once, when it becomes final, whatever else is shown of rows and of final ones.
+    /// Each final row once, when it becomes final, whatever else is shown of rows.
     #[test]
     fn final_rows_are_appended_once(script in rows_and_finals()) {
         let finals = |until: Epoch| -> BTreeMap<Row, isize> {
@@ -320,25 +336,17 @@ proptest! {
         let all = listed(1, &finals(Epoch::END));
 
         for workers in [1, 2] {
-            for (of_rows, of_finals) in [
-                (History::Nothing, History::Changes),
-                (History::Nothing, History::AtEnd),
-                (History::AtEnd, History::Changes),
-                (History::Whole, History::Whole),
-                (History::Changes, History::AtEnd),
-            ] {
-                let Calls { each, finals_each, finals_end, .. } =
-                    shown(workers, &script, Gather { rows: of_rows, finals: of_finals });
-                let rows = expected(&script, of_rows == History::Whole);
-                let shows_rows = matches!(of_rows, History::Changes | History::Whole);
-                prop_assert_eq!(states(each), if shows_rows { rows } else { vec![] });
+            for of_rows in [Delivery::Nothing, Delivery::LastState, Delivery::Changes] {
+                let deliveries = Deliveries { finals: true, ..Deliveries::rows(of_rows) };
+                let All { each, finals_each, finals_end, .. } = shown(workers, &script, deliveries, Mode::Complete);
+                let rows = if of_rows == Delivery::Changes { expected(&script, true) } else { vec![] };
+                prop_assert_eq!(states(each), rows);
                 let seen: Vec<_> = finals_each.into_iter().map(|call| {
                     assert_eq!(call.views.len(), 1, "views without final rows are left out");
                     (call.time, call.views[0].changes.clone())
                 }).collect();
-                prop_assert_eq!(&seen, if of_finals == History::AtEnd { &[][..] } else { &appended });
-                let kept = matches!(of_finals, History::AtEnd | History::Whole).then_some(&all);
-                prop_assert_eq!(finals_end[0].views[0].rows.as_ref(), kept);
+                prop_assert_eq!(&seen, &appended);
+                prop_assert_eq!(finals_end[0].views[0].rows.as_ref(), Some(&all));
             }
         }
     }
@@ -348,12 +356,11 @@ proptest! {
 #[test]
 fn an_epoch_is_complete_when_all_of_it_is_closed() {
     let times = on_workers(1, |worker, together| {
-        let open = Rc::new(RefCell::new(u64::MAX));
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (_, events) = scope.new_input::<Vec<Event>>();
             let (input, stream) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
             let lines = Lines::new(events, Arc::new(Progress::default()));
-            let mut flow = Flow::new(scope, lines, &VIEWS[..1], Gather::rows(History::Whole));
+            let mut flow = Flow::new(scope, lines, &VIEWS[..1], Deliveries::ALL);
             flow.view("by key", stream.as_collection());
             (input, flow.finish())
         });
@@ -363,13 +370,16 @@ fn an_epoch_is_complete_when_all_of_it_is_closed() {
         input.close();
         together.step_until(worker, |_| installed.probe.done());
 
-        let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
-        let (at, finals, rows) = (At::EveryEpoch, false, true);
-        let recorder = Recorder { at, finals, rows, open, calls: Arc::clone(&calls) };
-        let mut outputs = Outputs::new(installed.outputs, vec![Box::new(recorder)]);
+        let calls: Arc<Mutex<Calls>> = Arc::default();
+        let shows = Shows { mode: Mode::Complete, at: At::EveryEpoch, keep: Keep::ALL };
+        let recorder = Recorder::attach(shows, &Arc::new(AtomicU64::new(u64::MAX)), &calls);
+        let mut outputs = Outputs::open(installed.views, vec![recorder], Start::default()).unwrap();
         let mut shown_before = |frontier| {
-            outputs.commit(frontier, 5).unwrap();
-            calls.lock().unwrap().iter().map(|call| call.time).collect::<Vec<_>>()
+            outputs.advance(frontier, 5).unwrap();
+            together.step_until(worker, |_| outputs.waiting() == 0);
+            let calls = calls.lock().unwrap();
+            let times: Vec<_> = calls.writes.iter().map(|call| call.time).collect();
+            (times, calls.commits.len())
         };
         let [third, fourth] = [Epoch::new(3), Epoch::new(4)];
         let frontiers = [
@@ -384,5 +394,7 @@ fn an_epoch_is_complete_when_all_of_it_is_closed() {
     });
     let third = vec![Epoch::new(3), Epoch::new(3).at_step(17)];
     let all = [third.clone(), vec![Epoch::new(4)]].concat();
-    assert_eq!(times[0], [vec![], vec![third[0]], third.clone(), third, all.clone(), all]);
+    let expected =
+        [(vec![], 3), (vec![third[0]], 3), (third.clone(), 3), (third, 4), (all.clone(), 5), (all, 5)];
+    assert_eq!(times[0], expected);
 }

@@ -7,11 +7,13 @@ use differential_dataflow::AsCollection;
 use thalweg::data::Time;
 use thalweg::dataflow::Flow;
 use thalweg::door::{Event, Lines};
-use thalweg::sink::{At, Console, Jsonl, Mode, Outputs, Sink, SinkSpec};
+use thalweg::sink::{
+    At, Attached, Closed, Console, Jsonl, Mode, Opening, Outputs, Shows, Sink, SinkError, SinkSpec, Sinks,
+    Start,
+};
 use thalweg::source::Progress;
 use thalweg::time::Epoch;
-use thalweg::view::View;
-use thalweg::view::{Gather, History};
+use thalweg::view::{Deliveries, Keep, View};
 use timely::dataflow::operators::Input;
 
 use crate::oracle::on_workers;
@@ -53,7 +55,7 @@ impl Write for Tape {
 /// What the sink that `open` makes writes of `updates`: the text, the writes, the flushes.
 fn written(
     updates: Vec<(To, Epoch, isize)>,
-    open: impl Fn(Tape) -> Box<dyn Sink> + Send + Sync + 'static,
+    (open, shows): (impl Fn(Tape) -> Box<dyn Sink> + Send + Sync + 'static, Shows),
 ) -> (String, usize, usize) {
     let tape = Tape::default();
     let recorded = tape.clone();
@@ -61,8 +63,7 @@ fn written(
         let (mut inputs, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (_, events) = scope.new_input::<Vec<Event>>();
             let lines = Lines::new(events, Arc::new(Progress::default()));
-            let gather = Gather { rows: History::Whole, finals: History::Whole };
-            let mut flow = Flow::new(scope, lines, VIEWS, gather);
+            let mut flow = Flow::new(scope, lines, VIEWS, Deliveries::ALL);
             let (rows, windows) = scope.new_input::<Vec<(Windows, Epoch, isize)>>();
             let (finals, final_windows) = scope.new_input::<Vec<(Windows, Epoch, isize)>>();
             let (flags, flag_rows) = scope.new_input::<Vec<(Flags, Epoch, isize)>>();
@@ -80,18 +81,22 @@ fn written(
         drop(inputs);
         together.step_until(worker, |_| installed.probe.done());
         let epochs = updates.iter().map(|(_, time, _)| time.number() + 1).max().unwrap_or(0);
-        Outputs::new(installed.outputs, vec![open(recorded.clone())]).commit(None, epochs).unwrap();
+        let sink = Attached::new("tape", open(recorded.clone()), shows);
+        let mut outputs = Outputs::open(installed.views, vec![sink], Start::default()).unwrap();
+        outputs.advance(None, epochs).unwrap();
+        outputs.finish().unwrap();
     });
     let (bytes, writes, flushes) = std::mem::take(&mut *tape.0.lock().unwrap());
     (String::from_utf8(bytes).unwrap(), writes, flushes)
 }
 
-fn jsonl(mode: Mode, at: At) -> impl Fn(Tape) -> Box<dyn Sink> {
-    move |tape| Box::new(Jsonl::new("jsonl:tape", tape, mode, at))
+fn jsonl(mode: Mode, at: At) -> (impl Fn(Tape) -> Box<dyn Sink>, Shows) {
+    (|tape| Box::new(Jsonl::new("jsonl:tape", tape)) as Box<dyn Sink>, Shows { mode, at, keep: Keep::ALL })
 }
 
-fn console(mode: Mode, at: At, rows: usize) -> impl Fn(Tape) -> Box<dyn Sink> {
-    move |tape| Box::new(Console::new(tape, false, mode, at, rows))
+fn console(mode: Mode, at: At, rows: usize) -> (impl Fn(Tape) -> Box<dyn Sink>, Shows) {
+    let open = move |tape| Box::new(Console::new(tape, false, rows)) as Box<dyn Sink>;
+    (open, Shows { mode, at, keep: Keep::ALL })
 }
 
 /// Two windows; the first is final at a later step of the second epoch, the second in the third epoch.
@@ -239,11 +244,11 @@ fn nothing_to_append_is_an_error_that_names_the_views() {
         ["jsonl:x?mode=append", "jsonl:x?mode=changes"].map(|uri| uri.parse().unwrap());
     let checked = on_workers(1, move |worker, _| {
         [false, true].map(|table| {
-            let outputs = worker.dataflow::<Epoch, _, _>(|scope| {
+            let views = worker.dataflow::<Epoch, _, _>(|scope| {
                 let (_, events) = scope.new_input::<Vec<Event>>();
                 let lines = Lines::new(events, Arc::new(Progress::default()));
-                let gather = SinkSpec::gather(&[appends.clone(), changes.clone()], true);
-                let mut flow = Flow::new(scope, lines, VIEWS, gather);
+                let shows = [&appends, &changes].map(|sink| sink.shows(true));
+                let mut flow = Flow::new(scope, lines, VIEWS, Shows::deliveries(shows));
                 let windows = scope.new_input::<Vec<(Windows, Epoch, isize)>>().1.as_collection();
                 let flags = scope.new_input::<Vec<(Flags, Epoch, isize)>>().1.as_collection();
                 match table {
@@ -251,9 +256,9 @@ fn nothing_to_append_is_an_error_that_names_the_views() {
                     false => flow.view("windows", windows),
                 }
                 flow.view("flags", flags);
-                flow.finish().outputs
+                flow.finish().views
             });
-            [&appends, &changes].map(|sink| sink.check(&outputs).map_err(|error| error.to_string()))
+            [&appends, &changes].map(|sink| sink.check(&views).map_err(|error| error.to_string()))
         })
     });
     let [[without, other], with] = checked[0].clone();
@@ -262,4 +267,66 @@ fn nothing_to_append_is_an_error_that_names_the_views() {
     for part in ["jsonl:x?mode=append", "(windows, flags)", "mode=update"] {
         assert!(error.contains(part), "{error}");
     }
+}
+
+/// A sink as a user would write it: how many rows each epoch changes, in as many lines as its URI allows.
+#[derive(Debug)]
+struct Tally {
+    out: Tape,
+    limit: usize,
+    rows: usize,
+}
+
+impl Sink for Tally {
+    fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+        let views: Vec<_> = opening.views.iter().map(|schema| schema.to_string()).collect();
+        writeln!(self.out, "{}", views.join("; ")).map_err(|error| SinkError::own("tally:", error))?;
+        Ok(None)
+    }
+
+    fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
+        closed.views.iter().for_each(|view| view.changes(&mut |_, _| self.rows += 1));
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
+        let rows = std::mem::take(&mut self.rows);
+        if self.limit == 0 {
+            return Ok(());
+        }
+        self.limit -= 1;
+        writeln!(self.out, "{epoch}: {rows}").map_err(|error| SinkError::own("tally:", error))
+    }
+}
+
+/// The sinks of this crate and `tally:`, which writes to `tape`.
+fn with_tally(tape: Tape) -> Sinks {
+    Sinks::builtin().with("tally", move |uri| {
+        let limit = uri.param("limit")?.unwrap_or(usize::MAX);
+        match uri.path() {
+            "" => Ok(Box::new(Tally { out: tape.clone(), limit, rows: 0 })),
+            path => Err(uri.refuse(format!("`{path}` is too much: `tally:` takes no path"))),
+        }
+    })
+}
+
+#[test]
+fn a_sink_of_ones_own_is_found_by_its_scheme() {
+    let sinks = with_tally(Tape::default());
+    for (uri, hint) in [
+        ("tally:there", "takes no path"),
+        ("tally:?limit=x", "limit `x`"),
+        ("tally:?lines=3", "mode, at, keep, queue, limit"),
+        ("tell:", "there are `console:`, `jsonl:` and `tally:`"),
+    ] {
+        let error = sinks.parse(uri).unwrap_err().to_string();
+        assert!(error.contains(uri) && error.contains(hint), "{uri}: {error}");
+    }
+    let attached = sinks.parse("tally:?limit=2&mode=changes&queue=1KiB").unwrap().attach(true).unwrap();
+    assert_eq!((attached.name.as_str(), attached.queue), ("tally:?limit=2&mode=changes&queue=1KiB", 1024));
+    let open = |tape: Tape| with_tally(tape).parse("tally:?limit=2").unwrap().attach(true).unwrap().sink;
+    let (text, ..) = written(windows(), (open, attached.shows));
+    let views = "windows (start*: time, n*: integer of 64 bits); \
+                 flags (n*: integer of 64 bits, open*: yes or no)";
+    assert_eq!(text, format!("{views}\n0: 2\n1: 5\n"));
 }

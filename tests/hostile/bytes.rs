@@ -304,3 +304,20 @@ fn files_of_any_name_may_stand_beside_those_that_a_glob_means() {
         assert_eq!(rows(&ended.stdout, "input"), [counts(lines, 0, 0)], "{glob}");
     }
 }
+
+#[test]
+fn a_byte_and_the_text_of_its_escape_are_two_keys_in_every_sink() {
+    let line = |path: &[u8]| {
+        [&GOOD[..GOOD.len() - b"/a HTTP/1.1\" 200 512".len()], path, b" HTTP/1.1\" 200 1\n"].concat()
+    };
+    let input = [line(b"/caf\xe9"), line(br"/caf\xe9"), line(br"/caf\xe9")].concat();
+    let top = rows(&last_state("access-log", &input, &[]).stdout, "top_endpoints");
+    let endpoints: Vec<_> = top.iter().filter_map(|row| row["endpoint"].as_str()).collect();
+    assert_eq!(endpoints, [r"/caf\\xe9", r"/caf\xe9"], "by count: {top:?}");
+    let args = [&["run", "access-log", "--sink", "console:?at=end"], &STDIN[..]].concat();
+    let shown = String::from_utf8(run_on(&args, &input).exits(0).stdout).expect("text");
+    for endpoint in endpoints {
+        let count = shown.lines().filter(|line| line.split_whitespace().any(|word| word == endpoint)).count();
+        assert_eq!(count, 1, "{endpoint} in {shown}");
+    }
+}

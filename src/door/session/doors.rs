@@ -3,15 +3,13 @@
 //! What a door adds up within a worker and epoch is keyed by (bucket as long as the gap, key), because the records of one
 //! bucket are in one session whatever else there is. The machine behind it ([`super::session`]) makes sessions of that.
 
-use std::rc::Rc;
-
 use differential_dataflow::VecCollection;
 
 use crate::data::{Key, Stats, Total};
 use crate::door::in_time::{in_time, refused};
 use crate::door::machine::operate_durably;
 use crate::door::session::machine::{Sessions, Stretch};
-use crate::door::window::windowed::{Context, Windowed};
+use crate::door::window::windowed::{Consumed, Context, Windowed};
 use crate::door::{Parsed, Partials, Records};
 use crate::format::Format;
 use crate::operators::route;
@@ -72,7 +70,7 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
         mut logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut SessionSums<'_, K, A>) + 'static,
     ) -> Windowed<'scope, (Span, K, A)> {
         let gap = self.gap;
-        let (event_times, finals_wanted) = (self.records.event_times(), self.records.finals_wanted());
+        let (event_times, consumed) = (self.records.event_times(), Consumed::default());
         let late = self.records.late();
         let stretches = self.records.sums_by(
             name,
@@ -83,11 +81,11 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
                 }
             },
         );
-        let machine = Sessions::new(name, gap, Rc::clone(&finals_wanted));
+        let machine = Sessions::new(name, gap, consumed.clone());
         let route = |(_, key): &(Millis, K)| route(key);
         let (rows, finals) =
             operate_durably(name, self.records.doors(), stretches, route, event_times.clone(), machine);
-        Windowed::of(rows, finals, Context::new(event_times, finals_wanted, None))
+        Windowed::of(rows, finals, consumed, Context::new(event_times, None))
     }
 
     /// How many records each session of each key has, as rows `(session, key, count)`; records without a key are left out.

@@ -13,10 +13,8 @@
 //! whole gap behind the last one. It is said once more as final and forgotten, which retracts nothing. A late record is
 //! refused when its own session would be final; else it joins what is open and near, or starts a session of its own.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::{IsZero, Semigroup};
@@ -27,6 +25,7 @@ use smallvec::SmallVec;
 use crate::data::{Overflow, Total};
 use crate::door::deadlines::Deadlines;
 use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::door::window::windowed::Consumed;
 use crate::time::Epoch;
 use crate::time::Gap;
 use crate::time::Span;
@@ -134,8 +133,8 @@ pub(crate) struct Sessions<K, A> {
     keys: HashMap<K, Open<A>, RandomState>,
     /// Keys by the end of their first open session, or an earlier time.
     deadlines: Deadlines<K>,
-    /// Whether anyone wants to hear which rows are final.
-    finals_wanted: Rc<Cell<bool>>,
+    /// Whether it must say which rows are final.
+    finals_consumed: Consumed,
 }
 
 impl<K, A> Sessions<K, A>
@@ -143,9 +142,9 @@ where
     K: ExchangeData + Hash,
     A: Total,
 {
-    pub(crate) fn new(name: &str, gap: Gap, finals_wanted: Rc<Cell<bool>>) -> Self {
+    pub(crate) fn new(name: &str, gap: Gap, finals_consumed: Consumed) -> Self {
         let keys = HashMap::with_hasher(RandomState::default());
-        Sessions { name: name.to_owned(), gap, keys, deadlines: Deadlines::new(), finals_wanted }
+        Sessions { name: name.to_owned(), gap, keys, deadlines: Deadlines::new(), finals_consumed }
     }
 
     /// Takes in what an epoch has of `key`, and emits what that changes.
@@ -194,7 +193,7 @@ where
             let over = |session: &Session<A>| watermark.reaches(session.stretch.end(gap));
             let count = open.sessions.iter().take_while(|session| over(session)).count();
             for Session { stretch, .. } in open.sessions.drain(..count) {
-                if self.finals_wanted.get() {
+                if self.finals_consumed.get() {
                     let span = Span::new(stretch.first, stretch.end(gap));
                     finals.push(((span, key.clone(), stretch.sum), epoch, 1));
                 }
@@ -279,7 +278,9 @@ mod tests {
     }
 
     fn machine() -> Sessions<u32, i64> {
-        Sessions::new("sessions", gap(), Rc::new(Cell::new(true)))
+        let consumed = Consumed::default();
+        consumed.set();
+        Sessions::new("sessions", gap(), consumed)
     }
 
     fn stretch(time: Millis, sum: i64) -> Stretch<i64> {

@@ -4,8 +4,6 @@
 //! its line is still at hand, by the watermark as its epoch began; the machine behind the door ([`super::table`]) sees only
 //! sums.
 
-use std::rc::Rc;
-
 use differential_dataflow::VecCollection;
 
 use crate::data::{Key, Stats, Total};
@@ -13,7 +11,7 @@ use crate::door::in_time::refused;
 use crate::door::machine::operate_durably;
 use crate::door::window::machine::{For, WindowTable};
 use crate::door::window::panes::{WindowSums, pane_sums};
-use crate::door::window::windowed::{Context, Windowed};
+use crate::door::window::windowed::{Consumed, Context, Windowed};
 use crate::door::{Parsed, Records};
 use crate::format::Format;
 use crate::operators::route;
@@ -46,13 +44,13 @@ impl<'scope, F: Format> ByWindow<'_, 'scope, F> {
         name: &str,
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
     ) -> Windowed<'scope, (Span, K, A)> {
-        let (event_times, finals_wanted) = (self.records.event_times(), self.records.finals_wanted());
+        let (event_times, consumed) = (self.records.event_times(), Consumed::default());
         let sums = pane_sums(self.records, name, self.window, too_late(self.window), logic);
-        let machine = WindowTable::new(name, self.window, For::Panes, Rc::clone(&finals_wanted));
+        let machine = WindowTable::new(name, self.window, For::Panes, consumed.clone());
         let route = |(_, key): &(Millis, K)| route(key);
         let (rows, finals) =
             operate_durably(name, self.records.doors(), sums, route, event_times.clone(), machine);
-        Windowed::of(rows, finals, Context::new(event_times, finals_wanted, Some(self.window)))
+        Windowed::of(rows, finals, consumed, Context::new(event_times, Some(self.window)))
     }
 
     /// How often each key occurs in each window, as rows `(window, key, count)`; records without a key are left out.

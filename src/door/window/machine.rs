@@ -5,15 +5,14 @@
 //! a window's end, its rows are final: they are said once more as such, and the table is dropped. That is no retraction: the
 //! rows stay in the collection, nothing will ever change them, and nobody has to keep them.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
-use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 
 use crate::data::Total;
 use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::door::window::windowed::Consumed;
 use crate::operators::Table;
 use crate::time::Epoch;
 use crate::time::Millis;
@@ -36,13 +35,13 @@ pub(crate) struct WindowTable<K, A> {
     updates: For,
     /// By the start of their window.
     open: BTreeMap<Millis, Table<K, A>>,
-    /// Whether anyone wants to hear which rows are final.
-    finals_wanted: Rc<Cell<bool>>,
+    /// Whether it must say which rows are final.
+    finals_consumed: Consumed,
 }
 
 impl<K, A> WindowTable<K, A> {
-    pub(crate) fn new(name: &str, window: Window, updates: For, finals_wanted: Rc<Cell<bool>>) -> Self {
-        WindowTable { name: name.to_owned(), window, updates, open: BTreeMap::new(), finals_wanted }
+    pub(crate) fn new(name: &str, window: Window, updates: For, finals_consumed: Consumed) -> Self {
+        WindowTable { name: name.to_owned(), window, updates, open: BTreeMap::new(), finals_consumed }
     }
 }
 
@@ -96,7 +95,7 @@ where
                 break;
             }
             let table = first.remove();
-            if self.finals_wanted.get() {
+            if self.finals_consumed.get() {
                 let row = |(key, total): (&K, &A)| ((span, key.clone(), total.clone()), closing.epoch, 1);
                 emitted.notes.extend(table.rows().map(row));
             }
@@ -128,8 +127,9 @@ mod tests {
     #[test]
     fn a_window_is_final_once_and_then_forgotten() {
         let window = Window::new(Duration::from_secs(30), Duration::from_secs(20)).expect("they go together");
-        let finals_wanted = Rc::new(Cell::new(true));
-        let mut table = WindowTable::<u8, i64>::new("table", window, For::Panes, finals_wanted);
+        let consumed = Consumed::default();
+        consumed.set();
+        let mut table = WindowTable::<u8, i64>::new("table", window, For::Panes, consumed);
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
         let mut before = EventTime::NONE;
         let mut finals = BTreeMap::new();

@@ -8,7 +8,7 @@
 //! the window are final, so nothing will ask for it again. Windows are found by their end first, because sessions
 //! have no common length. Nothing here is durable: what the windows' own door restores brings it back.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use differential_dataflow::ExchangeData;
 
 use crate::door::machine::{Closing, Emitted, Machine, operate};
-use crate::door::window::windowed::Windowed;
+use crate::door::window::windowed::{Consumed, Windowed};
 use crate::operators::{Ordered, Ranked, route};
 use crate::time::Epoch;
 use crate::time::Span;
@@ -98,7 +98,7 @@ impl<K: ExchangeData, V: ExchangeData> Machine for LocalTop<K, V> {
 struct MergedTop<K, V> {
     k: usize,
     windows: OpenWindows<Ranked<K, V>>,
-    finals_wanted: Rc<Cell<bool>>,
+    finals_consumed: Consumed,
 }
 
 impl<K: ExchangeData, V: ExchangeData> Machine for MergedTop<K, V> {
@@ -114,7 +114,7 @@ impl<K: ExchangeData, V: ExchangeData> Machine for MergedTop<K, V> {
         updates: &mut Vec<((Span, K, V), isize)>,
         emitted: &mut Emitted<(Span, u64, K, V), (Span, u64, K, V)>,
     ) -> Option<Epoch> {
-        let MergedTop { k, windows, finals_wanted } = self;
+        let MergedTop { k, windows, finals_consumed } = self;
         let mut touched = BTreeSet::new();
         for ((span, key, value), diff) in updates.drain(..) {
             touched.insert(span);
@@ -130,7 +130,7 @@ impl<K: ExchangeData, V: ExchangeData> Machine for MergedTop<K, V> {
             }
         }
         windows.retire(closing.now, |span, ranked| {
-            if finals_wanted.get() {
+            if finals_consumed.get() {
                 let row = |(rank, (key, value)): (u64, &(K, V))| (span, rank, key.clone(), value.clone());
                 emitted.notes.extend(ranked.ranks().map(|ranks| (row(ranks), closing.epoch, 1)));
             }
@@ -167,10 +167,11 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Windowed<'scope, (Span, K,
         let local = Rc::new(RefCell::new(LocalTop { k, windows: OpenWindows::new() }));
         let by_key = |(_, key, _): &(Span, K, V)| route(key);
         let (local, _) = operate("TopK by window: local", rows, by_key, event_times.clone(), local, false);
-        let finals_wanted = context.finals_wanted();
-        let merged = Rc::new(RefCell::new(MergedTop { k, windows: OpenWindows::new(), finals_wanted }));
+        let consumed = Consumed::default();
+        let finals_consumed = consumed.clone();
+        let merged = Rc::new(RefCell::new(MergedTop { k, windows: OpenWindows::new(), finals_consumed }));
         let by_window = |(span, _, _): &(Span, K, V)| route(span);
         let (rows, finals) = operate("TopK by window: merge", local, by_window, event_times, merged, false);
-        Windowed::of(rows, finals, context)
+        Windowed::of(rows, finals, consumed, context)
     }
 }

@@ -19,14 +19,31 @@ use crate::time::{InWindow, Span, Window};
 pub struct Windowed<'scope, D: ExchangeData> {
     rows: VecCollection<'scope, Epoch, D, isize>,
     finals: VecCollection<'scope, Epoch, D, isize>,
+    /// Of the operators that `finals` come from.
+    consumed: Vec<Consumed>,
     context: Context<'scope>,
+}
+
+/// Whether anything in the dataflow consumes the final rows of an operator; where nothing does, it need not make them.
+///
+/// It is known when the dataflow has been built, and does not depend on what the sinks show.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Consumed(Rc<Cell<bool>>);
+
+impl Consumed {
+    pub(crate) fn get(&self) -> bool {
+        self.0.get()
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.set(true);
+    }
 }
 
 /// What everything behind a windowed door needs.
 #[derive(Clone)]
 pub(crate) struct Context<'scope> {
     event_times: Stream<'scope, Epoch, Vec<EventTime>>,
-    finals_wanted: Rc<Cell<bool>>,
     window: Option<Window>,
 }
 
@@ -43,62 +60,58 @@ impl<'scope, D: ExchangeData> Windowed<'scope, D> {
         self.rows.clone()
     }
 
-    /// The rows of the complete windows, each inserted once, when it has become final. Empty in a run none of whose sinks
-    /// shows rows when they are final (`mode=append`).
+    /// The rows of the complete windows, each inserted once, when it has become final.
+    ///
+    /// The door makes them because they are asked for here: a dataflow that does not ask pays nothing for them.
     pub fn finals(&self) -> VecCollection<'scope, Epoch, D, isize> {
+        self.consumed.iter().for_each(Consumed::set);
         self.finals.clone()
     }
 
     /// These and `others`, of the same dataflow.
     #[must_use]
     pub fn concat(self, others: Self) -> Self {
-        let Windowed { rows, finals, mut context } = self;
+        let Windowed { rows, finals, mut consumed, mut context } = self;
+        consumed.extend(others.consumed);
         context.window = context.window.filter(|window| others.context.window == Some(*window));
-        Windowed { rows: rows.concat(others.rows), finals: finals.concat(others.finals), context }
+        Windowed { rows: rows.concat(others.rows), finals: finals.concat(others.finals), consumed, context }
     }
 
     /// As these, each row as `logic` makes it.
     #[must_use]
     pub fn map<D2: ExchangeData>(self, logic: impl Fn(D) -> D2 + Clone + 'static) -> Windowed<'scope, D2> {
-        let Windowed { rows, finals, context } = self;
-        Windowed { rows: rows.map(logic.clone()), finals: finals.map(logic), context }
+        let Windowed { rows, finals, consumed, context } = self;
+        Windowed { rows: rows.map(logic.clone()), finals: finals.map(logic), consumed, context }
     }
 
     /// Those that `logic` keeps.
     #[must_use]
     pub fn filter(self, logic: impl Fn(&D) -> bool + Clone + 'static) -> Self {
-        let Windowed { rows, finals, context } = self;
-        Windowed { rows: rows.filter(logic.clone()), finals: finals.filter(logic), context }
+        let Windowed { rows, finals, consumed, context } = self;
+        Windowed { rows: rows.filter(logic.clone()), finals: finals.filter(logic), consumed, context }
     }
 }
 
 impl<'scope> Context<'scope> {
     /// Of windows of one kind, if `window` says of which.
-    pub(crate) fn new(
-        event_times: Stream<'scope, Epoch, Vec<EventTime>>,
-        finals_wanted: Rc<Cell<bool>>,
-        window: Option<Window>,
-    ) -> Self {
-        Context { event_times, finals_wanted, window }
+    pub(crate) fn new(event_times: Stream<'scope, Epoch, Vec<EventTime>>, window: Option<Window>) -> Self {
+        Context { event_times, window }
     }
 
     pub(crate) fn event_times(&self) -> Stream<'scope, Epoch, Vec<EventTime>> {
         self.event_times.clone()
     }
-
-    pub(crate) fn finals_wanted(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.finals_wanted)
-    }
 }
 
 impl<'scope, D: ExchangeData> Windowed<'scope, D> {
-    /// Rows behind windows.
+    /// Rows behind windows; the operator makes `finals` only if they are `consumed`.
     pub(crate) fn of(
         rows: VecCollection<'scope, Epoch, D, isize>,
         finals: VecCollection<'scope, Epoch, D, isize>,
+        consumed: Consumed,
         context: Context<'scope>,
     ) -> Self {
-        Windowed { rows, finals, context }
+        Windowed { rows, finals, consumed: vec![consumed], context }
     }
 
     /// What operators behind windows are built on.
@@ -125,10 +138,11 @@ impl<'scope, D: InWindow> Windowed<'scope, D> {
         let window =
             self.context.window.expect("sessions, and windows of several kinds, have no common length");
         let keys = self.rows.map(move |row| (row.span().start, key(&row)));
-        let table = WindowTable::new(name, window, For::Windows, Rc::clone(&self.context.finals_wanted));
+        let consumed = Consumed::default();
+        let table = WindowTable::new(name, window, For::Windows, consumed.clone());
         let machine = Rc::new(RefCell::new(table));
         let event_times = self.context.event_times.clone();
         let (rows, finals) = operate(name, keys, |(_, key)| route(key), event_times, machine, false);
-        Windowed { rows, finals, context: self.context }
+        Windowed::of(rows, finals, consumed, self.context)
     }
 }

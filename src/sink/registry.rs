@@ -1,0 +1,97 @@
+//! Which sinks there are, by the scheme of their URI.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
+use crate::sink::{Console, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri};
+
+/// Makes a sink of a URI.
+pub(super) type Make = Arc<dyn Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> + Send + Sync>;
+
+/// The sinks that there are, by the scheme of their URI.
+///
+/// ```
+/// use thalweg::sink::Sinks;
+/// let error = Sinks::builtin().parse("consle:").unwrap_err();
+/// assert!(error.to_string().contains("there are `console:` and `jsonl:`"), "{error}");
+/// ```
+#[derive(Clone)]
+pub struct Sinks {
+    schemes: BTreeMap<String, Make>,
+}
+
+impl fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.schemes.keys()).finish()
+    }
+}
+
+impl Default for Sinks {
+    fn default() -> Self {
+        Sinks::builtin()
+    }
+}
+
+impl Sinks {
+    /// Rows of each view that a terminal shows by default; a file or pipe is shown all.
+    pub const CONSOLE_ROWS: usize = 20;
+
+    /// Those of this crate: `console:` and `jsonl:`.
+    pub fn builtin() -> Self {
+        Sinks { schemes: BTreeMap::new() }.with("console", console).with("jsonl", jsonl)
+    }
+
+    /// These, and `scheme`, of whose URIs `make` makes a sink; it replaces one of the same name.
+    ///
+    /// `make` is called when the URI is read, to see whether it can be understood, and again when the sink is opened: it
+    /// must touch nothing, and leave that to [`Sink::open`]. See [`Sink`] for an example.
+    #[must_use]
+    pub fn with(
+        mut self,
+        scheme: &str,
+        make: impl Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> + Send + Sync + 'static,
+    ) -> Self {
+        self.schemes.insert(scheme.to_owned(), Arc::new(make));
+        self
+    }
+
+    /// Reads a sink's URI.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such scheme, or the sink does not understand the rest.
+    pub fn parse(&self, uri: &str) -> Result<SinkSpec, SinkSpecError> {
+        let uri = SinkUri::parse(uri)?;
+        let Some(make) = self.schemes.get(uri.scheme()) else {
+            let known: Vec<_> = self.schemes.keys().map(|scheme| format!("`{scheme}:`")).collect();
+            let (last, others) = known
+                .split_last()
+                .map_or((String::new(), String::new()), |(last, others)| (last.clone(), others.join(", ")));
+            let known = if others.is_empty() { last } else { format!("{others} and {last}") };
+            let scheme = uri.scheme();
+            return Err(uri.refuse(format!("no sink has the scheme `{scheme}:`; there are {known}")));
+        };
+        SinkSpec::new(uri, Arc::clone(make))
+    }
+}
+
+/// `console:?rows=N`.
+fn console(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
+    if !uri.path().is_empty() {
+        return Err(uri.refuse("`console:` takes no path"));
+    }
+    let terminal = io::stdout().is_terminal();
+    let rows = uri.param("rows")?.unwrap_or(if terminal { Sinks::CONSOLE_ROWS } else { usize::MAX });
+    Ok(Box::new(Console::new(io::stdout(), terminal, rows)))
+}
+
+/// `jsonl:PATH`, or `jsonl:-` for standard output.
+fn jsonl(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
+    Ok(match uri.path() {
+        "" => return Err(uri.refuse("say where: `jsonl:PATH`, or `jsonl:-` for standard output")),
+        "-" => Box::new(Jsonl::new(uri.as_str(), io::stdout())),
+        path => Box::new(Jsonl::create(uri.as_str(), path.into())),
+    })
+}

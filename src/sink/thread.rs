@@ -1,0 +1,317 @@
+//! A sink on a thread of its own, behind a queue.
+//!
+//! The queue is bounded by what the worker learns that fills it ([`Queue::has_room`]); it never blocks. What is in
+//! it when it is full is what the epochs hold that are open then.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::{JoinHandle, Thread};
+
+use crate::sink::{At, Attached, Closed, Mode, Opening, Shows, Sink, SinkError, Start};
+use crate::time::Epoch;
+use crate::view::{Batch, Changed, Contents, Holding, Keep, Rows, Schema, Views};
+
+/// What a message takes besides its rows, so that many small ones are not for nothing.
+const MESSAGE_BYTES: u64 = 128;
+
+/// What the worker has to say to a sink.
+#[derive(Debug)]
+enum Message {
+    /// Something changed.
+    Step(Changed),
+    /// All epochs before this one are closed.
+    Commit { before: u64 },
+    /// The input has ended; its last epoch was this one.
+    End { epoch: u64 },
+}
+
+impl Message {
+    fn bytes(&self) -> u64 {
+        let Message::Step(Changed { rows, finals, .. }) = self else { return MESSAGE_BYTES };
+        rows.iter().chain(finals).map(|batch| batch.bytes).sum::<u64>() + MESSAGE_BYTES
+    }
+}
+
+/// What the worker and the sink's thread both see.
+#[derive(Debug)]
+struct Queue {
+    /// Bytes that wait, and are being written.
+    waiting: AtomicU64,
+    /// How many may, before there is no room.
+    bound: u64,
+    /// How many epochs the sink has committed, counted from 0.
+    committed: AtomicU64,
+    /// Whether the thread has ended, in order or not.
+    ended: AtomicBool,
+    failed: Mutex<Option<SinkError>>,
+    worker: Thread,
+}
+
+impl Queue {
+    fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) < self.bound
+    }
+
+    fn release(&self, bytes: u64) {
+        let before = self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+        if before >= self.bound && before - bytes < self.bound {
+            self.worker.unpark();
+        }
+    }
+
+    fn end(&self, result: Result<(), SinkError>) {
+        if let Err(error) = result {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+        self.ended.store(true, Ordering::Release);
+        self.worker.unpark();
+    }
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub(super) struct SinkThread {
+    /// By view, whether its rows are shown or counted, and whether what is final.
+    interest: Vec<(bool, bool)>,
+    queue: Arc<Queue>,
+    messages: Option<mpsc::Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+    opened: mpsc::Receiver<()>,
+}
+
+impl SinkThread {
+    /// Starts the thread of `attached`, which opens the sink at once: see [`SinkThread::wait_until_open`].
+    pub(super) fn start(attached: Attached, views: &Views, start: Start) -> Result<Self, SinkError> {
+        let Attached { name, sink, shows, queue: bound } = attached;
+        let appends = shows.mode == Mode::Append;
+        let bounded = shows.whole() && shows.keep != Keep::ALL;
+        let interest = views.schemas().map(|schema| match (schema.rows, appends) {
+            (Rows::Change, true) => (false, false),
+            (Rows::BecomeFinal, true) => (false, true),
+            (Rows::Change | Rows::Appended, _) => (true, false),
+            (Rows::BecomeFinal, false) => (true, bounded),
+        });
+        let interest: Vec<_> = interest.collect();
+        let holding = Holding {
+            changes: shows.at == At::EveryEpoch,
+            rows: shows.whole(),
+            finals: appends,
+            keep: shows.keep,
+        };
+        let mut contents = Vec::new();
+        let places = interest.iter().enumerate().map(|(view, interest)| {
+            (*interest != (false, false)).then(|| {
+                contents.push(views.contents(view, holding));
+                contents.len() - 1
+            })
+        });
+        let places = places.collect();
+        let schemas: Vec<_> =
+            views.schemas().zip(&places).filter(|(_, place): &(_, &Option<usize>)| place.is_some()).collect();
+        let schemas: Vec<Arc<Schema>> = schemas.into_iter().map(|(schema, _)| Arc::clone(schema)).collect();
+
+        let queue = Arc::new(Queue {
+            waiting: AtomicU64::new(0),
+            bound: bound.max(1),
+            committed: AtomicU64::new(start.first),
+            ended: AtomicBool::new(false),
+            failed: Mutex::default(),
+            worker: std::thread::current(),
+        });
+        let (messages, received) = mpsc::channel();
+        let (open, opened) = mpsc::sync_channel(1);
+        let shared = Arc::clone(&queue);
+        let called = name.clone();
+        let body = move || {
+            let mut consumer = Consumer {
+                sink,
+                shows,
+                contents,
+                places,
+                next: start.first,
+                done: start.first,
+                queue: &shared,
+            };
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                consumer.open(start.incarnation, &schemas)?;
+                // The worker may have given up in the meantime.
+                let _ = open.send(());
+                consumer.consume(&received)
+            }));
+            let panicked = |payload: Box<dyn Any + Send>| {
+                Err(SinkError::Panicked { sink: called, message: message(payload.as_ref()) })
+            };
+            shared.end(result.unwrap_or_else(panicked));
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("sink {name}"))
+            .spawn(body)
+            .map_err(|source| SinkError::Thread { sink: name, source })?;
+        Ok(SinkThread { interest, queue, messages: Some(messages), thread: Some(thread), opened })
+    }
+
+    /// Waits until the sink is open.
+    pub(super) fn wait_until_open(&mut self) -> Result<(), SinkError> {
+        match self.opened.recv() {
+            Ok(()) => Ok(()),
+            Err(mpsc::RecvError) => self.join(),
+        }
+    }
+
+    /// The part of `changed` that the sink is shown, if it is any.
+    pub(super) fn part(&self, changed: &Changed) -> Option<Changed> {
+        let part = |batches: &[Batch], of: fn(&(bool, bool)) -> bool| -> Vec<Batch> {
+            batches.iter().filter(|batch| of(&self.interest[batch.view])).cloned().collect()
+        };
+        let rows = part(&changed.rows, |(rows, _)| *rows);
+        let finals = part(&changed.finals, |(_, finals)| *finals);
+        let any = !rows.is_empty() || !finals.is_empty();
+        any.then_some(Changed { time: changed.time, rows, finals })
+    }
+
+    pub(super) fn step(&self, part: Changed) {
+        self.send(Message::Step(part));
+    }
+
+    pub(super) fn commit(&self, before: u64) {
+        self.send(Message::Commit { before });
+    }
+
+    pub(super) fn end(&mut self, epoch: u64) {
+        self.send(Message::End { epoch });
+        self.messages = None;
+    }
+
+    fn send(&self, message: Message) {
+        let Some(messages) = &self.messages else { return };
+        self.queue.waiting.fetch_add(message.bytes(), Ordering::AcqRel);
+        // A sink that has failed says so in `check`.
+        let _ = messages.send(message);
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.has_room() || self.has_ended()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.queue.ended.load(Ordering::Acquire)
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        if self.has_ended() { 0 } else { self.queue.waiting.load(Ordering::Acquire) }
+    }
+
+    pub(super) fn committed(&self) -> u64 {
+        self.queue.committed.load(Ordering::Acquire)
+    }
+
+    /// The sink's error, if it has failed; once.
+    pub(super) fn check(&self) -> Result<(), SinkError> {
+        if !self.has_ended() {
+            return Ok(());
+        }
+        self.queue.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+    }
+
+    /// Waits until the thread has ended.
+    pub(super) fn join(&mut self) -> Result<(), SinkError> {
+        self.messages = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic was caught within, and is in `check`.
+            let _ = thread.join();
+        }
+        self.check()
+    }
+}
+
+/// The message of a panic.
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
+}
+
+/// The sink's end.
+struct Consumer<'a> {
+    sink: Box<dyn Sink>,
+    shows: Shows,
+    /// The views that it shows, in order ...
+    contents: Vec<Box<dyn Contents>>,
+    /// ... and by the number of each view, which of them it is.
+    places: Vec<Option<usize>>,
+    /// The next epoch to be committed.
+    next: u64,
+    /// The first epoch that is not committed yet, in this run or an earlier one: those before are not shown again.
+    done: u64,
+    queue: &'a Queue,
+}
+
+impl Consumer<'_> {
+    fn open(&mut self, incarnation: u64, views: &[Arc<Schema>]) -> Result<(), SinkError> {
+        let committed = self.sink.open(&Opening { incarnation, shows: self.shows, views })?;
+        self.done = self.done.max(committed.map_or(0, |epoch| epoch.saturating_add(1)));
+        self.queue.committed.store(self.done, Ordering::Release);
+        Ok(())
+    }
+
+    /// Shows what comes until the input ends, or whoever sends it is gone.
+    fn consume(&mut self, messages: &mpsc::Receiver<Message>) -> Result<(), SinkError> {
+        for message in messages {
+            let bytes = message.bytes();
+            match message {
+                Message::Step(changed) => self.step(changed)?,
+                Message::Commit { before } => self.commit(before)?,
+                Message::End { epoch } => {
+                    if self.shows.at == At::End {
+                        let views = &self.contents;
+                        self.sink.write(&Closed { epoch, step: 0, views, last: true })?;
+                    }
+                    return self.sink.finish();
+                }
+            }
+            self.queue.release(bytes);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, changed: Changed) -> Result<(), SinkError> {
+        let Changed { time, rows, finals } = changed;
+        let appends = self.shows.mode == Mode::Append;
+        let mut parts: Vec<(Option<Batch>, Option<Batch>)> =
+            self.contents.iter().map(|_| (None, None)).collect();
+        for batch in rows {
+            if let Some(place) = self.places[batch.view] {
+                parts[place].0 = Some(batch);
+            }
+        }
+        for batch in finals {
+            if let Some(place) = self.places[batch.view] {
+                // What is final is all that a sink shows which appends.
+                let part = &mut parts[place];
+                *(if appends { &mut part.0 } else { &mut part.1 }) = Some(batch);
+            }
+        }
+        for (view, (rows, finals)) in self.contents.iter_mut().zip(parts) {
+            view.apply(time, rows, finals)?;
+        }
+        let epoch = time.number();
+        let shown = self.shows.at == At::EveryEpoch && time != Epoch::END && epoch >= self.done;
+        if shown && self.contents.iter().any(|view| view.has_changed()) {
+            self.sink.write(&Closed { epoch, step: time.step(), views: &self.contents, last: false })?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, before: u64) -> Result<(), SinkError> {
+        for epoch in self.next..before {
+            if epoch >= self.done {
+                self.sink.commit(epoch)?;
+                self.done = epoch + 1;
+                self.queue.committed.store(self.done, Ordering::Release);
+            }
+        }
+        self.next = self.next.max(before);
+        Ok(())
+    }
+}

@@ -106,6 +106,8 @@ macro_rules! key_enum {
         }
 
         impl $crate::data::Cell for $name {
+            const TYPE: $crate::data::CellType = $crate::data::CellType::of($crate::data::Kind::Bytes);
+
             fn value(&self) -> $crate::data::Value<'_> {
                 $crate::data::Value::Bytes(self.name().as_bytes())
             }

@@ -14,6 +14,7 @@
 //! | [`lookup`] | static tables: what is known beforehand of a key | dataflow, log formats, clock |
 //! | [`aggregate`] | the doors: records to collections | log formats, clock |
 //! | [`operators`] | collections to collections | log formats, sources |
+//! | [`state`] | what the doors keep: snapshots, and how they are restored | dataflow, records, clock |
 //! | [`sink`] | collections to the world, by whole epochs | dataflow, clock |
 //! | [`dataflow`] | what a ready-made job is, and how it is built | |
 //! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | log formats, operators |
@@ -63,6 +64,7 @@ pub mod operators;
 pub mod runtime;
 pub mod sink;
 pub mod source;
+pub mod state;
 pub mod testing;
 pub mod time;
 pub mod view;

@@ -2,16 +2,21 @@
 //!
 //! Keys are borrowed while records are read and owned once they leave their chunk ([`Key`], [`Bytes`]); totals add up
 //! with overflow noticed ([`Total`]); sketches are totals that stay small ([`Distinct`], [`Quantiles`]); rows are tuples
-//! of cells ([`Row`], [`Cell`]). This module knows no record, no dataflow operator, no sink and no clock.
+//! of cells ([`Row`], [`Cell`]). What is durable stands in typed columns ([`Stored`]). This module knows no record, no dataflow operator, no sink and no clock.
 
 mod escape;
 mod key;
 mod row;
 mod sketch;
+mod stored;
 mod total;
 
 pub use escape::{escape_json, escape_terminal, escape_text};
 pub use key::{Bytes, Key};
 pub use row::{Cell, Real, Row, Time, Value, by_count};
 pub use sketch::{Distinct, Quantiles};
+pub(crate) use stored::Data;
+pub use stored::{Column, ColumnType, Field, Opaque, RowReader, RowWriter, Stored, StoredError};
+#[doc(hidden)]
+pub use stored::{first_is_never_null, put_opaque, take_opaque};
 pub use total::{InputCounts, Overflow, Stats, Total};

@@ -17,11 +17,12 @@ use timely::worker::Worker;
 use crate::data::InputCounts;
 use crate::data::{Time, Value, escape_json};
 use crate::dataflow::{Build, Dataflow, Flow, Options};
-use crate::door::{DoorRows, End, Event, Lines, Records};
+use crate::door::{End, Event, Lines, Records};
 use crate::format::Format;
 use crate::sink::{At, Closed, Outputs, Sink, SinkError};
 use crate::source::Chunk;
 use crate::source::Progress;
+use crate::state::{Keep, Memory, Queue, Snapshot, Store, Writer};
 use crate::time::Epoch;
 use crate::time::TimeOptions;
 use crate::view::View;
@@ -342,10 +343,18 @@ impl<'a> Script<'a> {
                 partitions.push(name.as_str().into());
             }
         }
-        let (mut handed, mut first) = (None, 0);
+        let (mut handed, mut first) = (None::<Vec<u8>>, 0);
         let mut offsets = vec![0; partitions.len()];
         for (workers, epochs) in self.stages {
             let count = epochs.len() as u64;
+            // What is handed over is bytes, as if it had been on a disk.
+            let snapshot =
+                handed.map(|bytes| Snapshot::from_bytes(&bytes).unwrap_or_else(|error| panic!("{error}")));
+            let memory = snapshot.as_ref().map_or_else(|| Ok(Memory::new()), Memory::of);
+            let memory = memory.unwrap_or_else(|error| panic!("{error}"));
+            let snapshot = snapshot.map(Arc::new);
+            let writer = Writer::start(memory.clone(), workers, Writer::QUEUE);
+            let writer = writer.unwrap_or_else(|error| panic!("{error}"));
             let stage = Stage {
                 build: build.clone(),
                 views,
@@ -356,20 +365,17 @@ impl<'a> Script<'a> {
                     .map(|epoch| Dealt::new(epoch, &partitions, &mut offsets))
                     .collect(),
                 partitions: partitions.clone(),
-                handed: handed.map(|rows: Vec<DoorRows>| {
-                    // Dealt out anyhow: the doors bring each row to its owner.
-                    let mut shares: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
-                    rows.into_iter().enumerate().for_each(|(at, row)| shares[at % workers].push(row));
-                    Mutex::new(shares)
-                }),
+                handed: snapshot,
+                queue: Mutex::new(writer.queue()),
                 answer: Arc::clone(&answer),
                 failed: AtomicBool::new(false),
             };
             let guards = timely::execute(timely::Config::process(workers), move |worker| stage.run(worker));
             let results = guards.unwrap_or_else(|error| panic!("{error}")).join();
-            handed = Some(
-                results.into_iter().flat_map(|rows| rows.unwrap_or_else(|error| panic!("{error}"))).collect(),
-            );
+            results.into_iter().for_each(|result| result.unwrap_or_else(|error| panic!("{error}")));
+            writer.finish().unwrap_or_else(|error| panic!("{error}"));
+            let snapshot = memory.load().unwrap_or_else(|error| panic!("{error}"));
+            handed = snapshot.map(|snapshot| snapshot.to_bytes().unwrap_or_else(|error| panic!("{error}")));
             first += count;
         }
         std::mem::take(&mut answer.lock().expect("no worker panicked"))
@@ -411,8 +417,10 @@ struct Stage {
     partitions: Vec<Arc<str>>,
     /// The number of the first epoch.
     first: u64,
-    /// What each worker goes on from.
-    handed: Option<Mutex<Vec<Vec<DoorRows>>>>,
+    /// What it goes on from.
+    handed: Option<Arc<Snapshot>>,
+    /// Where it hands over what changes, after each epoch.
+    queue: Mutex<Queue>,
     answer: Arc<Mutex<Answer>>,
     /// Whether a worker has panicked: the others would wait for it for ever.
     failed: AtomicBool,
@@ -441,22 +449,25 @@ impl Stage {
         assert!(!failed(), "another worker panicked; its message stands above");
     }
 
-    /// One worker's part; returns what it hands on.
-    fn run(&self, worker: &mut Worker) -> Vec<DoorRows> {
+    /// One worker's part.
+    fn run(&self, worker: &mut Worker) {
         let _alarm = Alarm(&self.failed);
         let (index, peers) = (worker.index(), worker.peers());
+        let keep = Keep::new(index, self.queue.lock().expect("no worker panicked").clone());
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<Event>>();
-            let mut lines = Lines::timed(stream, Arc::new(Progress::default()), self.time);
-            if let Some(handed) = &self.handed {
-                lines =
-                    lines.restoring(std::mem::take(&mut handed.lock().expect("no worker panicked")[index]));
+            let mut lines =
+                Lines::timed(stream, Arc::new(Progress::default()), self.time).keeping(keep.clone());
+            if let Some(snapshot) = &self.handed {
+                lines = lines.restoring(Arc::clone(snapshot));
             }
             let gather = Gather { rows: History::Whole, finals: History::Changes };
             let mut flow = Flow::new(scope, lines, self.views, gather);
             self.build.run(&mut flow);
             (input, flow.finish())
         });
+        let check = || installed.durable.restored().unwrap_or_else(|error| panic!("{error}"));
+        check();
         let recorder = |finals| -> Box<dyn Sink> {
             Box::new(Recorder { answer: Arc::clone(&self.answer), first: self.first, finals })
         };
@@ -482,9 +493,11 @@ impl Stage {
             input.advance_to(next);
             input.flush();
             self.step_while(worker, || installed.probe.less_than(&next));
+            check();
+            keep.cut(next);
             commit(&mut outputs, Some(next), index);
         }
-        let rows = installed.durable.rows();
+        keep.finish().unwrap_or_else(|error| panic!("{error}"));
         input.close();
         self.step_while(worker, || !installed.probe.done());
         commit(&mut outputs, None, index);
@@ -492,7 +505,6 @@ impl Stage {
             let mut answer = self.answer.lock().expect("no worker panicked");
             answer.counts.plus_equals(&installed.summary.get().counts);
         }
-        rows
     }
 }
 

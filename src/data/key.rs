@@ -9,6 +9,8 @@ use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
+use crate::data::Stored;
+
 /// An owned byte string that keeps up to 16 bytes (every IPv4 address) in place.
 ///
 /// ```
@@ -119,7 +121,7 @@ impl<'de> Deserialize<'de> for Bytes {
 ///
 /// Implemented for [`Bytes`], integers of fixed width up to 64 bits, `bool`, `()`, and pairs of these; three parts are a pair
 /// with a pair in it. For text use [`Bytes`].
-pub trait Key: ExchangeData + Hash {
+pub trait Key: ExchangeData + Hash + Stored {
     /// The key as a record lends it.
     type Ref<'a>: Copy + Hash;
 

@@ -15,8 +15,8 @@ pub use escape::{escape_json, escape_terminal, escape_text};
 pub use key::{Bytes, Key};
 pub use row::{Cell, Real, Row, Time, Value, by_count};
 pub use sketch::{Distinct, Quantiles};
-pub(crate) use stored::Data;
 pub use stored::{Column, ColumnType, Field, Opaque, RowReader, RowWriter, Stored, StoredError};
+pub(crate) use stored::{Data, put_option};
 #[doc(hidden)]
 pub use stored::{first_is_never_null, put_opaque, take_opaque};
 pub use total::{InputCounts, Overflow, Stats, Total};

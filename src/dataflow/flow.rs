@@ -14,7 +14,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Probe, probe};
 
 use crate::data::Row;
-use crate::data::{InputCounts, Total};
+use crate::data::{InputCounts, Stored, Total};
 use crate::door::{Durable, Lines, Records, WatermarkProbe, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
@@ -91,7 +91,7 @@ pub struct Installed {
     pub outputs: Views,
     /// Closed epochs: what every view has been given.
     pub probe: probe::Handle<Epoch>,
-    /// What is durable of this worker's part.
+    /// What is durable of this worker's part, and how it goes together with the state that was restored.
     pub durable: Durable,
     /// When an epoch's lines may be sent.
     pub watermark: WatermarkProbe,
@@ -204,7 +204,7 @@ impl<'scope> Flow<'scope> {
     ///
     /// If a door has the same name; while running, if a total does not fit its type.
     #[track_caller]
-    pub fn totals<K: ExchangeData + Hash, A: Total>(
+    pub fn totals<K: ExchangeData + Hash + Stored, A: Total + Stored>(
         &self,
         name: &str,
         sums: VecCollection<'scope, Epoch, K, A>,
@@ -363,7 +363,7 @@ impl<'scope> Flow<'scope> {
     ///
     /// # Panics
     ///
-    /// If a declared view was not given, or state was handed over for a door that there is not.
+    /// If a declared view was not given.
     pub fn finish(self) -> Installed {
         let mut outputs = Views::default();
         for (output, view) in self.outputs.into_iter().zip(self.views) {
@@ -373,15 +373,9 @@ impl<'scope> Flow<'scope> {
             outputs.rows.push(rows);
             outputs.finals.extend(finals);
         }
-        let durable = self.lines.durable();
-        let left_over = durable.left_over();
-        assert!(
-            left_over.is_empty(),
-            "state was handed over for doors that the dataflow does not have: {left_over:?}"
-        );
         Installed {
             outputs,
-            durable,
+            durable: self.lines.durable(),
             watermark: self.lines.watermark(),
             probe: self.probe,
             summary: self.summary.unwrap_or_default(),

@@ -2,12 +2,14 @@
 //! [`Machine`] take them in, together with where the watermark has come to.
 //!
 //! A machine is one worker's share of a door's state: a plain struct that knows updates, event_times and the rows that it emits,
-//! and nothing of timely. What it keeps, it gives and takes back as updates of its own input ([`Keeps`]), so that they
-//! find their owners through the door's exchange at any number of workers.
+//! and nothing of timely. Its state is a table of durable rows: as it closes an epoch it says what changed of them
+//! ([`Keeper`]), and an empty machine is given rows to go on from ([`Machine::restore`]). They are another form than what
+//! crosses the exchange, and find their owners through an exchange by key, at any number of workers.
+//!
+//! The end of the input ([`Closing::is_end`]) is an event of the run and not part of the state: what a machine emits because
+//! of it changes no durable row.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use differential_dataflow::collection::AsCollection;
 use differential_dataflow::difference::Semigroup;
@@ -20,9 +22,11 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Timestamp;
 
-use crate::door::durable::Doors;
+use crate::data::Stored;
+use crate::door::opened::Opened;
+use crate::state::Keeper;
 use crate::time::Epoch;
-use crate::time::EventTime;
+use crate::time::{EventTime, Watermark};
 
 /// The end of an epoch, as a machine sees it.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +37,15 @@ pub(crate) struct Closing {
     pub(crate) before: EventTime,
     /// As it ends.
     pub(crate) now: EventTime,
-    /// Whether the updates are what another run has kept: they are state, not news, and are never too late.
+    /// Whether this is the time at which rows were restored: then there are no updates.
     pub(crate) restoring: bool,
+}
+
+impl Closing {
+    /// Whether the watermark is where it is because the input has ended. What is emitted because of that changes no durable row.
+    pub(crate) fn is_end(&self) -> bool {
+        self.now.watermark == Watermark::END
+    }
 }
 
 /// What a machine emits, at whatever steps of the epoch.
@@ -68,7 +79,13 @@ pub(crate) trait Machine: 'static {
     /// What it says beside.
     type Note: Data;
 
-    /// Takes in the `updates` of an epoch, which it leaves empty, and goes from one event_time to the next.
+    /// The key of its durable rows; it begins with a [`Time`](crate::data::Time) where rows go by time.
+    type Key: Stored + ExchangeData;
+    /// What stands in such a row besides.
+    type Value: Stored + ExchangeData;
+
+    /// Takes in the `updates` of an epoch, which it leaves empty, goes from one event_time to the next, and tells `keeper` what
+    /// changed of its durable rows.
     ///
     /// It may stop before it is done, and returns the time at which it will go on emitting: then it is called again for
     /// the same epoch, without updates.
@@ -77,13 +94,17 @@ pub(crate) trait Machine: 'static {
         closing: &Closing,
         updates: &mut Vec<(Self::Datum, Self::Diff)>,
         emitted: &mut Emitted<Self::Row, Self::Note>,
+        keeper: &Keeper<Self::Key, Self::Value>,
     ) -> Option<Epoch>;
-}
 
-/// A machine whose state is durable.
-pub(crate) trait Keeps: Machine {
-    /// Its state, as updates that bring an empty machine to it.
-    fn kept(&self) -> Vec<(Self::Datum, Self::Diff)>;
+    /// Takes in durable `rows` of an earlier run, which it leaves empty, and shows what can be shown of them at the first time.
+    ///
+    /// It is called any number of times, before anything else.
+    fn restore(
+        &mut self,
+        rows: &mut Vec<(Self::Key, Self::Value)>,
+        emitted: &mut Emitted<Self::Row, Self::Note>,
+    );
 }
 
 /// What a machine takes in.
@@ -98,43 +119,47 @@ pub(crate) type Outputs<'scope, M> = (
 /// What has come of an open time.
 type Open<M> = (Vec<(<M as Machine>::Datum, <M as Machine>::Diff)>, Option<EventTime>);
 
-/// As [`operate`], for a machine whose state is durable under the name of door `name`.
-pub(crate) fn operate_durably<'scope, M: Keeps>(
-    name: &str,
-    doors: &RefCell<Doors>,
-    updates: Input<'scope, M>,
-    route: impl Fn(&M::Datum) -> u64 + 'static,
-    event_times: Stream<'scope, Epoch, Vec<EventTime>>,
-    machine: M,
-) -> Outputs<'scope, M> {
-    let mut doors = doors.borrow_mut();
-    let updates = doors.restore(name, updates);
-    let machine = Rc::new(RefCell::new(machine));
-    let state = Rc::clone(&machine);
-    doors.keep(name, move || state.borrow().kept());
-    operate(name, updates, route, event_times, machine, doors.restoring)
+/// The durable side of a machine's door.
+pub(crate) type DurableSide<'scope, M> = Opened<'scope, <M as Machine>::Key, <M as Machine>::Value>;
+
+/// How updates and durable rows find the worker that owns their key: both ways must agree.
+pub(crate) struct Routes<D, K> {
+    /// Of an update.
+    pub(crate) datum: fn(&D) -> u64,
+    /// Of a durable row's key.
+    pub(crate) key: fn(&K) -> u64,
 }
 
-/// Runs `machine` over `updates`, each sent to the worker that `route` says, and the `event_times`, which every worker has.
+/// Runs `machine` over `updates`, each sent to the worker that `routes` say, and the `event_times`, which every worker has;
+/// `initial` rows are there from the first time on.
 pub(crate) fn operate<'scope, M: Machine>(
     name: &str,
     updates: Input<'scope, M>,
-    route: impl Fn(&M::Datum) -> u64 + 'static,
+    routes: Routes<M::Datum, M::Key>,
     event_times: Stream<'scope, Epoch, Vec<EventTime>>,
-    machine: Rc<RefCell<M>>,
-    restoring: bool,
+    mut machine: M,
+    durable: DurableSide<'scope, M>,
+    initial: Vec<M::Row>,
 ) -> Outputs<'scope, M> {
     let mut builder = OperatorBuilder::new(name.to_owned(), updates.scope());
     let activator = updates.scope().activator_for(builder.operator_info().address);
-    let pact = Exchange::new(move |(datum, _, _): &(M::Datum, Epoch, M::Diff)| route(datum));
+    let Routes { datum: by_datum, key: by_key } = routes;
+    let pact = Exchange::new(move |(datum, _, _): &(M::Datum, Epoch, M::Diff)| by_datum(datum));
     let mut updates = builder.new_input(updates.inner, pact);
     let mut event_times = builder.new_input(event_times, Pipeline);
+    let Opened { keeper, restored } = durable;
+    let restoring = restored.is_some();
+    let pact = Exchange::new(move |(key, _): &(M::Key, M::Value)| by_key(key));
+    let mut restored = restored.map(|rows| builder.new_input(rows, pact));
     let (rows, rows_stream) = builder.new_output::<Vec<(M::Row, Epoch, isize)>>();
     let (notes, notes_stream) = builder.new_output::<Vec<(M::Note, Epoch, isize)>>();
     let mut rows = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(rows);
     let mut notes = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(notes);
 
-    builder.build(move |_initial_capabilities| {
+    builder.build(move |mut initial_capabilities| {
+        initial_capabilities.truncate(1);
+        let mut initial =
+            initial_capabilities.pop().filter(|_| !initial.is_empty()).map(|first| (first, initial));
         let mut open: BTreeMap<Epoch, Open<M>> = BTreeMap::new();
         // For both outputs, at the first time at which there may be something to say. One is enough for all open
         // times: they are in order, and an epoch may have thousands of steps.
@@ -142,6 +167,17 @@ pub(crate) fn operate<'scope, M: Machine>(
         let mut before = EventTime::NONE;
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
         move |frontiers| {
+            if let Some((capability, initial)) = initial.take() {
+                let initial = initial.into_iter().map(|row| (row, Epoch::minimum(), 1));
+                rows.activate().session(&capability).give_iterator(initial);
+            }
+            if let Some(restored) = &mut restored {
+                restored.for_each(|capability, slice| {
+                    machine.restore(slice, &mut emitted);
+                    rows.activate().session(&capability.retain(0)).give_iterator(emitted.rows.drain(..));
+                    notes.activate().session(&capability.retain(1)).give_iterator(emitted.notes.drain(..));
+                });
+            }
             updates.for_each(|capability, batch| {
                 if held.as_ref().is_none_or(|held| held[0].time() > capability.time()) {
                     held = Some([capability.retain(0), capability.retain(1)]);
@@ -169,7 +205,8 @@ pub(crate) fn operate<'scope, M: Machine>(
                 let now = event_time.unwrap_or(before);
                 let before_epoch = if restoring { now } else { before };
                 let closing = Closing { epoch, before: before_epoch, now, restoring };
-                let more = machine.borrow_mut().close(&closing, stash, &mut emitted);
+                keeper.begin(epoch);
+                let more = machine.close(&closing, stash, &mut emitted, &keeper);
                 let held_now = held.as_mut().expect("something is held for what is open");
                 rows.activate().session(&held_now[0]).give_iterator(emitted.rows.drain(..));
                 notes.activate().session(&held_now[1]).give_iterator(emitted.notes.drain(..));

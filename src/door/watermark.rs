@@ -11,21 +11,25 @@
 //! dataflow waits for [`EventTimes::known`] before it sends the first chunk of an epoch. That costs the workers a meeting an
 //! epoch, and buys that a late record is known as late when it is read: it can be counted and collected, line and all.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use differential_dataflow::VecCollection;
+use differential_dataflow::collection::AsCollection;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Probe, probe};
+use timely::progress::Timestamp;
 
-use crate::door::durable::Doors;
+use crate::data::Opaque;
+use crate::door::opened::{Doors, Opened};
 use crate::operators::per_closed_time;
+use crate::state::Identity;
 use crate::time::Epoch;
 use crate::time::{Clock, EventTime, Millis, TimeOptions, TimeRange, Watermark, millis};
 
@@ -65,6 +69,8 @@ pub(crate) struct Partitions {
     options: TimeOptions,
     partitions: BTreeMap<String, Partition>,
     event_time: EventTime,
+    /// Where it would be if the input had not ended: the end is not part of the state.
+    lasting: EventTime,
     /// The latest arrival so far.
     arrived: Millis,
     /// How many workers have no more to read.
@@ -79,6 +85,7 @@ impl Partitions {
             options,
             partitions,
             event_time: EventTime::NONE,
+            lasting: EventTime::NONE,
             arrived: Millis::MIN,
             finished: 0,
             peers,
@@ -86,13 +93,13 @@ impl Partitions {
     }
 
     fn restore(&mut self, kept: KeptEventTime) {
-        (self.event_time, self.arrived) = (kept.event_time, kept.arrived);
+        (self.event_time, self.lasting, self.arrived) = (kept.event_time, kept.event_time, kept.arrived);
         self.partitions = kept.partitions.into_iter().collect();
     }
 
     fn kept(&self) -> KeptEventTime {
         let partitions = self.partitions.clone().into_iter().collect();
-        KeptEventTime { event_time: self.event_time, arrived: self.arrived, partitions }
+        KeptEventTime { event_time: self.lasting, arrived: self.arrived, partitions }
     }
 
     /// The event_time after an epoch of which the workers say `reports`.
@@ -129,6 +136,9 @@ impl Partitions {
         };
         self.partitions.retain(|name, _| live.contains(name));
         self.event_time.watermark = self.event_time.watermark.max(watermark);
+        let lasting =
+            if watermark == Watermark::END { self.lasting.watermark } else { self.event_time.watermark };
+        self.lasting = EventTime { watermark: lasting, ..self.event_time };
         self.event_time
     }
 
@@ -196,13 +206,22 @@ pub(crate) fn event_times<'scope>(
     now: Rc<Cell<EventTime>>,
     doors: &mut Doors,
 ) -> EventTimes<'scope> {
-    let partitions = Rc::new(RefCell::new(Partitions::new(options, said.scope().peers())));
-    let state = Rc::clone(&partitions);
+    let mut state = Partitions::new(options, said.scope().peers());
     let to_first = Exchange::new(|_: &(Said, Epoch, isize)| 0);
-    let updates = doors.restore(NAME, said);
-    doors.keep(NAME, move || kept(&partitions.borrow()));
+    let identity = Identity::of::<(), Opaque<KeptEventTime>>(NAME, "watermark").rule(
+        "clock",
+        match options.clock {
+            Clock::Event => "event",
+            Clock::Arrival => "arrival",
+        },
+    );
+    let Opened { keeper, restored } = doors.open::<(), Opaque<KeptEventTime>>(identity, said.scope());
+    let before = restored.map(|rows| {
+        let said = |((), Opaque(kept))| (Said::Before(kept), Epoch::minimum(), 1);
+        rows.map(said).as_collection()
+    });
+    let updates = said.concatenate(before);
     let event_times = per_closed_time(updates, to_first, "Watermark", vec![], move |time, said, output| {
-        let mut state = state.borrow_mut();
         let before = state.event_time;
         let mut reports = Vec::new();
         for (said, _) in said.drain(..) {
@@ -213,6 +232,10 @@ pub(crate) fn event_times<'scope>(
         }
         if !reports.is_empty() {
             state.close(reports.into_iter());
+            if keeper.is_on() {
+                keeper.begin(*time);
+                keeper.put(&(), &Opaque(state.kept()));
+            }
         }
         if state.event_time != before {
             output.push((state.event_time, *time, 1isize));
@@ -235,12 +258,6 @@ pub(crate) fn event_times<'scope>(
     let probe = probe::Handle::new();
     let stream = stream.probe_with(&probe);
     EventTimes { stream, probe }
-}
-
-/// The durable form of what one worker knows: everything on the first, and nothing elsewhere.
-fn kept(partitions: &Partitions) -> Vec<(Said, isize)> {
-    let any = partitions.arrived > Millis::MIN || partitions.event_time != EventTime::NONE;
-    any.then(|| (Said::Before(partitions.kept()), 1)).into_iter().collect()
 }
 
 /// What the watermark is worked out of.

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::data::{RowWriter, Stored};
+use crate::data::{RowWriter, Stored, put_option};
 use crate::state::changes::{Batch, Changes, Segment};
 use crate::state::writer::{Message, Queue};
 use crate::state::{Identity, StateError};
@@ -238,6 +238,13 @@ impl<T: Stored> StoredAs<T> for &T {
     #[inline]
     fn put_as(self, row: &mut RowWriter<'_>) {
         self.put(row);
+    }
+}
+
+impl<T: Stored> StoredAs<Option<T>> for Option<&T> {
+    #[inline]
+    fn put_as(self, row: &mut RowWriter<'_>) {
+        put_option(self, row);
     }
 }
 

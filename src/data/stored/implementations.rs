@@ -144,13 +144,7 @@ impl<T: Stored> Stored for Option<T> {
 
     #[inline]
     fn put(&self, row: &mut RowWriter<'_>) {
-        if Flag::<T>::WIDTH > 0 {
-            row.bool(self.is_some());
-        }
-        match self {
-            Some(value) => value.put(row),
-            None => row.nulls(T::WIDTH),
-        }
+        put_option(self.as_ref(), row);
     }
 
     fn take(row: &mut RowReader<'_>) -> Result<Self, StoredError> {
@@ -160,6 +154,18 @@ impl<T: Stored> Stored for Option<T> {
         }
         row.skip(T::WIDTH);
         Ok(None)
+    }
+}
+
+/// Writes what an `Option<T>` writes.
+#[inline]
+pub(crate) fn put_option<T: Stored>(value: Option<&T>, row: &mut RowWriter<'_>) {
+    if Flag::<T>::WIDTH > 0 {
+        row.bool(value.is_some());
+    }
+    match value {
+        Some(value) => value.put(row),
+        None => row.nulls(T::WIDTH),
     }
 }
 

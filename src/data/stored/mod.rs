@@ -38,6 +38,7 @@ pub(crate) use column::Data;
 pub use column::{Column, ColumnType, Field, RowReader, RowWriter, StoredError};
 #[doc(hidden)]
 pub use implementations::first_is_never_null;
+pub(crate) use implementations::put_option;
 pub use opaque::Opaque;
 #[doc(hidden)]
 pub use opaque::{put as put_opaque, take as take_opaque};

@@ -24,13 +24,14 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::data::{Overflow, Total};
+use crate::data::{Overflow, Stored, Time, Total};
 use crate::door::deadlines::Deadlines;
-use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::door::machine::{Closing, Emitted, Machine};
+use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Gap;
+use crate::time::Millis;
 use crate::time::Span;
-use crate::time::{Millis, Watermark};
 
 /// Records of one key that are in one session: from the first to the last of them, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -140,8 +141,8 @@ pub(crate) struct Sessions<K, A> {
 
 impl<K, A> Sessions<K, A>
 where
-    K: ExchangeData + Hash,
-    A: Total,
+    K: ExchangeData + Hash + Stored,
+    A: Total + Stored,
 {
     pub(crate) fn new(name: &str, gap: Gap, finals_wanted: Rc<Cell<bool>>) -> Self {
         let keys = HashMap::with_hasher(RandomState::default());
@@ -155,6 +156,7 @@ where
         stretches: impl Iterator<Item = Stretch<A>>,
         epoch: Epoch,
         rows: &mut Vec<((Span, K, A), Epoch, isize)>,
+        keeper: &Keeper<(Time, K), (Time, A)>,
     ) {
         let Sessions { name, gap, keys, deadlines, .. } = self;
         let gap = *gap;
@@ -176,27 +178,45 @@ where
         };
         for session in open.sessions.iter_mut().filter(|session| !session.shown) {
             session.shown = true;
+            let Stretch { first, last, sum } = &session.stretch;
             match replaced.iter().position(|before| *before == session.stretch) {
                 Some(same) => {
                     replaced.swap_remove(same);
                 }
-                None => emit(session.stretch.clone(), 1),
+                None => {
+                    emit(session.stretch.clone(), 1);
+                    keeper.put((&Time(*first), &key), (&Time(*last), sum));
+                }
             }
         }
-        replaced.into_iter().for_each(|stretch| emit(stretch, -1));
+        for stretch in replaced {
+            // A session that begins where another did has been put in its place.
+            if keeper.is_on() && open.sessions.iter().all(|session| session.stretch.first != stretch.first) {
+                keeper.take((&Time(stretch.first), &key));
+            }
+            emit(stretch, -1);
+        }
     }
 
-    /// Forgets the sessions that are final at `watermark`, and says so.
-    fn retire(&mut self, watermark: Watermark, epoch: Epoch, finals: &mut Vec<((Span, K, A), Epoch, isize)>) {
-        let gap = self.gap;
+    /// Forgets the sessions that are final as `closing` ends, and says so.
+    fn retire(
+        &mut self,
+        closing: &Closing,
+        finals: &mut Vec<((Span, K, A), Epoch, isize)>,
+        keeper: &Keeper<(Time, K), (Time, A)>,
+    ) {
+        let (gap, watermark) = (self.gap, closing.now.watermark);
         while let Some((at, key)) = self.deadlines.pop(watermark) {
             let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued == at) else { continue };
             let over = |session: &Session<A>| watermark.reaches(session.stretch.end(gap));
             let count = open.sessions.iter().take_while(|session| over(session)).count();
             for Session { stretch, .. } in open.sessions.drain(..count) {
+                if !closing.is_end() {
+                    keeper.take((&Time(stretch.first), &key));
+                }
                 if self.finals_wanted.get() {
                     let span = Span::new(stretch.first, stretch.end(gap));
-                    finals.push(((span, key.clone(), stretch.sum), epoch, 1));
+                    finals.push(((span, key.clone(), stretch.sum), closing.epoch, 1));
                 }
             }
             match open.sessions.first().map(|session| session.stretch.end(gap)) {
@@ -219,8 +239,8 @@ where
 
 impl<K, A> Machine for Sessions<K, A>
 where
-    K: ExchangeData + Hash,
-    A: Total,
+    K: ExchangeData + Hash + Stored,
+    A: Total + Stored,
 {
     /// The key; the time is that of the stretch's bucket, and keeps stretches apart until they are here.
     type Datum = (Millis, K);
@@ -228,12 +248,17 @@ where
     type Row = (Span, K, A);
     /// A row that is final.
     type Note = (Span, K, A);
+    /// By the time of the session's first record.
+    type Key = (Time, K);
+    /// The time of its last record, and the sum.
+    type Value = (Time, A);
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((Millis, K), Stretch<A>)>,
         emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+        keeper: &Keeper<(Time, K), (Time, A)>,
     ) -> Option<Epoch> {
         // Each key is looked up once, and takes its stretches in order of time.
         updates.sort_unstable_by(|((at, key), _), ((other_at, other_key), _)| {
@@ -244,22 +269,22 @@ where
             let owner = key.clone();
             let more = std::iter::from_fn(|| updates.next_if(|((_, other), _)| *other == owner));
             let stretches = std::iter::once(first).chain(more.map(|(_, stretch)| stretch));
-            self.join(key, stretches, closing.epoch, &mut emitted.rows);
+            self.join(key, stretches, closing.epoch, &mut emitted.rows, keeper);
         }
-        self.retire(closing.now.watermark, closing.epoch, &mut emitted.notes);
+        self.retire(closing, &mut emitted.notes, keeper);
         None
     }
-}
 
-impl<K, A> Keeps for Sessions<K, A>
-where
-    K: ExchangeData + Hash,
-    A: Total,
-{
-    fn kept(&self) -> Vec<((Millis, K), Stretch<A>)> {
-        let sessions =
-            self.keys.iter().flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, one)));
-        sessions.map(|(key, one)| ((one.stretch.first, key.clone()), one.stretch.clone())).collect()
+    fn restore(
+        &mut self,
+        rows: &mut Vec<((Time, K), (Time, A))>,
+        emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+    ) {
+        // Sessions of a key are a gap apart, so none of them joins another.
+        for ((Time(first), key), (Time(last), sum)) in rows.drain(..) {
+            let stretch = Stretch { first, last, sum };
+            self.join(key, std::iter::once(stretch), Epoch::default(), &mut emitted.rows, &Keeper::off());
+        }
     }
 }
 
@@ -270,7 +295,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::time::EventTime;
+    use crate::time::{EventTime, Watermark};
 
     type Rows = Vec<((Span, u32, i64), isize)>;
 

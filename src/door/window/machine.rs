@@ -12,9 +12,10 @@ use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 
-use crate::data::Total;
-use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::data::{Stored, Time, Total};
+use crate::door::machine::{Closing, Emitted, Machine};
 use crate::operators::Table;
+use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Millis;
 use crate::time::{Span, Window};
@@ -46,27 +47,62 @@ impl<K, A> WindowTable<K, A> {
     }
 }
 
-impl<K, A> Machine for WindowTable<K, A>
+impl<K, A> WindowTable<K, A>
 where
     K: ExchangeData + Hash,
     A: Total,
+{
+    /// Emits what has changed of the windows that start at `touched`, and shows each key that has with its total.
+    fn settle(
+        &mut self,
+        touched: BTreeSet<Millis>,
+        epoch: Epoch,
+        rows: &mut Vec<((Span, K, A), Epoch, isize)>,
+        mut changed: impl FnMut(Millis, &K, &A),
+    ) {
+        for start in touched {
+            let span = Span::new(start, start + self.window.length());
+            let table = self.open.get_mut(&start).expect("what was touched is open");
+            table.settle(|key, before, now| {
+                if before != now {
+                    let row = |total: &A, diff| ((span, key.clone(), total.clone()), epoch, diff);
+                    rows.extend((!before.is_zero()).then(|| row(before, -1)));
+                    rows.extend((!now.is_zero()).then(|| row(now, 1)));
+                    changed(start, key, now);
+                }
+            });
+            if table.is_empty() {
+                self.open.remove(&start);
+            }
+        }
+    }
+}
+
+impl<K, A> Machine for WindowTable<K, A>
+where
+    K: ExchangeData + Hash + Stored,
+    A: Total + Stored,
 {
     type Datum = (Millis, K);
     type Diff = A;
     type Row = (Span, K, A);
     /// A row that is final.
     type Note = (Span, K, A);
+    /// By the start of the window.
+    type Key = (Time, K);
+    type Value = A;
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((Millis, K), A)>,
         emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+        keeper: &Keeper<(Time, K), A>,
     ) -> Option<Epoch> {
         let length = self.window.length();
         let mut touched = BTreeSet::new();
         for ((start, key), sum) in updates.drain(..) {
-            if closing.restoring || self.updates == For::Windows {
+            if self.updates == For::Windows {
                 touched.insert(start);
                 self.open.entry(start).or_default().add(key, &sum, &self.name);
                 continue;
@@ -76,43 +112,39 @@ where
                 self.open.entry(span.start).or_default().add(key.clone(), &sum, &self.name);
             }
         }
-        for start in touched {
-            let span = Span::new(start, start + length);
-            let table = self.open.get_mut(&start).expect("what was touched is open");
-            table.settle(|key, before, now| {
-                if before != now {
-                    let row = |total: &A, diff| ((span, key.clone(), total.clone()), closing.epoch, diff);
-                    emitted.rows.extend((!before.is_zero()).then(|| row(before, -1)));
-                    emitted.rows.extend((!now.is_zero()).then(|| row(now, 1)));
-                }
-            });
-            if table.is_empty() {
-                self.open.remove(&start);
+        self.settle(touched, closing.epoch, &mut emitted.rows, |start, key, total| {
+            if total.is_zero() {
+                keeper.take((&Time(start), key));
+            } else {
+                keeper.put((&Time(start), key), total);
             }
-        }
+        });
+        let mut complete = None;
         while let Some(first) = self.open.first_entry() {
             let span = Span::new(*first.key(), first.key() + length);
             if !closing.now.watermark.reaches(span.end) {
                 break;
             }
+            complete = Some(span.start);
             let table = first.remove();
             if self.finals_wanted.get() {
                 let row = |(key, total): (&K, &A)| ((span, key.clone(), total.clone()), closing.epoch, 1);
                 emitted.notes.extend(table.rows().map(row));
             }
         }
+        if let Some(last) = complete.filter(|_| !closing.is_end()) {
+            keeper.forget_before(last + 1);
+        }
         None
     }
-}
 
-impl<K, A> Keeps for WindowTable<K, A>
-where
-    K: ExchangeData + Hash,
-    A: Total,
-{
-    fn kept(&self) -> Vec<((Millis, K), A)> {
-        let rows = self.open.iter().flat_map(|(start, table)| table.rows().map(move |row| (*start, row)));
-        rows.map(|(start, (key, total))| ((start, key.clone()), total.clone())).collect()
+    fn restore(&mut self, rows: &mut Vec<((Time, K), A)>, emitted: &mut Emitted<(Span, K, A), (Span, K, A)>) {
+        let mut touched = BTreeSet::new();
+        for ((Time(start), key), total) in rows.drain(..) {
+            touched.insert(start);
+            self.open.entry(start).or_default().add(key, &total, &self.name);
+        }
+        self.settle(touched, Epoch::default(), &mut emitted.rows, |_, _, _| {});
     }
 }
 

@@ -226,3 +226,152 @@ pub(crate) fn operate<'scope, M: Machine>(
     });
     (rows_stream.as_collection(), notes_stream.as_collection())
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! Two implementations of a machine's durable rows: those that come of what it says changed, through the keep, the
+    //! writer and bytes; and its own tables, scanned whole.
+
+    use std::fmt::Debug;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::state::{Identity, Keep, Memory, Snapshot, Store, Writer};
+    use crate::time::Millis;
+
+    /// A machine whose tables can be scanned.
+    pub(crate) trait Scan: Machine {
+        /// All durable rows.
+        fn scan(&self) -> Vec<(Self::Key, Self::Value)>;
+
+        /// The same, sorted.
+        fn sorted(&self) -> Vec<(Self::Key, Self::Value)> {
+            let mut rows = self.scan();
+            rows.sort();
+            rows
+        }
+    }
+
+    /// A record that is a time, a key and a value.
+    pub(crate) type Record = (Millis, u8, i64);
+
+    /// Epochs of records, and where the watermark has come to behind each. Records may be late.
+    pub(crate) fn epochs() -> impl Strategy<Value = Vec<(Millis, Vec<Record>)>> {
+        let record = (-20..40i64, 0..4u8, -2..3i64);
+        let epoch = (0..15i64, prop::collection::vec(record, 0..8));
+        prop::collection::vec(epoch, 1..8).prop_map(|epochs| {
+            let mut watermark = 0;
+            let mut all = Vec::new();
+            for (step, records) in epochs {
+                let at = |(time, key, value)| (watermark + time, key, value);
+                let records = records.into_iter().map(at).collect();
+                watermark += step;
+                all.push((watermark, records));
+            }
+            all
+        })
+    }
+
+    /// A machine's changes on their way through a keep.
+    struct Kept<M: Machine> {
+        keeper: Keeper<M::Key, M::Value>,
+        keep: Keep,
+        writer: Writer,
+        memory: Memory,
+    }
+
+    impl<M: Machine> Kept<M> {
+        fn new() -> Self {
+            let memory = Memory::new();
+            let writer = Writer::start(memory.clone(), 1, 2).expect("a thread can be started");
+            let keep = Keep::new(0, writer.queue());
+            let keeper = keep.open(Identity::of::<M::Key, M::Value>("door", "test"));
+            Kept { keeper, keep, writer, memory }
+        }
+
+        /// The durable rows before `frontier`, from bytes.
+        fn rows(&self, frontier: Epoch) -> Vec<(M::Key, M::Value)> {
+            self.keep.cut(frontier);
+            while self.writer.published().frontier() != Some(frontier) {
+                assert!(!self.writer.has_failed());
+                self.keep.flush();
+                std::thread::yield_now();
+            }
+            let snapshot = self.memory.load().expect("what was written").expect("it was published");
+            let bytes = snapshot.to_bytes().expect("short values");
+            let snapshot = Snapshot::from_bytes(&bytes).expect("what was written");
+            let table = snapshot.table("door").expect("it was opened");
+            (0..table.len()).map(|row| table.row(row).expect("what was written")).collect()
+        }
+    }
+
+    type Updates<M> = Vec<(<M as Machine>::Datum, <M as Machine>::Diff)>;
+
+    /// All that `machine` emits as it closes an epoch, in order.
+    fn close<M: Machine>(
+        machine: &mut M,
+        closing: &Closing,
+        updates: &Updates<M>,
+        keeper: &Keeper<M::Key, M::Value>,
+    ) -> Emitted<M::Row, M::Note> {
+        keeper.begin(closing.epoch);
+        let mut updates = updates.clone();
+        let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        while machine.close(closing, &mut updates, &mut emitted, keeper).is_some() {}
+        emitted.rows.sort();
+        emitted.notes.sort();
+        emitted
+    }
+
+    /// Holds that the snapshot after each epoch is the table; that a machine made of the one after `stop` epochs emits
+    /// what this one does from then on; and that the end of the input is no change of the state.
+    pub(crate) fn changes_are_the_table<M: Scan>(
+        make: impl Fn() -> M,
+        epochs: Vec<(Watermark, Updates<M>)>,
+        span: (Millis, Millis),
+        stop: usize,
+    ) where
+        M::Row: Debug,
+        M::Note: Debug,
+    {
+        let kept = Kept::<M>::new();
+        let (mut machine, mut twin) = (make(), None::<M>);
+        let mut before = EventTime::NONE;
+        let mut rows = Vec::new();
+        for (number, (watermark, updates)) in (1..).zip(&epochs) {
+            let now = EventTime { watermark: *watermark, oldest: span.0, newest: span.1 };
+            if number as usize == stop + 1 {
+                let mut restored = make();
+                let mut shown = Emitted { rows: Vec::new(), notes: Vec::new() };
+                let mut rest: Vec<_> = rows.clone();
+                while !rest.is_empty() {
+                    let mut slice = rest.drain(..rest.len().min(2)).collect();
+                    restored.restore(&mut slice, &mut shown);
+                    assert!(slice.is_empty());
+                }
+                let closing = Closing { epoch: Epoch::default(), before, now: before, restoring: true };
+                close(&mut restored, &closing, &vec![], &Keeper::off());
+                assert_eq!(restored.sorted(), rows, "restored after epoch {stop}");
+                twin = Some(restored);
+            }
+            let closing = Closing { epoch: Epoch::new(number), before, now, restoring: false };
+            let emitted = close(&mut machine, &closing, updates, &kept.keeper);
+            rows = kept.rows(Epoch::new(number + 1));
+            assert_eq!(rows, machine.sorted(), "after epoch {number}");
+            if let Some(twin) = &mut twin {
+                let other = close(twin, &closing, updates, &Keeper::off());
+                assert_eq!(other.rows, emitted.rows, "rows of epoch {number}, restored after {stop}");
+                assert_eq!(other.notes, emitted.notes, "notes of epoch {number}, restored after {stop}");
+            }
+            before = now;
+        }
+        let now = EventTime { watermark: Watermark::END, ..before };
+        let epoch = Epoch::new(epochs.len() as u64 + 1);
+        close(&mut machine, &Closing { epoch, before, now, restoring: false }, &vec![], &kept.keeper);
+        assert_eq!(kept.rows(epoch.next()), rows, "the end of the input is no change");
+        let Kept { keep, keeper, writer, .. } = kept;
+        drop((keep, keeper));
+        writer.finish().expect("memory does not fail");
+    }
+}

@@ -104,3 +104,35 @@ pub(super) fn durable_totals<'scope, K: ExchangeData + Hash + Stored, A: Total +
     let event_times = empty(scope);
     operate(name, sums, Routes { datum: route, key: route }, event_times, machine, durable, initial).0
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+
+    impl Scan for Running<u8, i64> {
+        fn scan(&self) -> Vec<(u8, i64)> {
+            self.table.rows().map(|(key, total)| (*key, *total)).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_totals(epochs in epochs(), stop in 0..8usize) {
+            let make = || Running {
+                name: "totals".to_owned(),
+                table: Table::default(),
+                always: vec![1],
+                event_time: None,
+            };
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                (Watermark::at(watermark), records.into_iter().map(|(_, key, value)| (key, value)).collect())
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 0), stop);
+        }
+    }
+}

@@ -225,3 +225,42 @@ impl<'scope, F: Format> Records<'scope, F> {
         operate(name, sightings, routes, event_times, machine, durable, vec![]).0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+    use crate::time::Watermark;
+
+    impl Scan for Dedup<u8, i64> {
+        fn scan(&self) -> Vec<((Time, u8), i64)> {
+            let accepted = self
+                .accepted
+                .iter()
+                .flat_map(|(key, records)| records.iter().map(move |record| (key, record)));
+            accepted.map(|(key, (time, datum))| ((Time(*time), *key), *datum)).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_accepted_records(epochs in epochs(), stop in 0..8usize, horizon in 0..20u64) {
+            let make = || Dedup::<u8, i64>::new(Duration::from_millis(horizon));
+            let (mut before, mut arrival) = (Watermark::NONE, 0);
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let mut updates = BTreeMap::<_, First<i64>>::new();
+                for (time, key, value) in records.into_iter().filter(|record| !is_older(record.0, before)) {
+                    arrival += 1;
+                    updates.entry((key, time)).or_default().offer(Arrival::at(arrival), || value);
+                }
+                before = Watermark::at(watermark);
+                (before, updates.into_iter().collect())
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 200), stop);
+        }
+    }
+}

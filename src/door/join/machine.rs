@@ -451,3 +451,55 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+
+    impl Scan for Join<u8, i64, bool> {
+        fn scan(&self) -> Vec<(DurableKey<u8, i64, bool>, (isize, bool))> {
+            let mut rows = Vec::new();
+            for (key, Sides { left, right }) in &self.keys {
+                rows.extend(left.iter().map(|held| {
+                    let due = Time(held.time + self.within.upper());
+                    ((due, *key, Some(held.value), None), (held.count, held.matched))
+                }));
+                rows.extend(right.iter().map(|held| {
+                    let due = Time(held.time - self.within.lower());
+                    ((due, *key, None, Some(held.value)), (held.count, false))
+                }));
+            }
+            rows
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn changes_are_the_events(
+            epochs in epochs(),
+            stop in 0..8usize,
+            lower in -20..20i64,
+            width in 0..20i64,
+        ) {
+            let within = Within::new(lower, lower + width).expect("there are pairs");
+            let make = || Join::<u8, i64, bool>::new("join", within, true);
+            let mut before = Watermark::NONE;
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let records = records.into_iter().filter(|record| !is_older(record.0, before));
+                let updates = records.map(|(time, key, value)| {
+                    let side = if value % 2 == 0 { Side::Left(value) } else { Side::Right(value > 0) };
+                    ((key, time, side), 1)
+                });
+                let updates = updates.collect();
+                before = Watermark::at(watermark);
+                (before, updates)
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 200), stop);
+        }
+    }
+}

@@ -302,15 +302,52 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
 
-    fn news(offset: u64, time: Millis, value: i64) -> News<i64, i64> {
+    impl<U> Scan for States<u32, i64, i64, U>
+    where
+        U: Fn(&u32, Seen<'_, i64>, Option<i64>) -> Option<i64> + 'static,
+    {
+        fn scan(&self) -> Vec<(u32, (Option<i64>, Time))> {
+            self.keys.iter().map(|(key, slot)| (*key, (slot.state, Time(slot.last)))).collect()
+        }
+    }
+
+    fn news(offset: u64, time: Millis, value: i64) -> News<i64> {
         let value = Value { arrival: Arrival::at(offset), time, value };
-        News { values: vec![value], kept: None }
+        News { values: vec![value] }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_states(epochs in epochs(), stop in 0..8usize, timeout in prop::option::of(1..30u64)) {
+            let timeout = timeout.map(|timeout| Gap::new(Duration::from_millis(timeout)).expect("a gap"));
+            let make = || States::new(timeout, |_: &u32, seen: Seen<'_, i64>, state: Option<i64>| match seen {
+                // Removed by some values, and now and then what it was.
+                Seen::Values(values) => Some(state.unwrap_or(0) + values.iter().sum::<i64>()).filter(|sum| *sum != 1),
+                Seen::TimedOut => state,
+            });
+            let (mut before, mut arrival) = (Watermark::NONE, 0);
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let late = |time| timeout.is_some_and(|timeout| timeout.is_over(time, before));
+                let records = records.into_iter().filter(|record| !late(record.0));
+                let updates = records.map(|(time, key, value)| {
+                    arrival += 1;
+                    (u32::from(key), news(arrival, if timeout.is_some() { time } else { 0 }, value))
+                });
+                let updates = updates.collect();
+                before = Watermark::at(watermark);
+                (before, updates)
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 200), stop);
+        }
     }
 
     fn close<U>(
         machine: &mut States<u32, i64, i64, U>,
-        updates: Vec<(u32, News<i64, i64>)>,
+        updates: Vec<(u32, News<i64>)>,
         now: Millis,
     ) -> [usize; 2]
     where
@@ -321,7 +358,7 @@ mod tests {
         let closing =
             Closing { epoch: Epoch::new(0), before: EventTime::NONE, now: event_time, restoring: false };
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
-        assert_eq!(machine.close(&closing, &mut updates, &mut emitted), None);
+        assert_eq!(machine.close(&closing, &mut updates, &mut emitted, &Keeper::off()), None);
         [emitted.rows.len(), emitted.notes.len()]
     }
 
@@ -339,11 +376,11 @@ mod tests {
             let fresh = (0..3).map(|n| (100 + 3 * now as u32 + n, news(u64::from(n), now, 1)));
             let flicker = (0..2).map(|n| (7, news(3 + n, now, 1 - n as i64)));
             ended += close(&mut machine, fresh.chain(flicker).collect(), now)[1];
-            assert!(machine.kept().len() <= 31 && machine.deadlines.len() <= 31, "at {now}");
+            assert!(machine.scan().len() <= 31 && machine.deadlines.len() <= 31, "at {now}");
         }
         assert!(machine.keys.capacity() < 1024);
         ended += close(&mut machine, vec![], 30_000)[1];
-        assert_eq!((ended, machine.kept().len(), machine.deadlines.len()), (60_000, 0, 0));
+        assert_eq!((ended, machine.scan().len(), machine.deadlines.len()), (60_000, 0, 0));
     }
 
     /// An epoch is worked off without a look at the keys that it has nothing of.

@@ -524,8 +524,66 @@ where
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::data::Stats;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+
+    impl<K, A, C> Scan for Sliding<K, A, C>
+    where
+        K: ExchangeData + Hash + Stored,
+        A: Total + Stored,
+        C: Content<A>,
+    {
+        fn scan(&self) -> Vec<((Time, K), A)> {
+            let sums =
+                self.panes.iter().flat_map(|(pane, sums)| sums.sums.iter().map(move |sum| (*pane, sum)));
+            sums.map(|(pane, (slot, sum))| ((Time(pane), self.slots.key(*slot).clone()), sum.clone()))
+                .collect()
+        }
+    }
+
+    /// Holds it for sums of which a record adds what `sum` makes of its value.
+    fn changes_are_the_panes<A: Total + Stored, C: Content<A>>(
+        epochs: Vec<(Millis, Vec<(Millis, u8, i64)>)>,
+        stop: usize,
+        sum: impl Fn(i64) -> A,
+    ) {
+        let window =
+            Window::new(Duration::from_millis(30), Duration::from_millis(20)).expect("they go together");
+        let mut shown = Millis::MIN;
+        let times = epochs.iter().flat_map(|(_, records)| records).map(|(time, _, _)| *time);
+        let span = times.fold((0, 0), |(oldest, newest), time| (time.min(oldest), time.max(newest)));
+        let epochs = epochs.into_iter().map(|(watermark, records)| {
+            // What the window has left behind is refused by the door.
+            let records = records.into_iter().filter(|record| window.pane_of(record.0) >= shown);
+            let mut updates = BTreeMap::<_, A>::new();
+            for (time, key, value) in records {
+                let total = updates.entry((window.pane_of(time), key)).or_default();
+                total.try_add(&sum(value)).expect("small numbers");
+            }
+            shown = window.last_end(watermark) - window.length();
+            (Watermark::at(watermark), updates.into_iter().collect())
+        });
+        let make = || Sliding::<u8, A, C>::new("view", window, all());
+        changes_are_the_table(make, epochs.collect(), span, stop);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_panes_of_sums(epochs in epochs(), stop in 0..8usize) {
+            changes_are_the_panes::<i64, Undoable<i64>>(epochs, stop, |value| value);
+        }
+
+        #[test]
+        fn changes_are_the_panes_of_merges(epochs in epochs(), stop in 0..8usize) {
+            let sum = |value| [i128::from(value)].into_iter().collect();
+            changes_are_the_panes::<Stats, TwoStacks<Stats>>(epochs, stop, sum);
+        }
+    }
 
     const HOUR: Millis = 3_600_000;
 
@@ -540,7 +598,7 @@ mod tests {
 
     /// Ten million records, by pane, in a week in which the keys change every hour: what is kept is the window, and so is
     /// what there is room for.
-    fn week<A: Total, C: Content<A>>(sum: &A, records: i64) {
+    fn week<A: Total + Stored, C: Content<A>>(sum: &A, records: i64) {
         let window =
             Window::new(Duration::from_secs(600), Duration::from_secs(60)).expect("they go together");
         let mut view = Sliding::<u64, A, C>::new("week", window, all());
@@ -554,13 +612,13 @@ mod tests {
                 (0..panes * keys).map(|at| ((pane(at / keys), key(at % keys)), sum.clone())).collect();
             fed += records * updates.len() as i64;
             let closing = closing(hour as u64, 0, (hour + 1) * HOUR);
-            while view.close(&closing, &mut updates, &mut emitted).is_some() {
+            while view.close(&closing, &mut updates, &mut emitted, &Keeper::off()).is_some() {
                 emitted.rows.clear();
             }
             // A row comes and goes in as many steps as the window has panes.
             assert!(emitted.rows.len() as i64 <= 2 * keys * (panes + 10));
             (emitted.rows, emitted.notes) = (Vec::new(), Vec::new());
-            assert_eq!(view.kept().len() as i64, 10 * keys, "after hour {hour}");
+            assert_eq!(view.scan().len() as i64, 10 * keys, "after hour {hour}");
             let slots = view.slots.slots.len() as i64;
             assert!(slots <= 2 * keys, "{slots} slots after hour {hour}");
         }
@@ -584,7 +642,7 @@ mod tests {
         let mut updates =
             vec![((0, b'a'), 1), ((year, b'b'), 1), ((60 * year, b'c'), 1), ((60 * year + 1000, b'd'), 1)];
         let end = 60 * year + 2000;
-        assert_eq!(view.close(&closing(7, 0, end), &mut updates, &mut emitted), None);
+        assert_eq!(view.close(&closing(7, 0, end), &mut updates, &mut emitted, &Keeper::off()), None);
         let row = |((key, _), time, diff): &((u8, _), Epoch, isize)| (time.step(), *key, *diff);
         let mut steps: Vec<_> = emitted.rows.iter().map(row).collect();
         steps.sort_unstable();

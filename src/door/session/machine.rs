@@ -295,7 +295,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
     use crate::time::{EventTime, Watermark};
+
+    impl Scan for Sessions<u32, i64> {
+        fn scan(&self) -> Vec<((Time, u32), (Time, i64))> {
+            let sessions = self
+                .keys
+                .iter()
+                .flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, &one.stretch)));
+            sessions.map(|(key, one)| ((Time(one.first), *key), (Time(one.last), one.sum))).collect()
+        }
+    }
 
     type Rows = Vec<((Span, u32, i64), isize)>;
 
@@ -325,7 +336,7 @@ mod tests {
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
         let bucket = |time: Millis| time - time.rem_euclid(gap().millis());
         let updates = records.iter().map(|&(time, key, sum)| ((bucket(time), key), stretch(time, sum)));
-        assert_eq!(machine.close(&closing, &mut updates.collect(), &mut emitted), None);
+        assert_eq!(machine.close(&closing, &mut updates.collect(), &mut emitted, &Keeper::off()), None);
         let plain = |rows: Vec<((Span, u32, i64), Epoch, isize)>| {
             let mut rows: Vec<_> = rows.into_iter().map(|(row, _, diff)| (row, diff)).collect();
             rows.sort();
@@ -348,7 +359,7 @@ mod tests {
         assert_eq!((rows, finals), (vec![], vec![]));
         let (rows, finals) = close(&mut machine, &[], Watermark::at(28));
         assert_eq!((rows, finals), (vec![], vec![(one, 1)]));
-        assert!(machine.kept().is_empty());
+        assert!(machine.scan().is_empty());
     }
 
     #[test]
@@ -373,11 +384,30 @@ mod tests {
         for now in 0..20_000 {
             let records: Vec<_> = (0..5).map(|n| (now - n, (5 * now + n) as u32, 1)).collect();
             finals += close(&mut machine, &records, Watermark::at(now - 5)).1.len();
-            assert!(machine.kept().len() <= 5 * 16, "{} sessions at {now}", machine.kept().len());
+            assert!(machine.scan().len() <= 5 * 16, "{} sessions at {now}", machine.scan().len());
             assert!(machine.deadlines.len() <= 5 * 16 && machine.keys.capacity() < 2048);
         }
         finals += close(&mut machine, &[], Watermark::END).1.len();
-        assert_eq!((finals, machine.kept().len(), machine.deadlines.len()), (100_000, 0, 0));
+        assert_eq!((finals, machine.scan().len(), machine.deadlines.len()), (100_000, 0, 0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_open_sessions(epochs in epochs(), stop in 0..8usize) {
+            let mut before = Watermark::NONE;
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let mut updates = std::collections::BTreeMap::<_, Stretch<i64>>::new();
+                for (time, key, value) in records.into_iter().filter(|record| !gap().is_over(record.0, before)) {
+                    let bucket = time - time.rem_euclid(gap().millis());
+                    *updates.entry((bucket, u32::from(key))).or_default().include(time) += value;
+                }
+                before = Watermark::at(watermark);
+                (before, updates.into_iter().collect())
+            });
+            changes_are_the_table(machine, epochs.collect(), (0, 200), stop);
+        }
     }
 
     proptest! {

@@ -152,8 +152,34 @@ where
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
     use crate::time::{EventTime, Watermark};
+
+    impl Scan for WindowTable<u8, i64> {
+        fn scan(&self) -> Vec<((Time, u8), i64)> {
+            let rows = self.open.iter().flat_map(|(start, table)| table.rows().map(move |row| (*start, row)));
+            rows.map(|(start, (key, total))| ((Time(start), *key), *total)).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_open_windows(epochs in epochs(), stop in 0..8usize, length in 2..4u64) {
+            let window = Window::new(Duration::from_millis(10 * length), Duration::from_millis(20));
+            let window = window.expect("they go together");
+            let make = || WindowTable::new("table", window, For::Panes, Rc::new(Cell::new(true)));
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let update = |(time, key, value)| ((window.pane_of(time), key), value);
+                (Watermark::at(watermark), records.into_iter().map(update).collect())
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 200), stop);
+        }
+    }
 
     /// Each epoch brings a record for each of three keys and a second more: once it is complete, a window is said to be
     /// final, once, and is kept no longer.
@@ -173,7 +199,7 @@ mod tests {
             let closing = Closing { epoch: Epoch::new(second as u64), before, now, restoring: false };
             let news = if second == seconds { 0..0 } else { b'a'..b'd' };
             let mut updates = news.map(|key| ((window.pane_of(1000 * second), key), 1)).collect();
-            assert_eq!(table.close(&closing, &mut updates, &mut emitted), None);
+            assert_eq!(table.close(&closing, &mut updates, &mut emitted, &Keeper::off()), None);
             assert!(updates.is_empty());
             for (row, time, diff) in emitted.rows.drain(..) {
                 assert_eq!(time, closing.epoch);
@@ -184,10 +210,10 @@ mod tests {
                 assert_eq!((finals.insert((span, key), count), diff), (None, 1));
             }
             // At most two windows are open, and as many more as have begun in this epoch.
-            assert!(table.kept().len() <= 3 * 2, "{:?} after {second}", table.kept());
+            assert!(table.scan().len() <= 3 * 2, "{:?} after {second}", table.scan());
             before = now;
         }
-        assert_eq!(table.kept(), []);
+        assert_eq!(table.scan(), []);
         rows.retain(|_, count| *count != 0);
         let finals: BTreeMap<_, _> =
             finals.into_iter().map(|((span, key), count)| ((span, key, count), 1)).collect();

@@ -12,7 +12,7 @@
 //! | [`source`] | where bytes come from, and at which offset | formats, dataflow |
 //! | [`mod@format`] | bytes to records that borrow from them | dataflow, clock, files |
 //! | [`lookup`] | static tables: what is known beforehand of a key | dataflow, log formats, clock |
-//! | [`aggregate`] | the doors: records to collections | log formats, clock |
+//! | [`door`] | the doors: records to collections | log formats, clock |
 //! | [`operators`] | collections to collections | log formats, sources |
 //! | [`state`] | what the doors keep: snapshots, and how they are restored | dataflow, records, clock |
 //! | [`sink`] | collections to the world, by whole epochs | dataflow, clock |
@@ -30,8 +30,9 @@
 //! # Invariants
 //!
 //! - Two worlds and one door. Records are local, borrowed, and gone with their epoch; collections are shared,
-//!   incremental, and take retractions. Only the doors in [`aggregate`] stand between, and only they have state that is
-//!   durable; all behind them follows from their rows.
+//!   incremental, and take retractions. Only the doors in [`door`] stand between, and only they have state that is
+//!   durable: their rows. All behind them follows from these.
+//! - What is durable goes through [`state`] alone, in columns and not in the form in which workers exchange it.
 //! - Time is data. A record's time, the arrival of an epoch and the watermark made of them are never the timely timestamp, and
 //!   no operator reads a clock: the same input, cut and stamped alike, gives the same output at any number of workers.
 //! - Operators know collections, not log formats. Formats know bytes, not dataflow.
@@ -78,7 +79,7 @@ struct Readme;
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::data::{Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Total};
+    pub use crate::data::{Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Stored, Total};
     pub use crate::data::{Cell, Real, Row, Time, by_count};
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options};
     pub use crate::door::{Events, Last, Parsed, Partials, Records, Seen, SessionSums, WindowSums, Windowed};

@@ -158,3 +158,84 @@ impl Durable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use timely::dataflow::operators::Input;
+
+    use super::*;
+    use crate::data::{Bytes, Column, ColumnType, Data};
+    use crate::door::{Event, Lines};
+    use crate::format::Text;
+    use crate::source::Progress;
+    use crate::state::{Changes, Table};
+    use crate::time::Window;
+
+    /// A dataflow with windows of `seconds` and the totals `more`, that goes on from `snapshot`.
+    fn built(snapshot: Option<Arc<Snapshot>>, seconds: u64, more: &'static str) -> (Vec<Identity>, String) {
+        timely::execute_directly(move |worker| {
+            worker.dataflow::<Epoch, _, _>(|scope| {
+                let (_, stream) = scope.new_input::<Vec<Event>>();
+                let mut lines = Lines::new(stream, Arc::new(Progress::default()));
+                if let Some(snapshot) = snapshot {
+                    lines = lines.restoring(snapshot);
+                }
+                let mut records = lines.records(Text);
+                records.event_time(|_| Some(0));
+                let window = Window::tumbling(Duration::from_secs(seconds)).expect("a window");
+                records.by_window(window).count_by::<Bytes>("urls", |line| Some(line.line()));
+                records.count_by::<Bytes>(more, |line| Some(line.line()));
+                drop(records);
+                let durable = lines.durable();
+                let restored = match durable.restored() {
+                    Ok(restored) => format!("{restored:?}"),
+                    Err(error) => error.to_string(),
+                };
+                (durable.doors(), restored)
+            })
+        })
+    }
+
+    #[test]
+    fn other_rules_are_refused_and_other_doors_are_told() {
+        let (doors, _) = built(None, 30, "old");
+        let tables = doors.into_iter().map(Table::empty).collect();
+        let snapshot = Arc::new(Snapshot::new(Epoch::new(9), tables));
+        let (_, restored) = built(Some(Arc::clone(&snapshot)), 30, "new");
+        let expected = Restored {
+            same: vec!["watermark".to_owned(), "urls".to_owned()],
+            new: vec!["new".to_owned()],
+            dropped: vec!["old".to_owned()],
+        };
+        assert_eq!(restored, format!("{expected:?}"));
+        let (_, refused) = built(Some(snapshot), 60, "old");
+        assert!(refused.contains("door `urls`: length was 30s, is 1m; slide was 30s, is 1m"), "{refused}");
+    }
+
+    /// A row that its type does not have is an error to be asked for, and no panic.
+    #[test]
+    fn a_row_that_cannot_be_read_is_an_error() {
+        let identity = Identity::of::<String, u64>("texts", "test");
+        let mut table = Changes::new(&identity);
+        let bad = Data::Bytes { ends: vec![1], bytes: vec![0xff] };
+        table.key = vec![Column::of(ColumnType::Text, bad, None).expect("a column")];
+        table.value = vec![Column::of(ColumnType::U64, Data::Words(vec![1]), None).expect("a column")];
+        table.puts = vec![true];
+        let snapshot = Snapshot::new(Epoch::new(9), vec![Table { identity: identity.clone(), rows: table }]);
+        let snapshot =
+            Arc::new(Snapshot::from_bytes(&snapshot.to_bytes().expect("short")).expect("as written"));
+        timely::execute_directly(move |worker| {
+            let durable = worker.dataflow::<Epoch, _, _>(|scope| {
+                let doors = Doors { snapshot: Some(snapshot), ..Doors::default() };
+                let doors = Rc::new(RefCell::new(doors));
+                let _ = doors.borrow_mut().open::<String, u64>(identity, scope);
+                Durable(doors)
+            });
+            while worker.step() {}
+            let error = durable.restored().expect_err("bytes that are no text");
+            assert_eq!(error.to_string(), "the state of door `texts` cannot be read");
+        });
+    }
+}

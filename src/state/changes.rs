@@ -9,16 +9,16 @@ use crate::state::Identity;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// Whether each change is a put.
-    pub(super) puts: Vec<bool>,
+    pub(crate) puts: Vec<bool>,
     /// The keys of all changes.
-    pub(super) key: Vec<Column>,
+    pub(crate) key: Vec<Column>,
     /// The values of the puts alone, in order.
-    pub(super) value: Vec<Column>,
+    pub(crate) value: Vec<Column>,
 }
 
 impl Changes {
     /// No changes, for a door such as `identity`.
-    pub(super) fn new(identity: &Identity) -> Self {
+    pub(crate) fn new(identity: &Identity) -> Self {
         let empty = |fields: &[Field]| fields.iter().map(Column::new).collect();
         Changes { puts: Vec::new(), key: empty(identity.key()), value: empty(identity.value()) }
     }

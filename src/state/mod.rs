@@ -43,3 +43,6 @@ pub(crate) use keep::Keeper;
 pub use snapshot::{Restored, Snapshot, Table};
 pub use store::{Memory, Store};
 pub use writer::{Published, Queue, Writer};
+
+#[cfg(test)]
+mod tests;

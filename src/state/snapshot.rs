@@ -8,12 +8,17 @@ use crate::time::Epoch;
 /// The rows of one door, each once, in the order of their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    pub(super) identity: Identity,
+    pub(crate) identity: Identity,
     /// Puts, all of them.
-    pub(super) rows: Changes,
+    pub(crate) rows: Changes,
 }
 
 impl Table {
+    /// No rows of the door that `identity` says.
+    pub fn empty(identity: Identity) -> Self {
+        Table { rows: Changes::new(&identity), identity }
+    }
+
     /// Whose rows these are.
     pub fn identity(&self) -> &Identity {
         &self.identity

@@ -1,8 +1,10 @@
 //! The ground floor of data: keys, totals, sketches, and the cells of rows.
 //!
-//! Keys are borrowed while records are read and owned once they leave their chunk ([`Key`], [`Bytes`]); totals add up
-//! with overflow noticed ([`Total`]); sketches are totals that stay small ([`Distinct`], [`Quantiles`]); rows are tuples
-//! of cells ([`Row`], [`Cell`]). What is durable stands in typed columns ([`Stored`]). This module knows no record, no dataflow operator, no sink and no clock.
+//! Keys are borrowed while records are read and owned once they leave their chunk ([`Key`],
+//! [`Bytes`]); totals add up with overflow noticed ([`Total`]); sketches are totals that stay small
+//! ([`Distinct`], [`Quantiles`]); rows are tuples of cells ([`Row`], [`Cell`]). What is durable
+//! stands in typed columns ([`Stored`]). This module knows no record, no dataflow operator, no sink
+//! and no clock.
 
 mod escape;
 mod key;

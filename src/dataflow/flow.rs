@@ -91,7 +91,8 @@ pub struct Installed {
     pub outputs: Views,
     /// Closed epochs: what every view has been given.
     pub probe: probe::Handle<Epoch>,
-    /// What is durable of this worker's part, and how it goes together with the state that was restored.
+    /// What is durable of this worker's part, and how it goes together with the state that was
+    /// restored.
     pub durable: Durable,
     /// When an epoch's lines may be sent.
     pub watermark: WatermarkProbe,

@@ -1,13 +1,14 @@
 //! The common body of doors that depend on the watermark: stash updates by epoch, and at the end of each epoch let a
 //! [`Machine`] take them in, together with where the watermark has come to.
 //!
-//! A machine is one worker's share of a door's state: a plain struct that knows updates, event_times and the rows that it emits,
-//! and nothing of timely. Its state is a table of durable rows: as it closes an epoch it says what changed of them
-//! ([`Keeper`]), and an empty machine is given rows to go on from ([`Machine::restore`]). They are another form than what
-//! crosses the exchange, and find their owners through an exchange by key, at any number of workers.
+//! A machine is one worker's share of a door's state: a plain struct that knows updates,
+//! event_times and the rows that it emits, and nothing of timely. Its state is a table of durable
+//! rows: as it closes an epoch it says what changed of them ([`Keeper`]), and an empty machine is
+//! given rows to go on from ([`Machine::restore`]). They are another form than what crosses the
+//! exchange, and find their owners through an exchange by key, at any number of workers.
 //!
-//! The end of the input ([`Closing::is_end`]) is an event of the run and not part of the state: what a machine emits because
-//! of it changes no durable row.
+//! The end of the input ([`Closing::is_end`]) is an event of the run and not part of the state:
+//! what a machine emits because of it changes no durable row.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,8 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
-    /// Whether the watermark is where it is because the input has ended. What is emitted because of that changes no durable row.
+    /// Whether the watermark is where it is because the input has ended. What is emitted because of
+    /// that changes no durable row.
     pub(crate) fn is_end(&self) -> bool {
         self.now.watermark == Watermark::END
     }
@@ -79,13 +81,14 @@ pub(crate) trait Machine: 'static {
     /// What it says beside.
     type Note: Data;
 
-    /// The key of its durable rows; it begins with a [`Time`](crate::data::Time) where rows go by time.
+    /// The key of its durable rows; it begins with a [`Time`](crate::data::Time) where rows go by
+    /// time.
     type Key: Stored + ExchangeData;
     /// What stands in such a row besides.
     type Value: Stored + ExchangeData;
 
-    /// Takes in the `updates` of an epoch, which it leaves empty, goes from one event_time to the next, and tells `keeper` what
-    /// changed of its durable rows.
+    /// Takes in the `updates` of an epoch, which it leaves empty, goes from one event_time to the
+    /// next, and tells `keeper` what changed of its durable rows.
     ///
     /// It may stop before it is done, and returns the time at which it will go on emitting: then it is called again for
     /// the same epoch, without updates.
@@ -97,7 +100,8 @@ pub(crate) trait Machine: 'static {
         keeper: &Keeper<Self::Key, Self::Value>,
     ) -> Option<Epoch>;
 
-    /// Takes in durable `rows` of an earlier run, which it leaves empty, and shows what can be shown of them at the first time.
+    /// Takes in durable `rows` of an earlier run, which it leaves empty, and shows what can be
+    /// shown of them at the first time.
     ///
     /// It is called any number of times, before anything else.
     fn restore(
@@ -130,8 +134,8 @@ pub(crate) struct Routes<D, K> {
     pub(crate) key: fn(&K) -> u64,
 }
 
-/// Runs `machine` over `updates`, each sent to the worker that `routes` say, and the `event_times`, which every worker has;
-/// `initial` rows are there from the first time on.
+/// Runs `machine` over `updates`, each sent to the worker that `routes` say, and the `event_times`,
+/// which every worker has; `initial` rows are there from the first time on.
 pub(crate) fn operate<'scope, M: Machine>(
     name: &str,
     updates: Input<'scope, M>,
@@ -232,8 +236,8 @@ pub(crate) fn operate<'scope, M: Machine>(
 
 #[cfg(test)]
 pub(crate) mod tests {
-    //! Two implementations of a machine's durable rows: those that come of what it says changed, through the keep, the
-    //! writer and bytes; and its own tables, scanned whole.
+    //! Two implementations of a machine's durable rows: those that come of what it says changed,
+    //! through the keep, the writer and bytes; and its own tables, scanned whole.
 
     use std::fmt::Debug;
 
@@ -327,8 +331,9 @@ pub(crate) mod tests {
         emitted
     }
 
-    /// Holds that the snapshot after each epoch is the table; that a machine made of the one after `stop` epochs emits
-    /// what this one does from then on; and that the end of the input is no change of the state.
+    /// Holds that the snapshot after each epoch is the table; that a machine made of the one after
+    /// `stop` epochs emits what this one does from then on; and that the end of the input is no
+    /// change of the state.
     pub(crate) fn changes_are_the_table<M: Scan>(
         make: impl Fn() -> M,
         epochs: Vec<(Watermark, Updates<M>)>,

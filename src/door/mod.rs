@@ -17,10 +17,11 @@
 //!
 //! # State
 //!
-//! A door is a table, and its rows are durable: running totals, the rows of open windows, the sums of panes, sessions, states.
-//! As it closes an epoch it says what changed of them ([`Lines::keeping`]; the module [`state`](crate::state) makes snapshots of
-//! that), and a run can go on from a snapshot at any number of workers ([`Lines::restoring`]). What follows from a door's
-//! rows (a first ten, a count of distinct rows) is not durable: it is worked out again.
+//! A door is a table, and its rows are durable: running totals, the rows of open windows, the sums
+//! of panes, sessions, states. As it closes an epoch it says what changed of them
+//! ([`Lines::keeping`]; the module [`state`](crate::state) makes snapshots of that), and a run can
+//! go on from a snapshot at any number of workers ([`Lines::restoring`]). What follows from a
+//! door's rows (a first ten, a count of distinct rows) is not durable: it is worked out again.
 //!
 //! # Time
 //!
@@ -153,9 +154,9 @@ impl<'scope> Lines<'scope> {
 
     /// As these, for doors that go on from the rows of `snapshot`, at any number of workers.
     ///
-    /// All workers are given the same; each takes its share. Rows whose doors have other rules are left aside, which
-    /// [`Durable::restored`] tells. The rows come at the first of all times, so the epochs of this run must begin after
-    /// [`Epoch::new`]`(0)`.
+    /// All workers are given the same; each takes its share. Rows whose doors have other rules are
+    /// left aside, which [`Durable::restored`] tells. The rows come at the first of all times, so
+    /// the epochs of this run must begin after [`Epoch::new`]`(0)`.
     #[must_use]
     pub fn restoring(self, snapshot: Arc<Snapshot>) -> Self {
         self.doors.borrow_mut().snapshot = Some(snapshot);
@@ -184,7 +185,8 @@ impl<'scope> Lines<'scope> {
         self.times.finals_wanted.set(true);
     }
 
-    /// The running totals of `sums`, as a door named `name`. What `sums` has because the input has ended, is not durable.
+    /// The running totals of `sums`, as a door named `name`. What `sums` has because the input has
+    /// ended, is not durable.
     #[track_caller]
     pub(crate) fn totals<K: ExchangeData + Hash + Stored, A: Total + Stored>(
         &self,

@@ -1,9 +1,9 @@
-//! The doors of a dataflow by name, and what is durable of them: where they say what changed, and from which rows they go
-//! on.
+//! The doors of a dataflow by name, and what is durable of them: where they say what changed, and
+//! from which rows they go on.
 //!
-//! Rows are restored by one way: each worker decodes its share of a door's rows, a slice an activation, and sends each
-//! row through the door's own exchange to whichever worker owns its key now, at any number of workers. So heartbeats go on
-//! while millions of rows are read.
+//! Rows are restored by one way: each worker decodes its share of a door's rows, a slice an
+//! activation, and sends each row through the door's own exchange to whichever worker owns its key
+//! now, at any number of workers. So heartbeats go on while millions of rows are read.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -80,7 +80,8 @@ impl Doors {
         Opened { keeper, restored }
     }
 
-    /// This worker's share of the rows of the door `identity` in `snapshot`; none if the door is new, or has other rules.
+    /// This worker's share of the rows of the door `identity` in `snapshot`; none if the door is
+    /// new, or has other rules.
     fn rows<'scope, K, V>(
         &self,
         snapshot: Arc<Snapshot>,
@@ -139,14 +140,16 @@ impl Durable {
         self.0.borrow().durable.clone()
     }
 
-    /// How the doors go together with the state that they go on from; all are new, if there is none.
+    /// How the doors go together with the state that they go on from; all are new, if there is
+    /// none.
     ///
-    /// To be asked before the first line is sent, and once more when the restored rows have been shown: only then have all of
-    /// them been read.
+    /// To be asked before the first line is sent, and once more when the restored rows have been
+    /// shown: only then have all of them been read.
     ///
     /// # Errors
     ///
-    /// When a door has other rules than its state, or a row of it cannot be read. Then what the dataflow gives is worth nothing.
+    /// When a door has other rules than its state, or a row of it cannot be read. Then what the
+    /// dataflow gives is worth nothing.
     pub fn restored(&self) -> Result<Restored, StateError> {
         let doors = self.0.borrow();
         if let Some(error) = doors.damaged.borrow_mut().take() {

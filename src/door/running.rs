@@ -1,4 +1,5 @@
-//! Running totals that are durable: the machine behind [`Records::count_by`](super::Records::count_by) and its kin.
+//! Running totals that are durable: the machine behind
+//! [`Records::count_by`](super::Records::count_by) and its kin.
 
 use std::cell::Cell;
 use std::hash::Hash;
@@ -83,7 +84,8 @@ where
 
 /// The running totals of `sums`, which are durable under `name`.
 ///
-/// Where they add up what may be there only because the input has ended, `event_time` says when it has.
+/// Where they add up what may be there only because the input has ended, `event_time` says when it
+/// has.
 pub(super) fn durable_totals<'scope, K: ExchangeData + Hash + Stored, A: Total + Stored>(
     doors: &mut Doors,
     name: &str,

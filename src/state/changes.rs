@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::data::{Column, Field};
 use crate::state::Identity;
 
-/// Changes of rows in the order in which they were made: each puts a value under a key, or takes a key away.
+/// Changes of rows in the order in which they were made: each puts a value under a key, or takes a
+/// key away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// Whether each change is a put.
@@ -23,7 +24,8 @@ impl Changes {
         Changes { puts: Vec::new(), key: empty(identity.key()), value: empty(identity.value()) }
     }
 
-    /// No changes, and room for as many as there are in `self`, so that a buffer which is filled again does not grow again.
+    /// No changes, and room for as many as there are in `self`, so that a buffer which is filled
+    /// again does not grow again.
     pub(super) fn fresh(&self, identity: &Identity) -> Self {
         let room = |fields: &[Field], columns: &[Column]| {
             let column = |(field, column): (&Field, &Column)| {
@@ -78,7 +80,8 @@ pub(super) struct Segment {
     pub(super) epoch: u64,
     /// The first change that is not of this epoch any more.
     pub(super) end: usize,
-    /// Before this time, all rows are gone: those of earlier changes, and those of this epoch, wherever they stand.
+    /// Before this time, all rows are gone: those of earlier changes, and those of this epoch,
+    /// wherever they stand.
     pub(super) gone_before: Option<i64>,
 }
 

@@ -33,7 +33,8 @@ impl<'a> Consolidation<'a> {
         Consolidation { lists: Vec::new(), last: HashTable::with_capacity(keys) }
     }
 
-    /// Takes in changes that are later than all before: those of `list` from `from` up to `upto`, but for rows before `gone`.
+    /// Takes in changes that are later than all before: those of `list` from `from` up to `upto`,
+    /// but for rows before `gone`.
     pub(super) fn add(&mut self, list: &'a Changes, from: usize, upto: usize, gone: Option<i64>) {
         let number = self.lists.len() as u32;
         self.lists.push(list);
@@ -74,7 +75,8 @@ impl<'a> Consolidation<'a> {
 }
 
 impl Changes {
-    /// The puts among these, in the order of their keys; where these are consolidated, that is a table.
+    /// The puts among these, in the order of their keys; where these are consolidated, that is a
+    /// table.
     pub(super) fn sorted_puts(&self, identity: &Identity) -> Changes {
         let mut value = 0;
         let mut rows = Vec::new();

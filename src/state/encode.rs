@@ -20,11 +20,12 @@
 //!             Text, Bytes, Opaque: 4 each for its length, then all of them
 //! ```
 //!
-//! Numbers are little-endian, signed ones in two's complement. A null stands as a zero or an empty value. A table is changes that
-//! are all puts, in the order of their keys.
+//! Numbers are little-endian, signed ones in two's complement. A null stands as a zero or an empty
+//! value. A table is changes that are all puts, in the order of their keys.
 //!
-//! A snapshot is the bytes `thwgsnap`, a version (4), the frontier (8), the number of doors (4), and for each of them, in the
-//! order of their names, a length (8) and a table; and the checksum (8).
+//! A snapshot is the bytes `thwgsnap`, a version (4), the frontier (8), the number of doors (4),
+//! and for each of them, in the order of their names, a length (8) and a table; and the checksum
+//! (8).
 
 use twox_hash::XxHash3_64;
 

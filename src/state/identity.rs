@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Field, Stored};
 
-/// A door as it stands in a snapshot: its name, what kind it is, the rules by which its rows came about, and their
-/// columns.
+/// A door as it stands in a snapshot: its name, what kind it is, the rules by which its rows came
+/// about, and their columns.
 ///
-/// State is restored to the door of the same name, and only if everything else is the same, too: sums of windows of
-/// 30 s are no sums of windows of a minute.
+/// State is restored to the door of the same name, and only if everything else is the same, too:
+/// sums of windows of 30 s are no sums of windows of a minute.
 ///
 /// ```
 /// use thalweg::data::Bytes;
@@ -84,7 +84,8 @@ impl Identity {
         &self.value
     }
 
-    /// What differs from this, by which state was written, to `now`; nothing if the state can be restored.
+    /// What differs from this, by which state was written, to `now`; nothing if the state can be
+    /// restored.
     pub fn differences(&self, now: &Identity) -> Vec<Difference> {
         let mut all = Vec::new();
         let mut compare = |what: &str, was: String, is: String| {

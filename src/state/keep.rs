@@ -1,13 +1,15 @@
 //! The keep of one worker: buffers into which its doors write what changed.
 //!
-//! A machine says what changed of its durable rows while it closes an epoch, through a [`Keeper`]. That appends to column
-//! buffers and does nothing else: no row is looked up, hashed or allocated, and nothing that the machine holds is scanned
-//! or cloned. A buffer that has grown to [`Keep::PARTIAL`] is handed over to the writer's thread as it is; [`Keep::cut`]
-//! hands over what is left, and says up to which epoch the changes make a snapshot. Which of several changes of a key
-//! counts, is found out by the writer.
+//! A machine says what changed of its durable rows while it closes an epoch, through a [`Keeper`].
+//! That appends to column buffers and does nothing else: no row is looked up, hashed or allocated,
+//! and nothing that the machine holds is scanned or cloned. A buffer that has grown to
+//! [`Keep::PARTIAL`] is handed over to the writer's thread as it is; [`Keep::cut`] hands over what
+//! is left, and says up to which epoch the changes make a snapshot. Which of several changes of a
+//! key counts, is found out by the writer.
 //!
-//! The queue to the writer is bounded. What does not fit waits with the worker ([`Keep::pending`]), because an epoch must not
-//! wait for a disk; whoever paces the epochs has to slow down when that grows.
+//! The queue to the writer is bounded. What does not fit waits with the worker ([`Keep::pending`]),
+//! because an epoch must not wait for a disk; whoever paces the epochs has to slow down when that
+//! grows.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -88,11 +90,12 @@ impl Keep {
         Keeper { open: Some((buffer, self.clone())), rows: PhantomData }
     }
 
-    /// All changes of epochs before `frontier` are in the keep: hands them over as this worker's part of the snapshot at
-    /// `frontier`. It does not wait.
+    /// All changes of epochs before `frontier` are in the keep: hands them over as this worker's
+    /// part of the snapshot at `frontier`. It does not wait.
     ///
-    /// The doors must have closed those epochs: call it when the dataflow's frontier has reached `frontier`. They may have
-    /// closed later ones, too. All workers have to cut at the same frontiers, in ascending order.
+    /// The doors must have closed those epochs: call it when the dataflow's frontier has reached
+    /// `frontier`. They may have closed later ones, too. All workers have to cut at the same
+    /// frontiers, in ascending order.
     pub fn cut(&self, frontier: Epoch) {
         let mut inner = self.0.borrow_mut();
         let worker = inner.worker;
@@ -101,7 +104,8 @@ impl Keep {
         inner.send(Message::Cut(frontier));
     }
 
-    /// Moves what waits into the queue, as far as there is room, and returns how many messages still wait.
+    /// Moves what waits into the queue, as far as there is room, and returns how many messages
+    /// still wait.
     ///
     /// To be called now and then, and at the latest where [`Keep::pending`] is asked.
     pub fn flush(&self) -> usize {
@@ -110,8 +114,8 @@ impl Keep {
         inner.waiting.len()
     }
 
-    /// The bytes of changes that wait because the writer's queue is full: whoever paces the epochs should slow down as
-    /// this grows.
+    /// The bytes of changes that wait because the writer's queue is full: whoever paces the epochs
+    /// should slow down as this grows.
     pub fn pending(&self) -> usize {
         self.0.borrow().waiting.iter().map(Message::size).sum()
     }
@@ -148,7 +152,8 @@ impl Inner {
 
 /// Where a machine says what changed of its durable rows.
 ///
-/// Without a keep it does nothing, and a machine that would have to work for what it says asks [`Keeper::is_on`] first.
+/// Without a keep it does nothing, and a machine that would have to work for what it says asks
+/// [`Keeper::is_on`] first.
 pub(crate) struct Keeper<K, V> {
     open: Option<(Rc<RefCell<Buffer>>, Keep)>,
     rows: PhantomData<fn(K, V)>,
@@ -219,7 +224,8 @@ impl<K: Stored, V: Stored> Keeper<K, V> {
         }
     }
 
-    /// All rows of which the key begins with a time before `time` are gone, whether put before or in this epoch.
+    /// All rows of which the key begins with a time before `time` are gone, whether put before or
+    /// in this epoch.
     pub(crate) fn forget_before(&self, time: Millis) {
         let Some((buffer, _)) = &self.open else { return };
         let mut buffer = buffer.borrow_mut();
@@ -228,8 +234,8 @@ impl<K: Stored, V: Stored> Keeper<K, V> {
     }
 }
 
-/// Something that is written as a `T` is: a reference to one, or a tuple of what its parts are written as. So a machine need
-/// not put a key together, by cloning, to say that it changed.
+/// Something that is written as a `T` is: a reference to one, or a tuple of what its parts are
+/// written as. So a machine need not put a key together, by cloning, to say that it changed.
 pub(crate) trait StoredAs<T> {
     fn put_as(self, row: &mut RowWriter<'_>);
 }

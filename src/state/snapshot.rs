@@ -45,7 +45,8 @@ impl Table {
     }
 }
 
-/// All durable rows of a dataflow, of all of its workers, as of a frontier: after every epoch before it, and none other.
+/// All durable rows of a dataflow, of all of its workers, as of a frontier: after every epoch
+/// before it, and none other.
 ///
 /// ```
 /// use thalweg::state::{Snapshot, StateError};
@@ -103,7 +104,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`StateError::Refused`] when a door of the same name has other rules or columns; it says which, of all such doors.
+    /// [`StateError::Refused`] when a door of the same name has other rules or columns; it says
+    /// which, of all such doors.
     ///
     /// ```
     /// use thalweg::state::{Identity, Snapshot};

@@ -10,11 +10,11 @@ use crate::time::Epoch;
 
 /// A place for snapshots: a base, and changes since.
 ///
-/// The writer's thread calls [`Store::write`] for each door that changed, then [`Store::publish`]. What was written counts
-/// from then on, all at once, or never.
+/// The writer's thread calls [`Store::write`] for each door that changed, then [`Store::publish`].
+/// What was written counts from then on, all at once, or never.
 pub trait Store: Send + 'static {
-    /// Takes in the changes of a door on the way to the snapshot at `frontier`; each key occurs once. Before `gone_before`, all
-    /// rows of earlier snapshots are gone.
+    /// Takes in the changes of a door on the way to the snapshot at `frontier`; each key occurs
+    /// once. Before `gone_before`, all rows of earlier snapshots are gone.
     ///
     /// # Errors
     ///
@@ -27,7 +27,8 @@ pub trait Store: Send + 'static {
         changes: &Changes,
     ) -> Result<(), StateError>;
 
-    /// Makes what was written since the last time the snapshot at `frontier`, of these `doors` and no others.
+    /// Makes what was written since the last time the snapshot at `frontier`, of these `doors` and
+    /// no others.
     ///
     /// # Errors
     ///
@@ -73,7 +74,8 @@ impl fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// When the changes since are so many times the base, and at least [`Memory::FEW`], they are merged into a new one.
+    /// When the changes since are so many times the base, and at least [`Memory::FEW`], they are
+    /// merged into a new one.
     const RATIO: usize = 2;
     /// Changes that are not worth a merge.
     const FEW: usize = 1 << 12;

@@ -61,7 +61,8 @@ fn says() -> impl Strategy<Value = Vec<Say>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Each snapshot is what its epochs leave, whatever later ones have said by then, on two workers with keys of their own.
+    /// Each snapshot is what its epochs leave, whatever later ones have said by then, on two
+    /// workers with keys of their own.
     #[test]
     fn a_snapshot_is_what_its_epochs_leave(says in says()) {
         let memory = Memory::new();
@@ -114,7 +115,8 @@ proptest! {
                     prop_assert_eq!(rows(&snapshot), expected, "after epoch {}", last);
                     let bytes = snapshot.to_bytes().unwrap();
                     prop_assert_eq!(Snapshot::from_bytes(&bytes).unwrap(), snapshot.clone());
-                    // One that goes on from the snapshot has the same, and equal snapshots are equal bytes.
+                    // One that goes on from the snapshot has the same, and equal snapshots are
+                    // equal bytes.
                     prop_assert_eq!(published(&Memory::of(&snapshot).unwrap()).to_bytes().unwrap(), bytes);
                 }
             }
@@ -123,7 +125,8 @@ proptest! {
         writer.finish().unwrap();
     }
 
-    /// Bytes that were changed, with a checksum that is right: a snapshot or an error, and rows or errors.
+    /// Bytes that were changed, with a checksum that is right: a snapshot or an error, and rows or
+    /// errors.
     #[test]
     fn hostile_bytes_are_errors(
         numbers in prop::collection::vec(any::<i64>(), 0..6),

@@ -34,8 +34,8 @@ impl Message {
 pub struct Queue(SyncSender<Message>);
 
 impl Queue {
-    /// Puts `message` into the queue, or gives it back if that is full. A writer that has ended takes everything: what it ended
-    /// of is said by [`Writer::finish`].
+    /// Puts `message` into the queue, or gives it back if that is full. A writer that has ended
+    /// takes everything: what it ended of is said by [`Writer::finish`].
     pub(super) fn try_send(&self, message: Message) -> Option<Message> {
         match self.0.try_send(message) {
             Err(TrySendError::Full(message)) => Some(message),
@@ -64,7 +64,8 @@ impl Published {
     }
 }
 
-/// A thread that puts together what the keeps of all workers of a process hand over, and publishes it.
+/// A thread that puts together what the keeps of all workers of a process hand over, and publishes
+/// it.
 ///
 /// It ends when all keeps and queues are dropped, and at the first thing that the store cannot do.
 pub struct Writer {
@@ -80,8 +81,8 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Messages that fit into the queue by default: a few snapshots of some doors and workers each, or partial batches of
-    /// [`Keep::PARTIAL`](super::Keep::PARTIAL) bytes.
+    /// Messages that fit into the queue by default: a few snapshots of some doors and workers each,
+    /// or partial batches of [`Keep::PARTIAL`](super::Keep::PARTIAL) bytes.
     pub const QUEUE: usize = 64;
 
     /// A writer to `store` for so many `workers`, with room for `queue` messages.
@@ -185,7 +186,8 @@ impl<S: Store> Snapshots<S> {
 }
 
 impl Door {
-    /// Writes what changed before `frontier`, the last change of each key, and leaves the rest pending.
+    /// Writes what changed before `frontier`, the last change of each key, and leaves the rest
+    /// pending.
     fn write(&mut self, frontier: Epoch, store: &mut impl Store) -> Result<(), StateError> {
         let before = |batch: &Batch| {
             let segments = batch.segments.iter().take_while(|segment| segment.epoch < frontier.number());

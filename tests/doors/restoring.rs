@@ -79,7 +79,8 @@ impl Dataflow for ByTime {
     }
 }
 
-/// Runs `epochs` on `workers`, with another number from `stop` on; there the input has `ended`, or it was only stopped.
+/// Runs `epochs` on `workers`, with another number from `stop` on; there the input has `ended`, or
+/// it was only stopped.
 fn run(epochs: &[String], stop: usize, workers: [usize; 2], ended: bool) -> Answer {
     let (first, second) = epochs.split_at(stop);
     let script =

@@ -180,7 +180,8 @@ impl Column {
         Column { kind: field.kind, data, present: None }
     }
 
-    /// A column of `data`, as it was read from somewhere; `None` where that is no column of this type.
+    /// A column of `data`, as it was read from somewhere; `None` where that is no column of this
+    /// type.
     pub(crate) fn of(kind: ColumnType, data: Data, present: Option<Vec<bool>>) -> Option<Self> {
         let fits = match (&data, kind) {
             (Data::Words(_), ColumnType::U64 | ColumnType::I64 | ColumnType::Time) => true,
@@ -275,7 +276,8 @@ impl Column {
         self.push_present();
     }
 
-    /// How the value of `row` compares with what `other`, a column of the same type, has in `other_row`; null comes first.
+    /// How the value of `row` compares with what `other`, a column of the same type, has in
+    /// `other_row`; null comes first.
     pub(crate) fn compare(&self, row: usize, other: &Column, other_row: usize) -> Ordering {
         match (self.is_null(row), other.is_null(other_row)) {
             (false, false) => {}
@@ -343,8 +345,8 @@ impl<'a> RowWriter<'a> {
     ///
     /// # Panics
     ///
-    /// As all of these: where the next column is of another type, or there is none. Then the `columns` and the `put` of a
-    /// [`Stored`](super::Stored) type are at odds.
+    /// As all of these: where the next column is of another type, or there is none. Then the
+    /// `columns` and the `put` of a [`Stored`](super::Stored) type are at odds.
     #[inline]
     pub fn u64(&mut self, value: u64) {
         self.word(ColumnType::U64, value);
@@ -406,7 +408,8 @@ impl<'a> RowWriter<'a> {
         self.write(ColumnType::Bytes, |bytes| bytes.extend_from_slice(value));
     }
 
-    /// Writes into a column of [`ColumnType::Opaque`]: `write` appends the value to what it is given.
+    /// Writes into a column of [`ColumnType::Opaque`]: `write` appends the value to what it is
+    /// given.
     #[inline]
     pub fn opaque(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.write(ColumnType::Opaque, write);
@@ -486,7 +489,8 @@ impl<'a> RowReader<'a> {
     ///
     /// # Errors
     ///
-    /// As all of these: when the next column is of another type, has no such row or no value in it, or is not there.
+    /// As all of these: when the next column is of another type, has no such row or no value in it,
+    /// or is not there.
     pub fn u64(&mut self) -> Result<u64, StoredError> {
         self.word(ColumnType::U64)
     }

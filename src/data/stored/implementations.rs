@@ -10,7 +10,8 @@ use crate::data::{Bytes, Distinct, InputCounts, Quantiles, Real, Stats, Time};
 use crate::impl_stored;
 use crate::time::Span;
 
-/// Whether the first column of a row of parts, each with its width and what it says of its own first, is never null.
+/// Whether the first column of a row of parts, each with its width and what it says of its own
+/// first, is never null.
 #[doc(hidden)]
 pub const fn first_is_never_null(parts: &[(usize, bool)]) -> bool {
     let mut at = 0;

@@ -1,11 +1,11 @@
 //! `Stored` for structs of one's own.
 
-/// Implements [`Stored`](crate::data::Stored) for a struct, a column or more for each of its fields; or, after the word
-/// `opaque`, for any type of serde as one column of opaque bytes.
+/// Implements [`Stored`](crate::data::Stored) for a struct, a column or more for each of its
+/// fields; or, after the word `opaque`, for any type of serde as one column of opaque bytes.
 ///
-/// Fields are named with their types, all of them and in the order in which their columns are to stand. Columns are named
-/// after fields: a field that is renamed, added or moved is another form of state, and older snapshots are refused, with
-/// what differs.
+/// Fields are named with their types, all of them and in the order in which their columns are to
+/// stand. Columns are named after fields: a field that is renamed, added or moved is another form
+/// of state, and older snapshots are refused, with what differs.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

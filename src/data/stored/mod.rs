@@ -1,13 +1,14 @@
 //! How keys, totals, sketches and states stand in typed columns.
 //!
-//! What a door keeps durable is rows, and rows are stored by column: a [`Stored`] type says which columns it has
-//! ([`Stored::columns`]), writes itself into them ([`Stored::put`]) and reads itself back ([`Stored::take`]). What crosses
-//! the exchange between workers is another form (serde), so an operator may change what it sends without making old
-//! snapshots unreadable.
+//! What a door keeps durable is rows, and rows are stored by column: a [`Stored`] type says which
+//! columns it has ([`Stored::columns`]), writes itself into them ([`Stored::put`]) and reads itself
+//! back ([`Stored::take`]). What crosses the exchange between workers is another form (serde), so
+//! an operator may change what it sends without making old snapshots unreadable.
 //!
 //! # Columns
 //!
-//! A column has a name, a [`ColumnType`], and may be nullable. Each type stands for one of Arrow and Parquet:
+//! A column has a name, a [`ColumnType`], and may be nullable. Each type stands for one of Arrow
+//! and Parquet:
 //!
 //! | [`ColumnType`] | Arrow | Parquet |
 //! |---|---|---|
@@ -20,14 +21,16 @@
 //! | `Bytes`, `Opaque` | `LargeBinary` | `BYTE_ARRAY` |
 //!
 //! A tuple has the columns of its parts, named `name.0`, `name.1` and so on; a struct for which
-//! [`impl_stored!`](crate::impl_stored) was called has those of its fields, `name.field`. An [`Option`] makes the columns
-//! of its content nullable, and has a column `name.some` of its own only where the content's first column may be null by
-//! itself, or where there is none. What has no columns (vectors, maps, enums of one's own) stands in one `Opaque` column,
-//! in the form of `postcard`, which is specified and does not change ([`Opaque`]).
+//! [`impl_stored!`](crate::impl_stored) was called has those of its fields, `name.field`. An
+//! [`Option`] makes the columns of its content nullable, and has a column `name.some` of its own
+//! only where the content's first column may be null by itself, or where there is none. What has no
+//! columns (vectors, maps, enums of one's own) stands in one `Opaque` column, in the form of
+//! `postcard`, which is specified and does not change ([`Opaque`]).
 //!
 //! # Bytes that nobody wrote
 //!
-//! Whatever a column holds, [`Stored::take`] returns a value or a [`StoredError`], and never panics.
+//! Whatever a column holds, [`Stored::take`] returns a value or a [`StoredError`], and never
+//! panics.
 
 mod column;
 mod implementations;
@@ -45,9 +48,9 @@ pub use opaque::{put as put_opaque, take as take_opaque};
 
 /// Something that stands in typed columns.
 ///
-/// Implemented for every [`Key`](super::Key) and every [`Total`](super::Total) of this crate, integers, text, tuples of up
-/// to eight, [`Option`]s, and, as opaque bytes, vectors and ordered maps and sets.
-/// [`impl_stored!`](crate::impl_stored) implements it for structs of one's own.
+/// Implemented for every [`Key`](super::Key) and every [`Total`](super::Total) of this crate,
+/// integers, text, tuples of up to eight, [`Option`]s, and, as opaque bytes, vectors and ordered
+/// maps and sets. [`impl_stored!`](crate::impl_stored) implements it for structs of one's own.
 ///
 /// ```
 /// use thalweg::data::{Bytes, Column, RowReader, RowWriter, Stored};
@@ -68,8 +71,8 @@ pub trait Stored: Sized + 'static {
     /// How many columns it has: as many as [`Stored::columns`] names.
     const WIDTH: usize;
 
-    /// Whether a null in its first column means that the value is absent, because it never writes a null there itself.
-    /// `false` where it has no column.
+    /// Whether a null in its first column means that the value is absent, because it never writes a
+    /// null there itself. `false` where it has no column.
     const FIRST_IS_NEVER_NULL: bool;
 
     /// Its columns, for a value that is called `name`.

@@ -7,9 +7,10 @@ use crate::data::stored::{ColumnType, Field, RowReader, RowWriter, Stored, Store
 
 /// A value that stands in one column of opaque bytes, for what has no columns of its own.
 ///
-/// No one but the type itself can read these bytes, and they do not say of which type they are: a field that is added or
-/// moved makes older snapshots unreadable, or misread. Prefer columns ([`impl_stored!`](crate::impl_stored)) where they
-/// are possible. For a type of one's own, `impl_stored!(opaque Type)` is the same without the wrapper.
+/// No one but the type itself can read these bytes, and they do not say of which type they are: a
+/// field that is added or moved makes older snapshots unreadable, or misread. Prefer columns
+/// ([`impl_stored!`](crate::impl_stored)) where they are possible. For a type of one's own,
+/// `impl_stored!(opaque Type)` is the same without the wrapper.
 ///
 /// ```
 /// use thalweg::data::{Column, Opaque, RowReader, RowWriter, Stored};

@@ -191,8 +191,8 @@ enum Side<V, W> {
     Right(W),
 }
 
-/// The key of a durable row, which stands for equal events: up to when one of the other side may come to make a pair, the
-/// key, and the value, of whichever side it is.
+/// The key of a durable row, which stands for equal events: up to when one of the other side may
+/// come to make a pair, the key, and the value, of whichever side it is.
 ///
 /// A row is gone as the watermark passes the first of these, on both sides alike.
 type DurableKey<K, V, W> = (Time, K, Option<V>, Option<W>);
@@ -227,7 +227,8 @@ impl<V, W> Default for Sides<V, W> {
     }
 }
 
-/// Adds `count` events to `queue`; returns what it has of them now, and whether there were none like them.
+/// Adds `count` events to `queue`; returns what it has of them now, and whether there were none
+/// like them.
 fn put<V: Ord>(
     queue: &mut Queue<V>,
     time: Millis,
@@ -344,8 +345,8 @@ where
         }
     }
 
-    /// Drops the events that can be in no pair any more, and shows the left ones that have been in none; returns whether there
-    /// were any.
+    /// Drops the events that can be in no pair any more, and shows the left ones that have been in
+    /// none; returns whether there were any.
     fn expire(
         &mut self,
         watermark: Watermark,
@@ -395,7 +396,8 @@ where
     type Row = (K, At<V>, Option<At<W>>);
     type Note = ();
     type Key = DurableKey<K, V, W>;
-    /// How many equal events there are, and whether they have been in a pair; of the right, that is not known.
+    /// How many equal events there are, and whether they have been in a pair; of the right, that is
+    /// not known.
     type Value = (isize, bool);
 
     fn close(

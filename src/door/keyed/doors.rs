@@ -1,7 +1,7 @@
 //! The doors of keyed state: [`Records::update_state_by_key`] and [`Records::update_state_by_key_timeout`].
 //!
-//! A door collects the values of a worker and epoch by key; the machine behind it ([`super::machine`]) puts those of all
-//! workers in order and updates the states.
+//! A door collects the values of a worker and epoch by key; the machine behind it
+//! ([`super::machine`]) puts those of all workers in order and updates the states.
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;

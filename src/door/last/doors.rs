@@ -1,7 +1,7 @@
 //! The doors of sliding views: [`Records::over_last`].
 //!
-//! As in [`super::super::window::doors`], what is added up is keyed by (pane, key), and what is too late is refused here. The machine
-//! behind the door is [`super::machine`].
+//! As in [`super::super::window::doors`], what is added up is keyed by (pane, key), and what is too
+//! late is refused here. The machine behind the door is [`super::machine`].
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -93,8 +93,8 @@ pub(crate) struct Wanted {
 /// What a sliding view says beside its rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Note<K, A> {
-    /// Where a window ends that holds something or that something is gone from, and whether that is durable: the end of the
-    /// input brings windows that are not.
+    /// Where a window ends that holds something or that something is gone from, and whether that is
+    /// durable: the end of the input brings windows that are not.
     End(Millis, bool),
     /// A row that is among the first of this worker.
     First(K, A),
@@ -122,7 +122,8 @@ struct Pane<A> {
     sums: Vec<(u32, A)>,
     /// How many sums there were when every slot last occurred once.
     tidy: usize,
-    /// Where the sum of each slot is, where a keep has to be told what it has come to; then each slot occurs once.
+    /// Where the sum of each slot is, where a keep has to be told what it has come to; then each
+    /// slot occurs once.
     places: HashMap<u32, u32, FixedState>,
 }
 

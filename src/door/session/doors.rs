@@ -1,7 +1,8 @@
 //! The session doors of [`Records`]: [`Records::by_session`].
 //!
-//! What a door adds up within a worker and epoch is keyed by (bucket as long as the gap, key), because the records of one
-//! bucket are in one session whatever else there is. The machine behind it ([`super::machine`]) makes sessions of that.
+//! What a door adds up within a worker and epoch is keyed by (bucket as long as the gap, key),
+//! because the records of one bucket are in one session whatever else there is. The machine behind
+//! it ([`super::machine`]) makes sessions of that.
 
 use std::rc::Rc;
 

@@ -1,8 +1,8 @@
 //! The doors of window tables: [`Records::by_window`].
 //!
-//! What a door adds up within a worker and epoch is keyed by (pane, key). A record that is too late is refused here, where
-//! its line is still at hand, by the watermark as its epoch began; the machine behind the door ([`super::machine`]) sees only
-//! sums.
+//! What a door adds up within a worker and epoch is keyed by (pane, key). A record that is too late
+//! is refused here, where its line is still at hand, by the watermark as its epoch began; the
+//! machine behind the door ([`super::machine`]) sees only sums.
 
 use std::rc::Rc;
 

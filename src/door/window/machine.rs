@@ -52,7 +52,8 @@ where
     K: ExchangeData + Hash,
     A: Total,
 {
-    /// Emits what has changed of the windows that start at `touched`, and shows each key that has with its total.
+    /// Emits what has changed of the windows that start at `touched`, and shows each key that has
+    /// with its total.
     fn settle(
         &mut self,
         touched: BTreeSet<Millis>,

@@ -493,6 +493,8 @@ impl Stage {
             input.advance_to(next);
             input.flush();
             self.step_while(worker, || installed.probe.less_than(&next));
+            // A door may be followed by no view.
+            self.step_while(worker, || keep.frontier().is_some_and(|frontier| frontier < next));
             check();
             keep.cut(next);
             commit(&mut outputs, Some(next), index);

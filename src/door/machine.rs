@@ -152,6 +152,7 @@ pub(crate) fn operate<'scope, M: Machine>(
     let mut updates = builder.new_input(updates.inner, pact);
     let mut event_times = builder.new_input(event_times, Pipeline);
     let Opened { keeper, restored } = durable;
+    keeper.closed(Some(Epoch::minimum()));
     let restoring = restored.is_some();
     let pact = Exchange::new(move |(key, _): &(M::Key, M::Value)| by_key(key));
     let mut restored = restored.map(|rows| builder.new_input(rows, pact));
@@ -229,6 +230,7 @@ pub(crate) fn operate<'scope, M: Machine>(
                     None => held = None,
                 }
             }
+            keeper.closed(frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min());
         }
     });
     (rows_stream.as_collection(), notes_stream.as_collection())

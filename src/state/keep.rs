@@ -42,6 +42,8 @@ struct Inner {
 struct Buffer {
     door: Arc<Identity>,
     epoch: u64,
+    /// The first epoch that the door has not closed; `None` if it has closed all there are.
+    open: Option<Epoch>,
     segments: Vec<Segment>,
     changes: Changes,
 }
@@ -81,7 +83,8 @@ impl Keep {
     pub(crate) fn open<K: Stored, V: Stored>(&self, identity: Identity) -> Keeper<K, V> {
         let door = Arc::new(identity);
         let changes = Changes::new(&door);
-        let buffer = Buffer { door: Arc::clone(&door), epoch: 0, segments: Vec::new(), changes };
+        let door_of = Arc::clone(&door);
+        let buffer = Buffer { door: door_of, epoch: 0, open: None, segments: Vec::new(), changes };
         let buffer = Rc::new(RefCell::new(buffer));
         let mut inner = self.0.borrow_mut();
         inner.doors.push(Rc::clone(&buffer));
@@ -93,15 +96,22 @@ impl Keep {
     /// All changes of epochs before `frontier` are in the keep: hands them over as this worker's
     /// part of the snapshot at `frontier`. It does not wait.
     ///
-    /// The doors must have closed those epochs: call it when the dataflow's frontier has reached
-    /// `frontier`. They may have closed later ones, too. All workers have to cut at the same
-    /// frontiers, in ascending order.
+    /// The doors must have closed those epochs ([`Keep::frontier`]); they may have closed later
+    /// ones, too. All workers have to cut at the same frontiers, in ascending order.
     pub fn cut(&self, frontier: Epoch) {
         let mut inner = self.0.borrow_mut();
         let worker = inner.worker;
         let batches: Vec<_> = inner.doors.iter().filter_map(|door| door.borrow_mut().take(worker)).collect();
         batches.into_iter().for_each(|batch| inner.send(Message::Batch(batch)));
         inner.send(Message::Cut(frontier));
+    }
+
+    /// The first epoch that a door of this worker has not closed yet; `None` if all doors have
+    /// closed all epochs that there will be.
+    ///
+    /// This may be behind what the sinks have been shown, where a door is followed by no view.
+    pub fn frontier(&self) -> Option<Epoch> {
+        self.0.borrow().doors.iter().filter_map(|door| door.borrow().open).min()
     }
 
     /// Moves what waits into the queue, as far as there is room, and returns how many messages
@@ -184,6 +194,13 @@ impl<K: Stored, V: Stored> Keeper<K, V> {
     pub(crate) fn begin(&self, epoch: Epoch) {
         if let Some((buffer, _)) = &self.open {
             buffer.borrow_mut().epoch = epoch.number();
+        }
+    }
+
+    /// The door has closed all epochs before `frontier`, or all there will be.
+    pub(crate) fn closed(&self, frontier: Option<Epoch>) {
+        if let Some((buffer, _)) = &self.open {
+            buffer.borrow_mut().open = frontier;
         }
     }
 

@@ -277,9 +277,12 @@ fn a_store_that_fails_ends_the_writer_and_leaves_the_snapshot_before() {
 /// A buffer that has grown is handed over before its snapshot is due.
 #[test]
 fn a_large_buffer_is_handed_over_in_parts() {
+    let (sender, go) = channel();
     let memory = Memory::new();
-    let writer = Writer::start(memory.clone(), 1, 1).unwrap();
+    let writer = Writer::start(Slow { go, memory: memory.clone(), snapshots: 0, fails: 0 }, 1, 1).unwrap();
     let keep = Keep::new(0, writer.queue());
+    // The writer stands still at this one.
+    keep.cut(Epoch::new(1));
     let keeper = keep.open::<Time, String>(Identity::of::<Time, String>("large", "test"));
     keeper.begin(Epoch::new(1));
     let long = "x".repeat(1024);
@@ -287,8 +290,9 @@ fn a_large_buffer_is_handed_over_in_parts() {
     for row in 0..count {
         keeper.put(&Time(row), &long);
     }
-    assert!(keep.pending() >= Keep::PARTIAL, "two parts, of which at most one fits into the queue");
+    assert!(keep.pending() >= Keep::PARTIAL, "three parts, of which at most one fits into the queue");
     keep.cut(Epoch::new(2));
+    (0..2).for_each(|_| sender.send(()).unwrap());
     keep.finish().unwrap();
     drop((keep, keeper));
     writer.finish().unwrap();

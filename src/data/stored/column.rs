@@ -89,6 +89,14 @@ pub enum StoredError {
         /// What was to come.
         expected: ColumnType,
     },
+    /// Fewer columns than there were to be passed over.
+    #[error("row {row} ends {missing} columns early")]
+    Short {
+        /// The row.
+        row: usize,
+        /// How many are not there.
+        missing: usize,
+    },
     /// A column of another type.
     #[error("row {row} has a column of {found} where one of {expected} belongs")]
     Type {
@@ -458,10 +466,16 @@ impl<'a> RowReader<'a> {
     }
 
     /// Passes over `count` columns.
-    pub fn skip(&mut self, count: usize) {
-        (0..count).for_each(|_| {
-            self.columns.next();
-        });
+    ///
+    /// # Errors
+    ///
+    /// When there are fewer.
+    pub fn skip(&mut self, count: usize) -> Result<(), StoredError> {
+        let passed = self.columns.by_ref().take(count).count();
+        match count - passed {
+            0 => Ok(()),
+            missing => Err(StoredError::Short { row: self.row, missing }),
+        }
     }
 
     /// The next column, which is of type `expected` and has a value.

@@ -153,7 +153,7 @@ impl<T: Stored> Stored for Option<T> {
         if some {
             return T::take(row).map(Some);
         }
-        row.skip(T::WIDTH);
+        row.skip(T::WIDTH)?;
         Ok(None)
     }
 }

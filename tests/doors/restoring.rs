@@ -128,3 +128,16 @@ proptest! {
         }
     }
 }
+
+/// More keys than are restored at a time, by three workers of what one had.
+#[test]
+fn many_keys_are_restored_slice_by_slice() {
+    const KEYS: usize = 10_000;
+    let all: String = (0..KEYS).map(|key| format!("10 {key:05}\n")).collect();
+    let some: String = (0..KEYS).step_by(7).map(|key| format!("11 {key:05}\n")).collect();
+    let answer = Script::new(&ByTime).epoch(&all).workers(3).epoch(&some).run();
+    let rows: Vec<_> =
+        (0..KEYS).map(|key| format!("{key:05}\t{}", if key % 7 == 0 { 2 } else { 1 })).collect();
+    assert_eq!(answer.view("all"), rows);
+    assert_eq!(answer.view("states"), rows);
+}

@@ -35,7 +35,8 @@
 //!
 //! - Two worlds and one door. Records are local, borrowed, and gone with their epoch; collections are shared,
 //!   incremental, and take retractions. Only the doors in [`door`] stand between, and only they have state that is
-//!   durable; all behind them follows from their rows.
+//!   durable: their rows. All behind them follows from these.
+//! - What is durable goes through [`state`] alone, in columns and not in the form in which workers exchange it.
 //! - Time is data. A record's time, the arrival of an epoch and the watermark made of them are never the timely timestamp, and
 //!   no operator reads a clock: the same input, cut and stamped alike, gives the same output at any number of workers.
 //! - Operators know collections, not log formats. Formats know bytes, not dataflow.
@@ -69,6 +70,7 @@ pub mod operators;
 pub mod runtime;
 pub mod sink;
 pub mod source;
+pub mod state;
 pub mod testing;
 pub mod time;
 pub mod view;
@@ -87,7 +89,7 @@ pub mod reexport {
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::data::{Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Total};
+    pub use crate::data::{Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Stored, Total};
     pub use crate::data::{Cell, Real, Row, Time, by_count};
     pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options};
     pub use crate::door::{Events, Last, Parsed, Partials, Records, Seen, SessionSums, WindowSums, Windowed};

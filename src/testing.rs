@@ -16,7 +16,7 @@ use timely::worker::Worker;
 use crate::data::InputCounts;
 use crate::data::{Time, Value, escape_json};
 use crate::dataflow::{Build, Dataflow, Flow, Options};
-use crate::door::{DoorRows, Lines, Records, UNNAMED};
+use crate::door::{Lines, Records, UNNAMED};
 use crate::format::Format;
 use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Read};
 use crate::runtime::assign;
@@ -24,9 +24,10 @@ use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
 use crate::runtime::post::Post;
 use crate::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
 use crate::source::{Chunk, Memory, PartitionId, Progress, ReadOptions, Source};
+use crate::state::{Keep, Memory as Stored, Queue, Snapshot, Store, Writer};
 use crate::time::Epoch;
 use crate::time::TimeOptions;
-use crate::view::{Deliveries, Keep, View};
+use crate::view::{Deliveries, Keep as Retention, View};
 
 /// What the views of a dataflow held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -361,8 +362,16 @@ impl<'a> Script<'a> {
             stages.push((workers, told, if end { Afterwards::End } else { Afterwards::Stop }));
         }
         let sources = partitions.sources();
-        let (mut handed, mut mark, mut first) = (None, None::<Mark>, 0);
+        let (mut handed, mut mark, mut first) = (None::<Vec<u8>>, None::<Mark>, 0);
         for (workers, epochs, afterwards) in stages {
+            // What is handed over is bytes, as if it had been on a disk.
+            let snapshot =
+                handed.map(|bytes| Snapshot::from_bytes(&bytes).unwrap_or_else(|error| panic!("{error}")));
+            let memory = snapshot.as_ref().map_or_else(|| Ok(Stored::new()), Stored::of);
+            let memory = memory.unwrap_or_else(|error| panic!("{error}"));
+            let snapshot = snapshot.map(Arc::new);
+            let writer = Writer::start(memory.clone(), workers, Writer::QUEUE);
+            let writer = writer.unwrap_or_else(|error| panic!("{error}"));
             let pace = LedgerOptions {
                 peers: workers,
                 time: self.time,
@@ -393,24 +402,20 @@ impl<'a> Script<'a> {
                 first,
                 sources: sources.clone(),
                 conductor: Mutex::new(Some(conductor)),
-                handed: handed.map(|rows: Vec<DoorRows>| {
-                    // Dealt out anyhow: the doors bring each row to its owner.
-                    let mut shares: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
-                    rows.into_iter().enumerate().for_each(|(at, row)| shares[at % workers].push(row));
-                    Mutex::new(shares)
-                }),
+                handed: snapshot,
+                queue: Mutex::new(writer.queue()),
                 answer: Arc::clone(&answer),
                 failed: AtomicBool::new(false),
             };
             let guards = timely::execute(timely::Config::process(workers), move |worker| stage.run(worker));
             let results = guards.unwrap_or_else(|error| panic!("{error}")).join();
-            let mut rows = Vec::new();
+            mark = None;
             for result in results {
-                let (own, reached) = result.unwrap_or_else(|error| panic!("{error}"));
-                rows.extend(own);
-                mark = mark.or(reached);
+                mark = mark.or(result.unwrap_or_else(|error| panic!("{error}")));
             }
-            handed = Some(rows);
+            writer.finish().unwrap_or_else(|error| panic!("{error}"));
+            let snapshot = memory.load().unwrap_or_else(|error| panic!("{error}"));
+            handed = snapshot.map(|snapshot| snapshot.to_bytes().unwrap_or_else(|error| panic!("{error}")));
             first = mark.as_ref().map_or(0, Mark::next_epoch);
         }
         std::mem::take(&mut answer.lock().expect("no worker panicked"))
@@ -478,8 +483,10 @@ struct Stage {
     sources: Vec<(Option<String>, Arc<dyn Source>)>,
     /// For the first worker.
     conductor: Mutex<Option<Conductor>>,
-    /// What each worker goes on from.
-    handed: Option<Mutex<Vec<Vec<DoorRows>>>>,
+    /// What it goes on from.
+    handed: Option<Arc<Snapshot>>,
+    /// Where it hands over what changes, after each epoch.
+    queue: Mutex<Queue>,
     answer: Arc<Mutex<Answer>>,
     /// Whether a worker has panicked: the others would wait for it for ever.
     failed: AtomicBool,
@@ -497,24 +504,31 @@ impl Drop for Alarm<'_> {
 }
 
 impl Stage {
-    /// One worker's part; returns what it hands on.
-    fn run(&self, worker: &mut Worker) -> (Vec<DoorRows>, Option<Mark>) {
+    /// One worker's part; the first tells how far the run has come.
+    fn run(&self, worker: &mut Worker) -> Option<Mark> {
         let _alarm = Alarm(&self.failed);
         let index = worker.index();
+        let keep = Keep::new(index, self.queue.lock().expect("no worker panicked").clone());
         let post = Post::install(worker);
         let (feed, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (mut lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), self.time);
-            if let Some(handed) = &self.handed {
-                lines =
-                    lines.restoring(std::mem::take(&mut handed.lock().expect("no worker panicked")[index]));
+            let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), self.time);
+            let mut lines = lines.keeping(keep.clone());
+            if let Some(snapshot) = &self.handed {
+                lines = lines.restoring(Arc::clone(snapshot));
             }
             let mut flow = Flow::new(scope, lines, self.views, Deliveries::ALL);
             self.build.run(&mut flow);
             (feed, flow.finish())
         });
+        let check = || installed.durable.restored().unwrap_or_else(|error| panic!("{error}"));
+        check();
         let recorder = |mode| {
             let sink = Recorder { answer: Arc::clone(&self.answer), finals: mode == Mode::Append };
-            Attached::new("recorder", Box::new(sink), Shows { mode, at: At::EveryEpoch, keep: Keep::ALL })
+            Attached::new(
+                "recorder",
+                Box::new(sink),
+                Shows { mode, at: At::EveryEpoch, keep: Retention::ALL },
+            )
         };
         let recorders = [Mode::Complete, Mode::Append].into_iter().filter(|_| index == 0).map(recorder);
         let start = Start { incarnation: 0, first: self.first };
@@ -529,13 +543,24 @@ impl Stage {
             checks: false,
         };
         let mut ingest = Ingest::new(worker, post, feed, setup);
-        while !installed.probe.done() {
+        let mut cut = self.first;
+        // A door may be followed by no view.
+        let behind = |next: Option<u64>| {
+            keep.frontier().zip(next).is_some_and(|(frontier, next)| frontier < Epoch::new(next))
+        };
+        while !installed.probe.done() || behind(ingest.next_epoch()) {
             let failed = self.failed.load(Ordering::SeqCst);
             assert!(!failed, "another worker panicked; its message stands above");
             installed.faults.get().into_iter().for_each(|line| panic!("{line}"));
             let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
             let closed = frontier.map_or(u64::MAX, |epoch| epoch.number());
             let turn = ingest.turn(closed, outputs.has_room()).unwrap_or_else(|error| panic!("{error}"));
+            let upto = ingest.next_epoch().map_or(cut, |next| next.min(closed));
+            if upto > cut && !behind(Some(upto)) {
+                check();
+                keep.cut(Epoch::new(upto));
+                cut = upto;
+            }
             match turn {
                 Turn::Busy => worker.step(),
                 Turn::Wait(_) => worker.step_or_park(Some(PARK)),
@@ -545,19 +570,21 @@ impl Stage {
                 outputs.advance(ingest.sealed(frontier), 0).unwrap_or_else(|error| panic!("{error}"));
             }
         }
+        if let Some(next) = ingest.next_epoch().filter(|next| *next > cut) {
+            check();
+            keep.cut(Epoch::new(next));
+        }
+        keep.finish().unwrap_or_else(|error| panic!("{error}"));
         outputs.finish().unwrap_or_else(|error| panic!("{error}"));
         if index == 0 {
             let mut answer = self.answer.lock().expect("no worker panicked");
             answer.counts.plus_equals(&installed.summary.get().counts);
         }
-        let rows = installed.durable.rows();
-        let conductor = ingest.conductor();
-        let mark = conductor.map(|conductor| {
+        ingest.conductor().map(|conductor| {
             let mut answer = self.answer.lock().expect("no worker panicked");
             answer.records.extend(conductor.take_sealed());
             conductor.mark()
-        });
-        (rows, mark)
+        })
     }
 }
 

@@ -21,6 +21,8 @@ mod oracle;
 mod outputs;
 #[path = "doors/partials.rs"]
 mod partials;
+#[path = "doors/restoring.rs"]
+mod restoring;
 #[path = "doors/seconds.rs"]
 mod seconds;
 #[path = "doors/sessions.rs"]

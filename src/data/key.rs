@@ -9,6 +9,8 @@ use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
+use crate::data::Stored;
+
 /// An owned byte string that keeps up to 16 bytes (every IPv4 address) in place.
 ///
 /// ```
@@ -135,7 +137,7 @@ impl<'de> Deserialize<'de> for Bytes {
     note = "an enum without fields becomes a key by `key_enum! {{ enum Level {{ Debug = \"debug\" }} }}`",
     note = "`&str` and `&[u8]` are what a record lends: name the owned form, as in `count_by::<Bytes>`"
 )]
-pub trait Key: ExchangeData + Hash {
+pub trait Key: ExchangeData + Hash + Stored {
     /// The key as a record lends it.
     type Ref<'a>: Copy + Hash;
 

@@ -105,6 +105,28 @@ macro_rules! key_enum {
             }
         }
 
+        impl $crate::data::Stored for $name {
+            const WIDTH: usize = 1;
+            const FIRST_IS_NEVER_NULL: bool = true;
+
+            fn columns(name: &str) -> ::std::vec::Vec<$crate::data::Field> {
+                <::std::string::String as $crate::data::Stored>::columns(name)
+            }
+
+            fn put(&self, row: &mut $crate::data::RowWriter<'_>) {
+                row.text(self.name());
+            }
+
+            fn take(
+                row: &mut $crate::data::RowReader<'_>,
+            ) -> ::std::result::Result<Self, $crate::data::StoredError> {
+                let name = row.text()?.to_owned();
+                name.parse().map_err(|error: $crate::data::UnknownName| {
+                    row.damaged($crate::data::ColumnType::Text, ::std::stringify!($name), error)
+                })
+            }
+        }
+
         impl $crate::data::Cell for $name {
             const TYPE: $crate::data::CellType = $crate::data::CellType::of($crate::data::Kind::Bytes);
 

@@ -1,8 +1,10 @@
 //! The ground floor of data: keys, totals, sketches, and the cells of rows.
 //!
-//! Keys are borrowed while records are read and owned once they leave their chunk ([`Key`], [`Bytes`]); totals add up
-//! with overflow noticed ([`Total`]); sketches are totals that stay small ([`Distinct`], [`Quantiles`]); rows are tuples
-//! of cells ([`Row`], [`Cell`]), of which each has a type ([`CellType`]). This module knows no record, no dataflow operator, no sink and no clock.
+//! Keys are borrowed while records are read and owned once they leave their chunk ([`Key`],
+//! [`Bytes`]); totals add up with overflow noticed ([`Total`]); sketches are totals that stay small
+//! ([`Distinct`], [`Quantiles`]); rows are tuples of cells ([`Row`], [`Cell`]), each of which has a
+//! type ([`CellType`]). What is durable stands in typed columns ([`Stored`]). This module knows no
+//! record, no dataflow operator, no sink and no clock.
 
 mod column;
 mod escape;
@@ -11,6 +13,7 @@ mod key;
 mod key_enum;
 mod row;
 mod sketch;
+mod stored;
 mod total;
 
 pub use column::{CellType, Kind};
@@ -20,4 +23,8 @@ pub use key::{Bytes, Key};
 pub use key_enum::UnknownName;
 pub use row::{Cell, Real, Row, Time, Value, by_count};
 pub use sketch::{Distinct, Quantiles};
+pub use stored::{Column, ColumnType, Field, Opaque, RowReader, RowWriter, Stored, StoredError};
+pub(crate) use stored::{Data, put_option};
+#[doc(hidden)]
+pub use stored::{first_is_never_null, put_opaque, take_opaque};
 pub use total::{InputCounts, Overflow, Stats, Total};

@@ -14,7 +14,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Probe, probe};
 
 use crate::data::Row;
-use crate::data::{InputCounts, Total};
+use crate::data::{InputCounts, Stored, Total};
 use crate::door::{Durable, FaultProbe, Lines, Records, UNNAMED, Windowed};
 use crate::format::Format;
 use crate::operators::per_closed_time;
@@ -85,7 +85,8 @@ pub struct Installed {
     pub views: Views,
     /// Closed epochs: what every view has been given.
     pub probe: probe::Handle<Epoch>,
-    /// What is durable of this worker's part.
+    /// What is durable of this worker's part, and how it goes together with the state that was
+    /// restored.
     pub durable: Durable,
     /// Whether it goes by event time.
     pub event_time: bool,
@@ -233,7 +234,7 @@ impl<'scope> Flow<'scope> {
     ///
     /// If a door has the same name; while running, if a total does not fit its type.
     #[track_caller]
-    pub fn totals<K: ExchangeData + Hash, A: Total>(
+    pub fn totals<K: ExchangeData + Hash + Stored, A: Total + Stored>(
         &self,
         name: &str,
         sums: VecCollection<'scope, Epoch, K, A>,
@@ -427,22 +428,16 @@ impl<'scope> Flow<'scope> {
     ///
     /// # Panics
     ///
-    /// If a declared view was not given, or state was handed over for a door that there is not.
+    /// If a declared view was not given.
     pub fn finish(self) -> Installed {
         let outlets = self.outlets.into_iter().zip(self.views).map(|(outlets, view)| {
             outlets
                 .unwrap_or_else(|| panic!("the dataflow declares view `{}`, but does not give it", view.name))
         });
         let views = Views::new(outlets.collect());
-        let durable = self.lines.durable();
-        let left_over = durable.left_over();
-        assert!(
-            left_over.is_empty(),
-            "state was handed over for doors that the dataflow does not have: {left_over:?}"
-        );
         Installed {
             views,
-            durable,
+            durable: self.lines.durable(),
             event_time: self.lines.goes_by_event_time(),
             inputs: self.lines.inputs(),
             faults: self.lines.faults(),

@@ -17,10 +17,11 @@
 //!
 //! # State
 //!
-//! What a door keeps, it gives as updates of its own input: totals are updates of the multiset that they are taken of, panes are
-//! sums, sessions are stretches of records. So state is handed over by feeding rows through the door's own exchange
-//! ([`Durable`], [`Lines::restoring`]), at any number of workers. What follows from a door's rows (a first ten, a count
-//! of distinct rows) is not durable: it is worked out again.
+//! A door is a table, and its rows are durable: running totals, the rows of open windows, the sums
+//! of panes, sessions, states. As it closes an epoch it says what changed of them
+//! ([`Lines::keeping`]; the module [`state`](crate::state) makes snapshots of that), and a run can
+//! go on from a snapshot at any number of workers ([`Lines::restoring`]). What follows from a
+//! door's rows (a first ten, a count of distinct rows) is not durable: it is worked out again.
 //!
 //! # Time
 //!
@@ -41,7 +42,6 @@
 
 mod deadlines;
 mod dedup;
-mod durable;
 mod fault;
 mod feed;
 mod in_time;
@@ -49,9 +49,11 @@ mod join;
 mod keyed;
 mod last;
 mod machine;
+mod opened;
 mod partials;
 mod reader;
 mod records;
+mod running;
 mod session;
 mod summing;
 mod window;
@@ -64,13 +66,13 @@ use std::sync::Arc;
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 
-pub use durable::{DoorRows, Durable};
 pub use fault::{FatalLine, FaultProbe};
 pub use feed::{Feed, Observed};
 pub use join::machine::Events;
 pub use keyed::doors::KeyedState;
 pub use keyed::machine::Seen;
 pub use last::doors::{Last, OverLast};
+pub use opened::Durable;
 pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
@@ -79,11 +81,13 @@ pub use window::doors::ByWindow;
 pub use window::panes::WindowSums;
 pub use window::windowed::Windowed;
 
-use self::durable::Doors;
 use self::feed::Observations;
-use crate::data::Total;
+use self::opened::Doors;
+use self::running::durable_totals;
+use crate::data::{Stored, Total};
 use crate::format::Format;
 use crate::source::{Chunk, Progress};
+use crate::state::{Keep, Snapshot};
 use crate::time::{Epoch, EventTime, TimeOptions};
 
 /// What travels from a worker's sources to its doors.
@@ -146,13 +150,22 @@ impl<'scope> Lines<'scope> {
         Lines { stream, event_times, doors, progress, shared: Rc::new(shared), faults }
     }
 
-    /// As these, for doors that go on from `rows`: those of all workers of an earlier run, each given to one worker of
-    /// this one, whichever. Workers that have none are given an empty list.
+    /// As these, for doors that go on from the rows of `snapshot`, at any number of workers.
     ///
-    /// The rows come at the first of all times, so the epochs of this run must begin after [`Epoch::new`]`(0)`: what came at that
-    /// time would be taken for state.
-    pub fn restoring(self, rows: Vec<DoorRows>) -> Self {
-        Lines { doors: Rc::new(RefCell::new(Doors::restored(rows))), ..self }
+    /// All workers are given the same; each takes its share. Rows whose doors have other rules are
+    /// left aside, which [`Durable::restored`] tells. The rows come at the first of all times, so
+    /// the epochs of this run must begin after [`Epoch::new`]`(0)`.
+    #[must_use]
+    pub fn restoring(self, snapshot: Arc<Snapshot>) -> Self {
+        self.doors.borrow_mut().snapshot = Some(snapshot);
+        self
+    }
+
+    /// As these, for doors that tell `keep` what changes of their durable rows.
+    #[must_use]
+    pub fn keeping(self, keep: Keep) -> Self {
+        self.doors.borrow_mut().keep = Some(keep);
+        self
     }
 
     /// What is durable of the doors that are opened on these lines.
@@ -175,15 +188,17 @@ impl<'scope> Lines<'scope> {
         self.faults.clone()
     }
 
-    /// The running totals of `sums`, as a door named `name`.
+    /// The running totals of `sums`, as a door named `name`. What `sums` has because the input has
+    /// ended, is not durable.
     #[track_caller]
-    pub(crate) fn totals<K: ExchangeData + Hash, A: Total>(
+    pub(crate) fn totals<K: ExchangeData + Hash + Stored, A: Total + Stored>(
         &self,
         name: &str,
         sums: VecCollection<'scope, Epoch, K, A>,
     ) -> VecCollection<'scope, Epoch, (K, A), isize> {
-        self.doors.borrow_mut().claim(name);
-        records::durable_totals(&self.doors, name, sums, Vec::new())
+        let mut doors = self.doors.borrow_mut();
+        doors.claim(name);
+        durable_totals(&mut doors, name, sums, Vec::new(), Some(Rc::clone(&self.shared.now)))
     }
 
     /// Reads each line of `input` with `format`.

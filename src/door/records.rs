@@ -1,25 +1,24 @@
 //! Records, and the doors that are opened on them.
 
 use std::cell::{Cell, RefCell};
-use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
-use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{InputHandleCore, OutputBuilder};
 
-use crate::data::{InputCounts, Key, Stats, Total};
-use crate::door::durable::Doors;
+use crate::data::{InputCounts, Key, Stats, Stored, Total};
 use crate::door::feed::Observations;
+use crate::door::opened::Doors;
 use crate::door::reader::{BlockReader, Times};
+use crate::door::running::durable_totals;
 use crate::door::summing::{Door, Summing, Updates, UpdatesOutput};
 use crate::door::{Event, Lines, Parsed, Partials, Shared};
 use crate::format::{Fields, Format};
-use crate::operators::Totals;
 use crate::time::Epoch;
 use crate::time::EventTime;
 
@@ -253,7 +252,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// If another door of this dataflow has the same name; while running, if a total does not fit its type.
     #[track_caller]
-    pub fn totals_by<K: Key, A: Total>(
+    pub fn totals_by<K: Key, A: Total + Stored>(
         &mut self,
         name: &str,
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut Partials<K, A>) + 'static,
@@ -362,7 +361,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// If another door of this dataflow has the same name.
     #[track_caller]
-    pub fn sum_all<A: Total>(
+    pub fn sum_all<A: Total + Stored>(
         &mut self,
         name: &str,
         logic: impl for<'a> Fn(&Parsed<'a, F>, &mut A) + 'static,
@@ -482,13 +481,13 @@ impl<'scope, F: Format> Records<'scope, F> {
     }
 
     /// The running totals of door `name`, which are durable.
-    fn totals<K: Key, A: Total>(
+    fn totals<K: Key, A: Total + Stored>(
         &self,
         name: &str,
         sums: VecCollection<'scope, Epoch, K, A>,
         always: Vec<K>,
     ) -> VecCollection<'scope, Epoch, (K, A), isize> {
-        durable_totals(&self.doors, name, sums, always)
+        durable_totals(&mut self.doors.borrow_mut(), name, sums, always, None)
     }
 
     /// What became of the lines, as one row that is always there. It is a door named `input`.
@@ -512,22 +511,6 @@ impl<'scope, F: Format> Records<'scope, F> {
     pub(crate) fn input_sums(&self) -> VecCollection<'scope, Epoch, (), InputCounts> {
         self.counts.clone()
     }
-}
-
-/// The running totals of `sums`, which are durable under `name`.
-pub(super) fn durable_totals<'scope, K: ExchangeData + Hash, A: Total>(
-    doors: &RefCell<Doors>,
-    name: &str,
-    sums: VecCollection<'scope, Epoch, K, A>,
-    always: Vec<K>,
-) -> VecCollection<'scope, Epoch, (K, A), isize> {
-    let mut doors = doors.borrow_mut();
-    let (rows, table) = doors.restore(name, sums).totals_core(name, always);
-    doors.keep(name, move || {
-        let table = table.borrow();
-        table.rows().map(|(key, total)| (key.clone(), total.clone())).collect()
-    });
-    rows
 }
 
 impl<F: Format> Drop for Records<'_, F> {

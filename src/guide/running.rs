@@ -102,9 +102,12 @@
 //!
 //! # What outlives a run
 //!
-//! When a run goes on from another, each door begins with what it has kept, and the operators behind it work out their
-//! results anew from that. Operators keep nothing themselves. So it is as if nothing had happened, wherever a door keeps all
-//! of its rows; but some forget on purpose, or let records through and keep no rows at all:
+//! A door is a table, and its rows are what is durable: as it closes an epoch it says what changed
+//! of them, and a [`Snapshot`](crate::state::Snapshot) has the rows of all doors. When a run goes
+//! on from one, at any number of workers, each door begins with its rows, and the operators behind
+//! it work out their results anew from that. Operators keep nothing themselves. So it is as if
+//! nothing had happened, wherever a door keeps all of its rows; but some forget on purpose, or let
+//! records through and keep no rows at all:
 //!
 //! | doors | what they begin with |
 //! |---|---|
@@ -116,6 +119,15 @@
 //! | `collect`, `refused` | no rows |
 //!
 //! So a total of what is let through has to be durable itself: `flow.totals` is, and the operator `totals` is not.
+//!
+//! That the input has ended is no change of the state. A run that has ended can be given more
+//! input, and goes on as if it had been stopped just before its end: the last windows are open
+//! again, and keys that timed out by then have not.
+//!
+//! Keys, sums and states stand in typed columns ([`Stored`](crate::data::Stored)). A struct of your
+//! own gets them by [`impl_stored!`](crate::impl_stored), which also takes what can have no
+//! columns. State goes to the door of the same name, and only if its rules are the same: windows of
+//! a minute do not go on from sums of 30 s, and the error says that this is what differs.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -169,6 +181,8 @@
 //!   `rows.map(|((a, b), count)| (a, b, count))`.
 //! - *`f64: Cell` is not satisfied*: numbers in rows have an order; [`Real`](crate::data::Real) is the one with a fraction.
 //! - *`(u8, u8, u8): Key` is not satisfied*: keys are pairs of pairs, `(u8, (u8, u8))`; and for `usize: Key`, take `u64`.
+//! - *the trait bound `Visit: Stored` is not satisfied*: say in which columns it stands,
+//!   `thalweg::impl_stored!(Visit { pages: u64, bytes: i64 })`.
 //! - *cannot return value referencing temporary value*, or *references to captured variables can't escape the closure*: the
 //!   key that `count_by` returns must be of the record. `count_each` is lent a key for the call alone, which may be of
 //!   anything.

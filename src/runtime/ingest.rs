@@ -117,6 +117,11 @@ impl Ingest {
         Some(frontier.map_or(sealed, |frontier| frontier.min(sealed)))
     }
 
+    /// The epoch after the last that this worker has begun, if it has begun any.
+    pub(crate) fn next_epoch(&self) -> Option<u64> {
+        self.last.map(|last| last + 1)
+    }
+
     /// The first epoch that this worker has something of and that is not closed, with `closed` epochs closed.
     pub(crate) fn waiting_for(&self, closed: u64) -> Option<u64> {
         self.last.filter(|last| *last >= closed).map(|_| closed)

@@ -64,6 +64,12 @@ pub(crate) fn millis(duration: Duration) -> Millis {
     Millis::try_from(duration.as_millis()).map_or(MOST, |millis| millis.min(MOST))
 }
 
+/// A length of time as people write it.
+pub(crate) fn length(millis: Millis) -> String {
+    let sign = if millis < 0 { "-" } else { "" };
+    format!("{sign}{}", humantime::format_duration(Duration::from_millis(millis.unsigned_abs())))
+}
+
 /// Up to when all records are thought to have arrived.
 ///
 /// It never falls. A window `[start, end)` is complete when the watermark has reached its end.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::{Millis, Watermark, millis};
+use crate::time::{Millis, Watermark, length, millis};
 
 /// How long a key must be silent for its session to end, or for its state to time out.
 ///
@@ -26,6 +26,12 @@ pub struct GapError {
     pub gap: Duration,
     /// Why that cannot be.
     pub reason: &'static str,
+}
+
+impl std::fmt::Display for Gap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&length(self.0))
+    }
 }
 
 impl Gap {

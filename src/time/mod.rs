@@ -15,4 +15,4 @@ pub use gap::{Gap, GapError};
 pub use window::{InWindow, Span, Window, WindowError};
 pub use within::{Within, WithinError};
 
-pub(crate) use event_time::{EventTime, MOST, Millis, TimeRange, millis};
+pub(crate) use event_time::{EventTime, MOST, Millis, TimeRange, length, millis};

@@ -22,19 +22,20 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Key, Overflow, Total};
+use crate::data::{Key, Overflow, Stored, Time, Total};
 use crate::door::in_time::{in_time, is_older};
-use crate::door::machine::{Closing, Emitted, Keeps, Machine, operate_durably};
+use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
 use crate::door::reader::Arrival;
 use crate::door::{Parsed, Partials, Records};
 use crate::format::Format;
 use crate::operators::route;
+use crate::state::{Identity, Keeper};
 use crate::time::Epoch;
-use crate::time::{MOST, Millis};
+use crate::time::{MOST, Millis, length};
 
-/// The datum that arrived first, and when that was: `None` in an earlier run.
+/// The datum that arrived first, and when that was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct First<D>(Option<(Option<Arrival>, D)>);
+pub(crate) struct First<D>(Option<(Arrival, D)>);
 
 impl<D> Default for First<D> {
     fn default() -> Self {
@@ -45,7 +46,7 @@ impl<D> Default for First<D> {
 impl<D> First<D> {
     /// Takes the datum that arrived at `arrival`, if that was before the one that there is.
     #[inline]
-    fn offer(&mut self, arrival: Option<Arrival>, datum: impl FnOnce() -> D) {
+    fn offer(&mut self, arrival: Arrival, datum: impl FnOnce() -> D) {
         if self.0.as_ref().is_none_or(|(first, _)| arrival < *first) {
             self.0 = Some((arrival, datum()));
         }
@@ -104,34 +105,40 @@ impl<K: ExchangeData + Hash, D: ExchangeData> Dedup<K, D> {
     }
 }
 
-impl<K: ExchangeData + Hash, D: ExchangeData> Machine for Dedup<K, D> {
+impl<K: ExchangeData + Hash + Stored, D: ExchangeData + Stored> Machine for Dedup<K, D> {
     type Datum = (K, Millis);
     type Diff = First<D>;
     type Row = (K, D);
     type Note = ();
+    /// By the time of the accepted record.
+    type Key = (Time, K);
+    type Value = D;
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((K, Millis), First<D>)>,
         emitted: &mut Emitted<(K, D), ()>,
+        keeper: &Keeper<(Time, K), D>,
     ) -> Option<Epoch> {
-        // No two records have the same arrival; what was accepted before has none, and comes first.
+        // No two records have the same arrival.
         let sightings = updates.drain(..).filter_map(|((key, time), First(first))| Some((first?, key, time)));
         let mut sightings: Vec<_> =
             sightings.map(|((arrival, datum), key, time)| (arrival, key, time, datum)).collect();
         sightings.sort_unstable();
         for (_, key, time, datum) in sightings {
-            // What an earlier run let through has been let through.
-            if self.accept(&key, time, &datum) && !closing.restoring {
+            if self.accept(&key, time, &datum) {
+                keeper.put((&Time(time), &key), &datum);
                 emitted.rows.push(((key, datum), closing.epoch, 1));
             }
         }
+        let mut forgotten = None;
         while let Some(first) = self.times.first_entry() {
             let time = *first.key();
             if !closing.now.watermark.reaches(time + self.horizon) {
                 break;
             }
+            forgotten = Some(time);
             for key in first.remove() {
                 // The oldest time of all is the oldest of each key that has it.
                 if let Some(accepted) = self.accepted.get_mut(&key) {
@@ -142,14 +149,17 @@ impl<K: ExchangeData + Hash, D: ExchangeData> Machine for Dedup<K, D> {
                 }
             }
         }
+        if let Some(last) = forgotten.filter(|_| !closing.is_end()) {
+            keeper.forget_before(last + 1);
+        }
         None
     }
-}
 
-impl<K: ExchangeData + Hash, D: ExchangeData> Keeps for Dedup<K, D> {
-    fn kept(&self) -> Vec<((K, Millis), First<D>)> {
-        let kept = self.accepted.iter().flat_map(|(key, times)| times.iter().map(move |kept| (key, kept)));
-        kept.map(|(key, (time, datum))| ((key.clone(), *time), First(Some((None, datum.clone()))))).collect()
+    /// Shows nothing: what an earlier run let through has been let through.
+    fn restore(&mut self, rows: &mut Vec<((Time, K), D)>, _: &mut Emitted<(K, D), ()>) {
+        for ((Time(time), key), datum) in rows.drain(..) {
+            self.accept(&key, time, &datum);
+        }
     }
 }
 
@@ -203,13 +213,54 @@ impl<'scope, F: Format> Records<'scope, F> {
         let logic = move |parsed: &Parsed<'_, F>, sums: &mut Partials<(K, i64), First<D>>| {
             let Some((key, datum)) = record(parsed) else { return };
             if let Some(time) = in_time(parsed, &late, is_older) {
-                sums.entry((key, time)).offer(Some(parsed.arrival()), || D::own(datum));
+                sums.entry((key, time)).offer(parsed.arrival(), || D::own(datum));
             }
         };
         let sightings = self.sums_by(name, logic);
-        let by_key = |(key, _): &(K, Millis)| route(key);
-        let (rows, _) =
-            operate_durably(name, self.doors(), sightings, by_key, event_times, Dedup::new(horizon));
-        rows
+        let machine = Dedup::new(horizon);
+        let identity = Identity::of::<(Time, K), D>(name, "first within a horizon");
+        let identity = identity.rule("horizon", length(machine.horizon));
+        let durable = self.doors().borrow_mut().open(identity, sightings.scope());
+        let routes = Routes { datum: |(key, _): &(K, Millis)| route(key), key: |(_, key)| route(key) };
+        operate(name, sightings, routes, event_times, machine, durable, vec![]).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+    use crate::time::Watermark;
+
+    impl Scan for Dedup<u8, i64> {
+        fn scan(&self) -> Vec<((Time, u8), i64)> {
+            let accepted = self
+                .accepted
+                .iter()
+                .flat_map(|(key, records)| records.iter().map(move |record| (key, record)));
+            accepted.map(|(key, (time, datum))| ((Time(*time), *key), *datum)).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_accepted_records(epochs in epochs(), stop in 0..8usize, horizon in 0..20u64) {
+            let make = || Dedup::<u8, i64>::new(Duration::from_millis(horizon));
+            let (mut before, mut arrival) = (Watermark::NONE, 0);
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let mut updates = BTreeMap::<_, First<i64>>::new();
+                for (time, key, value) in records.into_iter().filter(|record| !is_older(record.0, before)) {
+                    arrival += 1;
+                    updates.entry((key, time)).or_default().offer(Arrival::at(arrival), || value);
+                }
+                before = Watermark::at(watermark);
+                (before, updates.into_iter().collect())
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 200), stop);
+        }
     }
 }

@@ -21,16 +21,17 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 
-use crate::data::Key;
-use crate::door::durable::Doors;
+use crate::data::{Key, Stored, Time};
 use crate::door::in_time::{in_time, is_older};
-use crate::door::machine::{Closing, Emitted, Keeps, Machine, operate_durably};
+use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
+use crate::door::opened::Doors;
 use crate::door::{Parsed, Partials, Records};
 use crate::format::Format;
 use crate::operators::route;
+use crate::state::{Identity, Keeper};
 use crate::time::Epoch;
 use crate::time::Within;
-use crate::time::{EventTime, Millis, Watermark};
+use crate::time::{EventTime, Millis, Watermark, length};
 
 /// Events that can be joined: records by key and time, with a value. [`Records::events`] makes them.
 #[derive(Clone)]
@@ -77,7 +78,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     }
 }
 
-impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Events<'scope, K, V> {
+impl<'scope, K: ExchangeData + Hash + Stored, V: ExchangeData + Stored> Events<'scope, K, V> {
     /// Pairs of these events and those on the right that have the same key and happened `within` a distance of each other,
     /// as rows `(key, (time, value), (time, value))` with times in milliseconds UTC since 1970.
     ///
@@ -113,7 +114,7 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Events<'scope, K, V> {
     ///
     /// If another door has the same name; while running, if there are more than 2^63 equal pairs.
     #[track_caller]
-    pub fn join_within<W: ExchangeData>(
+    pub fn join_within<W: ExchangeData + Stored>(
         self,
         name: &str,
         right: Events<'scope, K, W>,
@@ -149,7 +150,7 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Events<'scope, K, V> {
     ///
     /// As [`Events::join_within`].
     #[track_caller]
-    pub fn left_join_within<W: ExchangeData>(
+    pub fn left_join_within<W: ExchangeData + Stored>(
         self,
         name: &str,
         right: Events<'scope, K, W>,
@@ -159,7 +160,7 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Events<'scope, K, V> {
     }
 
     #[track_caller]
-    fn joined<W: ExchangeData>(
+    fn joined<W: ExchangeData + Stored>(
         self,
         name: &str,
         right: Events<'scope, K, W>,
@@ -167,23 +168,37 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Events<'scope, K, V> {
         unmatched: bool,
     ) -> VecCollection<'scope, Epoch, (K, At<V>, Option<At<W>>), isize> {
         self.doors.borrow_mut().claim(name);
-        let left = self.rows.map(|((key, time), value)| (key, time, Side::Left(value, false)));
+        let left = self.rows.map(|((key, time), value)| (key, time, Side::Left(value)));
         let right = right.rows.map(|((key, time), value)| (key, time, Side::Right(value)));
+        let identity = Identity::of::<DurableKey<K, V, W>, (isize, bool)>(name, "join")
+            .rule("lower", length(within.lower()))
+            .rule("upper", length(within.upper()));
+        let updates = left.concat(right);
+        let durable = self.doors.borrow_mut().open(identity, updates.scope());
+        let routes = Routes {
+            datum: |(key, _, _): &(K, Millis, Side<V, W>)| route(key),
+            key: |(_, key, _, _): &DurableKey<K, V, W>| route(key),
+        };
         let machine = Join::new(name, within, unmatched);
-        let by_key = |(key, _, _): &(K, Millis, Side<V, W>)| route(key);
-        let (rows, _) =
-            operate_durably(name, &self.doors, left.concat(right), by_key, self.event_times, machine);
-        rows
+        operate(name, updates, routes, self.event_times, machine, durable, vec![]).0
     }
 }
 
 /// What an event is, beside its key and time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Side<V, W> {
-    /// With whether it has been in a pair.
-    Left(V, bool),
+    Left(V),
     Right(W),
 }
+
+/// The key of a durable row, which stands for equal events: up to when one of the other side may
+/// come to make a pair, the key, and the value, of whichever side it is.
+///
+/// A row is gone as the watermark passes the first of these, on both sides alike.
+type DurableKey<K, V, W> = (Time, K, Option<V>, Option<W>);
+
+/// Where a join says what changed of its durable rows.
+type DurableEvents<K, V, W> = Keeper<DurableKey<K, V, W>, (isize, bool)>;
 
 /// Equal events.
 #[derive(Debug)]
@@ -212,17 +227,24 @@ impl<V, W> Default for Sides<V, W> {
     }
 }
 
-/// Adds `count` events to `queue`; returns whether there were none like them.
-fn put<V: Ord>(queue: &mut Queue<V>, time: Millis, value: V, count: isize, matched: bool) -> bool {
+/// Adds `count` events to `queue`; returns what it has of them now, and whether there were none
+/// like them.
+fn put<V: Ord>(
+    queue: &mut Queue<V>,
+    time: Millis,
+    value: V,
+    count: isize,
+    matched: bool,
+) -> (&Held<V>, bool) {
     match queue.binary_search_by(|held| (held.time, &held.value).cmp(&(time, &value))) {
         Ok(at) => {
             queue[at].count += count;
             queue[at].matched |= matched;
-            false
+            (&queue[at], false)
         }
         Err(at) => {
             queue.insert(at, Held { time, value, count, matched });
-            true
+            (&queue[at], true)
         }
     }
 }
@@ -252,7 +274,12 @@ struct Join<K, V, W> {
     waiting: std::vec::IntoIter<Update<K, V, W>>,
 }
 
-impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Join<K, V, W> {
+impl<K, V, W> Join<K, V, W>
+where
+    K: ExchangeData + Hash + Stored,
+    V: ExchangeData + Stored,
+    W: ExchangeData + Stored,
+{
     fn new(name: &str, within: Within, unmatched: bool) -> Self {
         Join {
             name: name.to_owned(),
@@ -272,6 +299,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Join<K, V, W> {
         time: Millis,
         side: Side<V, W>,
         count: isize,
+        keeper: &DurableEvents<K, V, W>,
         mut pair: impl FnMut((K, At<V>, Option<At<W>>), isize),
     ) {
         let Join { name, keys, within, left_times, right_times, .. } = self;
@@ -279,37 +307,57 @@ impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Join<K, V, W> {
             here.checked_mul(there)
                 .unwrap_or_else(|| panic!("in `{name}`, the number of equal pairs of key {key:?} overflows"))
         };
+        let keep_left = |held: &Held<V>| {
+            let due = Time(held.time + within.upper());
+            keeper.put((&due, &key, Some(&held.value), None), (&held.count, &held.matched));
+        };
         let Sides { left, right } = keys.entry(key.clone()).or_default();
         match side {
-            Side::Left(value, mut matched) => {
+            Side::Left(value) => {
+                let mut matched = false;
                 for_each_of(right, time + within.lower(), time + within.upper(), |other| {
                     matched = true;
                     let there = (other.time, other.value.clone());
                     pair((key.clone(), (time, value.clone()), Some(there)), times(count, other.count));
                 });
-                if put(left, time, value, count, matched) {
+                let (held, is_new) = put(left, time, value, count, matched);
+                keep_left(held);
+                if is_new {
                     left_times.entry(time).or_default().push(key);
                 }
             }
             Side::Right(value) => {
                 for_each_of(left, time - within.upper(), time - within.lower(), |other| {
-                    other.matched = true;
+                    if !other.matched {
+                        other.matched = true;
+                        keep_left(other);
+                    }
                     let here = (other.time, other.value.clone());
                     pair((key.clone(), here, Some((time, value.clone()))), times(count, other.count));
                 });
-                if put(right, time, value, count, false) {
+                let (held, is_new) = put(right, time, value, count, false);
+                let due = Time(time - within.lower());
+                keeper.put((&due, &key, None, Some(&held.value)), (&held.count, &false));
+                if is_new {
                     right_times.entry(time).or_default().push(key);
                 }
             }
         }
     }
 
-    /// Drops the events that can be in no pair any more, and shows the left ones that have been in none.
-    fn expire(&mut self, watermark: Watermark, mut lone: impl FnMut((K, At<V>, Option<At<W>>), isize)) {
+    /// Drops the events that can be in no pair any more, and shows the left ones that have been in
+    /// none; returns whether there were any.
+    fn expire(
+        &mut self,
+        watermark: Watermark,
+        mut lone: impl FnMut((K, At<V>, Option<At<W>>), isize),
+    ) -> bool {
+        let mut any = false;
         let Join { keys, within, left_times, right_times, unmatched, .. } = self;
         let over = |last_partner: Millis| watermark.reaches(last_partner + 1);
         while let Some(first) = left_times.first_entry().filter(|first| over(first.key() + within.upper())) {
             let (time, expired) = first.remove_entry();
+            any = true;
             for key in expired {
                 let Some(sides) = keys.get_mut(&key) else { continue };
                 while let Some(held) = sides.left.pop_front_if(|held| held.time <= time) {
@@ -324,6 +372,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Join<K, V, W> {
         }
         while let Some(first) = right_times.first_entry().filter(|first| over(first.key() - within.lower())) {
             let (time, expired) = first.remove_entry();
+            any = true;
             for key in expired {
                 let Some(sides) = keys.get_mut(&key) else { continue };
                 while sides.right.pop_front_if(|held| held.time <= time).is_some() {}
@@ -332,20 +381,31 @@ impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Join<K, V, W> {
                 }
             }
         }
+        any
     }
 }
 
-impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Machine for Join<K, V, W> {
+impl<K, V, W> Machine for Join<K, V, W>
+where
+    K: ExchangeData + Hash + Stored,
+    V: ExchangeData + Stored,
+    W: ExchangeData + Stored,
+{
     type Datum = (K, Millis, Side<V, W>);
     type Diff = isize;
     type Row = (K, At<V>, Option<At<W>>);
     type Note = ();
+    type Key = DurableKey<K, V, W>;
+    /// How many equal events there are, and whether they have been in a pair; of the right, that is
+    /// not known.
+    type Value = (isize, bool);
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<Update<K, V, W>>,
         emitted: &mut Emitted<Self::Row, ()>,
+        keeper: &DurableEvents<K, V, W>,
     ) -> Option<Epoch> {
         if self.waiting.len() == 0 {
             // In order of time, so that events are put at the end of their queues and not in the midst of them.
@@ -353,35 +413,95 @@ impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Machine for Join<
             self.waiting = std::mem::take(updates).into_iter();
         }
         while let Some(((key, time, side), count)) = self.waiting.next() {
-            self.take(key, time, side, count, |row, diff| {
-                // An earlier run has shown the pairs of events that it handed over.
-                if !closing.restoring {
-                    emitted.rows.push((row, closing.epoch, diff));
-                }
+            self.take(key, time, side, count, keeper, |row, diff| {
+                emitted.rows.push((row, closing.epoch, diff));
             });
             if emitted.is_much() {
                 return Some(closing.epoch);
             }
         }
         self.waiting = Vec::new().into_iter();
-        self.expire(closing.now.watermark, |row, diff| emitted.rows.push((row, closing.epoch, diff)));
+        let watermark = closing.now.watermark;
+        let any = self.expire(watermark, |row, diff| emitted.rows.push((row, closing.epoch, diff)));
+        if let Some(time) = watermark.time().filter(|_| any) {
+            keeper.forget_before(time);
+        }
         None
+    }
+
+    /// Shows nothing: an earlier run has shown the pairs of these events.
+    fn restore(
+        &mut self,
+        rows: &mut Vec<(DurableKey<K, V, W>, (isize, bool))>,
+        _: &mut Emitted<Self::Row, ()>,
+    ) {
+        let Join { within, keys, left_times, right_times, .. } = self;
+        for ((Time(due), key, left_value, right_value), (count, matched)) in rows.drain(..) {
+            let Sides { left, right } = keys.entry(key.clone()).or_default();
+            if let Some(value) = left_value {
+                let time = due.saturating_sub(within.upper());
+                if put(left, time, value, count, matched).1 {
+                    left_times.entry(time).or_default().push(key.clone());
+                }
+            }
+            if let Some(value) = right_value {
+                let time = due.saturating_add(within.lower());
+                if put(right, time, value, count, false).1 {
+                    right_times.entry(time).or_default().push(key);
+                }
+            }
+        }
     }
 }
 
-impl<K: ExchangeData + Hash, V: ExchangeData, W: ExchangeData> Keeps for Join<K, V, W> {
-    fn kept(&self) -> Vec<Update<K, V, W>> {
-        let mut kept = Vec::new();
-        for (key, Sides { left, right }) in &self.keys {
-            kept.extend(left.iter().map(|held| {
-                ((key.clone(), held.time, Side::Left(held.value.clone(), held.matched)), held.count)
-            }));
-            kept.extend(
-                right
-                    .iter()
-                    .map(|held| ((key.clone(), held.time, Side::Right(held.value.clone())), held.count)),
-            );
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+
+    impl Scan for Join<u8, i64, bool> {
+        fn scan(&self) -> Vec<(DurableKey<u8, i64, bool>, (isize, bool))> {
+            let mut rows = Vec::new();
+            for (key, Sides { left, right }) in &self.keys {
+                rows.extend(left.iter().map(|held| {
+                    let due = Time(held.time + self.within.upper());
+                    ((due, *key, Some(held.value), None), (held.count, held.matched))
+                }));
+                rows.extend(right.iter().map(|held| {
+                    let due = Time(held.time - self.within.lower());
+                    ((due, *key, None, Some(held.value)), (held.count, false))
+                }));
+            }
+            rows
         }
-        kept
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn changes_are_the_events(
+            epochs in epochs(),
+            stop in 0..8usize,
+            lower in -20..20i64,
+            width in 0..20i64,
+        ) {
+            let within = Within::new(lower, lower + width).expect("there are pairs");
+            let make = || Join::<u8, i64, bool>::new("join", within, true);
+            let mut before = Watermark::NONE;
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let records = records.into_iter().filter(|record| !is_older(record.0, before));
+                let updates = records.map(|(time, key, value)| {
+                    let side = if value % 2 == 0 { Side::Left(value) } else { Side::Right(value > 0) };
+                    ((key, time, side), 1)
+                });
+                let updates = updates.collect();
+                before = Watermark::at(watermark);
+                (before, updates)
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 200), stop);
+        }
     }
 }

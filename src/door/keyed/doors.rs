@@ -1,18 +1,20 @@
 //! The doors of keyed state: [`Records::update_state_by_key`] and [`Records::update_state_by_key_timeout`].
 //!
-//! A door collects the values of a worker and epoch by key; the machine behind it ([`super::states`]) puts those of all
-//! workers in order and updates the states.
+//! A door collects the values of a worker and epoch by key; the machine behind it
+//! ([`super::machine`]) puts those of all workers in order and updates the states.
 
 use differential_dataflow::{ExchangeData, VecCollection};
-use timely::dataflow::operators::ToStream;
+use timely::dataflow::Stream;
+use timely::dataflow::operators::generic::operator::empty;
 
-use crate::data::Key;
+use crate::data::{Key, Stored, Time};
 use crate::door::in_time::{in_time, refused};
 use crate::door::keyed::machine::{News, Seen, States};
-use crate::door::machine::operate_durably;
+use crate::door::machine::{Routes, operate};
 use crate::door::{Parsed, Partials, Records};
 use crate::format::Format;
 use crate::operators::route;
+use crate::state::Identity;
 use crate::time::Epoch;
 use crate::time::EventTime;
 use crate::time::Gap;
@@ -71,13 +73,13 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// If another door of this dataflow has the same name.
     #[track_caller]
-    pub fn update_state_by_key<K: Key, V: ExchangeData, S: ExchangeData>(
+    pub fn update_state_by_key<K: Key, V: ExchangeData, S: ExchangeData + Stored>(
         &mut self,
         name: &str,
         value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
         update: impl Fn(&K, &[V], Option<S>) -> Option<S> + 'static,
     ) -> VecCollection<'scope, Epoch, (K, S), isize> {
-        let news = self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<K, News<V, S>>| {
+        let news = self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<K, News<V>>| {
             if let Some((key, value)) = value(record) {
                 sums.entry(key).push(record.arrival(), 0, value);
             }
@@ -87,8 +89,8 @@ impl<'scope, F: Format> Records<'scope, F> {
             Seen::TimedOut => None,
         };
         // Nothing here depends on the watermark.
-        let event_times = Vec::<EventTime>::new().to_stream(news.scope());
-        operate_durably(name, self.doors(), news, route, event_times, States::new(None, update)).0
+        let event_times = empty(news.scope());
+        self.states(name, None, news, event_times, update).rows
     }
 
     /// As [`Records::update_state_by_key`], for keys that time out when they have been idle for `timeout`.
@@ -134,7 +136,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///
     /// If another door of this dataflow has the same name, or the records tell no time.
     #[track_caller]
-    pub fn update_state_by_key_timeout<K: Key, V: ExchangeData, S: ExchangeData>(
+    pub fn update_state_by_key_timeout<K: Key, V: ExchangeData, S: ExchangeData + Stored>(
         &mut self,
         name: &str,
         timeout: Gap,
@@ -143,7 +145,7 @@ impl<'scope, F: Format> Records<'scope, F> {
     ) -> KeyedState<'scope, K, S> {
         let event_times = self.event_times();
         let late = self.late();
-        let news = self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<K, News<V, S>>| {
+        let news = self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<K, News<V>>| {
             let time = in_time(record, &late, |time, watermark| timeout.is_over(time, watermark));
             if let Some(time) = time
                 && let Some((key, value)) = value(record)
@@ -151,8 +153,24 @@ impl<'scope, F: Format> Records<'scope, F> {
                 sums.entry(key).push(record.arrival(), time, value);
             }
         });
-        let machine = States::new(Some(timeout), update);
-        let (rows, ended) = operate_durably(name, self.doors(), news, route, event_times, machine);
+        self.states(name, Some(timeout), news, event_times, update)
+    }
+
+    /// The states of the keys of which `news` comes.
+    fn states<K: Key, V: ExchangeData, S: ExchangeData + Stored>(
+        &self,
+        name: &str,
+        timeout: Option<Gap>,
+        news: VecCollection<'scope, Epoch, K, News<V>>,
+        event_times: Stream<'scope, Epoch, Vec<EventTime>>,
+        update: impl Fn(&K, Seen<'_, V>, Option<S>) -> Option<S> + 'static,
+    ) -> KeyedState<'scope, K, S> {
+        let rule = timeout.map_or_else(|| "none".to_owned(), |timeout| timeout.to_string());
+        let identity = Identity::of::<K, (Option<S>, Time)>(name, "keyed state").rule("timeout", rule);
+        let durable = self.doors().borrow_mut().open(identity, news.scope());
+        let routes = Routes { datum: route, key: route };
+        let machine = States::new(timeout, update);
+        let (rows, ended) = operate(name, news, routes, event_times, machine, durable, vec![]);
         KeyedState { rows, ended }
     }
 

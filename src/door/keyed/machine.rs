@@ -29,10 +29,11 @@ use differential_dataflow::difference::{IsZero, Semigroup};
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Overflow, Total};
+use crate::data::{Overflow, Stored, Time, Total};
 use crate::door::deadlines::Deadlines;
-use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::reader::Arrival;
+use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Gap;
 use crate::time::{EventTime, Millis, Watermark};
@@ -54,21 +55,19 @@ struct Value<V> {
     value: V,
 }
 
-/// What a machine hears of a key: the values of one worker and epoch, or what another run has kept.
+/// What a machine hears of a key: the values of one worker and epoch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct News<V, S> {
+pub(crate) struct News<V> {
     values: Vec<Value<V>>,
-    /// The state, if there is one, and the last time.
-    kept: Option<(Option<S>, Millis)>,
 }
 
-impl<V, S> Default for News<V, S> {
+impl<V> Default for News<V> {
     fn default() -> Self {
-        News { values: Vec::new(), kept: None }
+        News { values: Vec::new() }
     }
 }
 
-impl<V, S> News<V, S> {
+impl<V> News<V> {
     /// Takes in a value that arrived at `arrival` and is of `time`.
     #[inline]
     pub(crate) fn push(&mut self, arrival: Arrival, time: Millis, value: V) {
@@ -77,27 +76,26 @@ impl<V, S> News<V, S> {
 
     fn append(&mut self, mut other: Self) {
         self.values.append(&mut other.values);
-        self.kept = self.kept.take().or(other.kept);
     }
 }
 
-impl<V: ExchangeData, S: ExchangeData> Total for News<V, S> {
+impl<V: ExchangeData> Total for News<V> {
     fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
         self.plus_equals(other);
         Ok(())
     }
 }
 
-impl<V: ExchangeData, S: ExchangeData> Semigroup for News<V, S> {
+impl<V: ExchangeData> Semigroup for News<V> {
     fn plus_equals(&mut self, other: &Self) {
         self.append(other.clone());
         self.values.sort_unstable();
     }
 }
 
-impl<V, S> IsZero for News<V, S> {
+impl<V> IsZero for News<V> {
     fn is_zero(&self) -> bool {
-        self.values.is_empty() && self.kept.is_none()
+        self.values.is_empty()
     }
 }
 
@@ -125,9 +123,9 @@ pub(crate) struct States<K, V, S, U> {
 
 impl<K, V, S, U> States<K, V, S, U>
 where
-    K: ExchangeData + Hash,
+    K: ExchangeData + Hash + Stored,
     V: ExchangeData,
-    S: ExchangeData,
+    S: ExchangeData + Stored,
     U: Fn(&K, Seen<'_, V>, Option<S>) -> Option<S>,
 {
     pub(crate) fn new(timeout: Option<Gap>, update: U) -> Self {
@@ -136,7 +134,14 @@ where
     }
 
     /// Takes in what an epoch has of `key`.
-    fn take_in(&mut self, key: K, news: News<V, S>, epoch: Epoch, emitted: &mut Emitted<(K, S), (K, S)>) {
+    fn take_in(
+        &mut self,
+        key: K,
+        news: News<V>,
+        epoch: Epoch,
+        emitted: &mut Emitted<(K, S), (K, S)>,
+        keeper: &Keeper<K, (Option<S>, Time)>,
+    ) {
         let States { timeout, update, keys, deadlines, buffer } = self;
         let mut entry = match keys.entry(key) {
             Entry::Occupied(entry) => entry,
@@ -147,9 +152,6 @@ where
         let before = entry.get().state.clone();
         let mut state = entry.get_mut().state.take();
         let mut last = entry.get().last;
-        if let Some((kept, time)) = news.kept {
-            (state, last) = (kept, time);
-        }
 
         let mut values = news.values;
         values.sort_unstable_by_key(|value| value.arrival);
@@ -175,10 +177,16 @@ where
             buffer.clear();
         }
 
-        if state != before {
+        let changed = state != before;
+        if changed {
             let row = |state: S, diff| ((entry.key().clone(), state), epoch, diff);
             emitted.rows.extend(before.map(|state| row(state, -1)));
             emitted.rows.extend(state.clone().map(|state| row(state, 1)));
+        }
+        if timeout.is_none() && state.is_none() {
+            keeper.take(entry.key());
+        } else if changed || last != entry.get().last {
+            keeper.put(entry.key(), (&state, &Time(last)));
         }
         let slot = entry.get_mut();
         slot.last = last;
@@ -195,15 +203,24 @@ where
         }
     }
 
-    /// Times out the keys that have been idle for long enough as the watermark is at `watermark`.
-    fn time_out(&mut self, watermark: Watermark, epoch: Epoch, emitted: &mut Emitted<(K, S), (K, S)>) {
+    /// Times out the keys that have been idle for long enough as `closing` ends.
+    fn time_out(
+        &mut self,
+        closing: &Closing,
+        emitted: &mut Emitted<(K, S), (K, S)>,
+        keeper: &Keeper<K, (Option<S>, Time)>,
+    ) {
         let Some(timeout) = self.timeout else { return };
+        let (watermark, epoch) = (time_at(closing.now), closing.epoch);
         while let Some((_, key)) = self.deadlines.pop(watermark) {
             let slot = self.keys.get(&key).expect("a key is known as long as it has an entry in the queue");
             let due = slot.last + timeout.millis();
             if !watermark.reaches(due) {
                 self.deadlines.push(due, key);
                 continue;
+            }
+            if !closing.is_end() {
+                keeper.take(&key);
             }
             let state = self.keys.remove(&key).and_then(|slot| slot.state);
             if let Some(state) = state {
@@ -232,22 +249,26 @@ fn time_at(event_time: EventTime) -> Watermark {
 
 impl<K, V, S, U> Machine for States<K, V, S, U>
 where
-    K: ExchangeData + Hash,
+    K: ExchangeData + Hash + Stored,
     V: ExchangeData,
-    S: ExchangeData,
+    S: ExchangeData + Stored,
     U: Fn(&K, Seen<'_, V>, Option<S>) -> Option<S> + 'static,
 {
     type Datum = K;
-    type Diff = News<V, S>;
+    type Diff = News<V>;
     type Row = (K, S);
     /// What was returned when a key timed out.
     type Note = (K, S);
+    type Key = K;
+    /// The state, if there is one, and the last time.
+    type Value = (Option<S>, Time);
 
     fn close(
         &mut self,
         closing: &Closing,
-        updates: &mut Vec<(K, News<V, S>)>,
+        updates: &mut Vec<(K, News<V>)>,
         emitted: &mut Emitted<(K, S), (K, S)>,
+        keeper: &Keeper<K, (Option<S>, Time)>,
     ) -> Option<Epoch> {
         updates.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
         let mut updates = updates.drain(..).peekable();
@@ -255,24 +276,22 @@ where
             while let Some((_, more)) = updates.next_if(|(other, _)| *other == key) {
                 news.append(more);
             }
-            self.take_in(key, news, closing.epoch, emitted);
+            self.take_in(key, news, closing.epoch, emitted, keeper);
         }
-        self.time_out(time_at(closing.now), closing.epoch, emitted);
+        self.time_out(closing, emitted, keeper);
         self.shrink();
         None
     }
-}
 
-impl<K, V, S, U> Keeps for States<K, V, S, U>
-where
-    K: ExchangeData + Hash,
-    V: ExchangeData,
-    S: ExchangeData,
-    U: Fn(&K, Seen<'_, V>, Option<S>) -> Option<S> + 'static,
-{
-    fn kept(&self) -> Vec<(K, News<V, S>)> {
-        let news = |slot: &Slot<S>| News { values: vec![], kept: Some((slot.state.clone(), slot.last)) };
-        self.keys.iter().map(|(key, slot)| (key.clone(), news(slot))).collect()
+    fn restore(&mut self, rows: &mut Vec<(K, (Option<S>, Time))>, emitted: &mut Emitted<(K, S), (K, S)>) {
+        for (key, (state, Time(last))) in rows.drain(..) {
+            let row = state.clone().map(|state| ((key.clone(), state), Epoch::default(), 1));
+            emitted.rows.extend(row);
+            if let Some(timeout) = self.timeout {
+                self.deadlines.push(last.saturating_add(timeout.millis()), key.clone());
+            }
+            self.keys.insert(key, Slot { state, last, queued: self.timeout.is_some() });
+        }
     }
 }
 
@@ -283,15 +302,52 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
 
-    fn news(offset: u64, time: Millis, value: i64) -> News<i64, i64> {
+    impl<U> Scan for States<u32, i64, i64, U>
+    where
+        U: Fn(&u32, Seen<'_, i64>, Option<i64>) -> Option<i64> + 'static,
+    {
+        fn scan(&self) -> Vec<(u32, (Option<i64>, Time))> {
+            self.keys.iter().map(|(key, slot)| (*key, (slot.state, Time(slot.last)))).collect()
+        }
+    }
+
+    fn news(offset: u64, time: Millis, value: i64) -> News<i64> {
         let value = Value { arrival: Arrival::at(offset), time, value };
-        News { values: vec![value], kept: None }
+        News { values: vec![value] }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_states(epochs in epochs(), stop in 0..8usize, timeout in prop::option::of(1..30u64)) {
+            let timeout = timeout.map(|timeout| Gap::new(Duration::from_millis(timeout)).expect("a gap"));
+            let make = || States::new(timeout, |_: &u32, seen: Seen<'_, i64>, state: Option<i64>| match seen {
+                // Removed by some values, and now and then what it was.
+                Seen::Values(values) => Some(state.unwrap_or(0) + values.iter().sum::<i64>()).filter(|sum| *sum != 1),
+                Seen::TimedOut => state,
+            });
+            let (mut before, mut arrival) = (Watermark::NONE, 0);
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let late = |time| timeout.is_some_and(|timeout| timeout.is_over(time, before));
+                let records = records.into_iter().filter(|record| !late(record.0));
+                let updates = records.map(|(time, key, value)| {
+                    arrival += 1;
+                    (u32::from(key), news(arrival, if timeout.is_some() { time } else { 0 }, value))
+                });
+                let updates = updates.collect();
+                before = Watermark::at(watermark);
+                (before, updates)
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 200), stop);
+        }
     }
 
     fn close<U>(
         machine: &mut States<u32, i64, i64, U>,
-        updates: Vec<(u32, News<i64, i64>)>,
+        updates: Vec<(u32, News<i64>)>,
         now: Millis,
     ) -> [usize; 2]
     where
@@ -302,7 +358,7 @@ mod tests {
         let closing =
             Closing { epoch: Epoch::new(0), before: EventTime::NONE, now: event_time, restoring: false };
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
-        assert_eq!(machine.close(&closing, &mut updates, &mut emitted), None);
+        assert_eq!(machine.close(&closing, &mut updates, &mut emitted, &Keeper::off()), None);
         [emitted.rows.len(), emitted.notes.len()]
     }
 
@@ -320,11 +376,11 @@ mod tests {
             let fresh = (0..3).map(|n| (100 + 3 * now as u32 + n, news(u64::from(n), now, 1)));
             let flicker = (0..2).map(|n| (7, news(3 + n, now, 1 - n as i64)));
             ended += close(&mut machine, fresh.chain(flicker).collect(), now)[1];
-            assert!(machine.kept().len() <= 31 && machine.deadlines.len() <= 31, "at {now}");
+            assert!(machine.scan().len() <= 31 && machine.deadlines.len() <= 31, "at {now}");
         }
         assert!(machine.keys.capacity() < 1024);
         ended += close(&mut machine, vec![], 30_000)[1];
-        assert_eq!((ended, machine.kept().len(), machine.deadlines.len()), (60_000, 0, 0));
+        assert_eq!((ended, machine.scan().len(), machine.deadlines.len()), (60_000, 0, 0));
     }
 
     /// An epoch is worked off without a look at the keys that it has nothing of.

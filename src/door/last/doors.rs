@@ -1,9 +1,9 @@
 //! The doors of sliding views: [`Records::over_last`].
 //!
-//! As in [`super::by_window`], what is added up is keyed by (pane, key), and what is too late is refused here. The machine
-//! behind the door is [`super::sliding`].
+//! As in [`super::super::window::doors`], what is added up is keyed by (pane, key), and what is too
+//! late is refused here. The machine behind the door is [`super::machine`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::rc::Rc;
@@ -12,17 +12,19 @@ use differential_dataflow::difference::Abelian;
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::operator::empty;
 
-use crate::data::{Key, Stats, Total};
-use crate::door::durable::Doors;
+use crate::data::{Key, Stats, Stored, Time, Total};
 use crate::door::in_time::refused;
 use crate::door::last::machine::{Content, Note, Sliding, Undoable, Wanted};
 use crate::door::last::two_stacks::TwoStacks;
-use crate::door::machine::operate_durably;
-use crate::door::window::panes::{WindowSums, pane_sums};
+use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
+use crate::door::opened::Doors;
+use crate::door::window::panes::{WindowSums, pane_sums, with_rules};
 use crate::door::{Parsed, Records};
 use crate::format::Format;
 use crate::operators::{TopK, add, merge_first, per_closed_time, route};
+use crate::state::{Identity, Keeper};
 use crate::time::Epoch;
 use crate::time::{Millis, Watermark};
 use crate::time::{Span, Window};
@@ -158,7 +160,7 @@ fn too_late(window: Window) -> impl Fn(Millis, Watermark) -> bool {
 
 impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     #[track_caller]
-    fn contents<K: Key, A: Total, C: Content<A>>(
+    fn contents<K: Key, A: Total + Stored, C: Content<A>>(
         &mut self,
         name: &str,
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
@@ -167,15 +169,17 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
         let sums = pane_sums(self.records, name, self.window, too_late(self.window), logic);
         let wanted = Rc::new(Wanted::default());
         let machine = Sliding::<K, A, C>::new(name, self.window, Rc::clone(&wanted));
-        let route = |(_, key): &(Millis, K)| route(key);
-        let (rows, notes) = operate_durably(name, self.records.doors(), sums, route, event_times, machine);
+        let identity = with_rules(Identity::of::<(Time, K), A>(name, "sliding view"), self.window);
+        let durable = self.records.doors().borrow_mut().open(identity, sums.scope());
+        let routes = Routes { datum: |(_, key): &(Millis, K)| route(key), key: |(_, key)| route(key) };
+        let (rows, notes) = operate(name, sums, routes, event_times, machine, durable, vec![]);
         let ends = notes.clone().flat_map(|note| match note {
-            Note::End(end) => Some(end),
+            Note::End(end, durable) => Some((end, durable)),
             Note::First(..) => None,
         });
         let first = notes.flat_map(|note| match note {
             Note::First(key, total) => Some((key, total)),
-            Note::End(_) => None,
+            Note::End(..) => None,
         });
         let window = shown(name, self.window, self.records.doors(), ends);
         Last { name: name.to_owned(), rows, first, window, wanted }
@@ -188,7 +192,7 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     ///
     /// If another door has the same name, or the records tell no time; while running, if a sum does not fit its type.
     #[track_caller]
-    pub fn sums_by<K: Key, A: Total + Abelian>(
+    pub fn sums_by<K: Key, A: Total + Stored + Abelian>(
         &mut self,
         name: &str,
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
@@ -203,7 +207,7 @@ impl<'scope, F: Format> OverLast<'_, 'scope, F> {
     ///
     /// As [`OverLast::sums_by`].
     #[track_caller]
-    pub fn merged_by<K: Key, A: Total>(
+    pub fn merged_by<K: Key, A: Total + Stored>(
         &mut self,
         name: &str,
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
@@ -316,26 +320,65 @@ fn shown<'scope>(
     name: &str,
     window: Window,
     doors: &RefCell<Doors>,
-    ends: VecCollection<'scope, Epoch, Millis, isize>,
+    ends: VecCollection<'scope, Epoch, (Millis, bool), isize>,
 ) -> VecCollection<'scope, Epoch, Span, isize> {
     let name = format!("{name}: window");
-    let one = route(name.as_str());
-    let pact = Exchange::new(move |_: &(Millis, Epoch, isize)| one);
-    let shown = Rc::new(Cell::new(None));
     let mut doors = doors.borrow_mut();
     doors.claim(&name);
-    let ends = doors.restore(&name, ends);
-    let state = Rc::clone(&shown);
-    doors.keep(&name, move || state.get().map(|end| (end, 1isize)).into_iter().collect());
-    per_closed_time(ends, pact, &name, vec![], move |time, ends, output| {
-        let end = ends.drain(..).map(|(end, _)| end).max();
-        let before = shown.replace(end);
-        if end != before {
-            let span = |end: Millis| Span::new(end - window.length(), end);
-            output.extend(before.map(|end| (span(end), *time, -1)));
-            output.extend(end.map(|end| (span(end), *time, 1)));
+    let identity = with_rules(Identity::of::<(), Time>(&name, "window of a sliding view"), window);
+    let durable = doors.open(identity, ends.scope());
+    let machine = Shown { window, end: None };
+    let event_times = empty(ends.scope());
+    // One worker has it, whichever.
+    let routes = Routes { datum: |_| 0, key: |()| 0 };
+    operate(&name, ends, routes, event_times, machine, durable, vec![]).0
+}
+
+/// Where a sliding view stands, on the worker that has it.
+#[derive(Debug)]
+struct Shown {
+    window: Window,
+    end: Option<Millis>,
+}
+
+impl Machine for Shown {
+    /// Where a window ends that was shown, and whether that is durable.
+    type Datum = (Millis, bool);
+    type Diff = isize;
+    type Row = Span;
+    type Note = ();
+    type Key = ();
+    /// Where the last one ends.
+    type Value = Time;
+
+    fn close(
+        &mut self,
+        closing: &Closing,
+        ends: &mut Vec<((Millis, bool), isize)>,
+        emitted: &mut Emitted<Span, ()>,
+        keeper: &Keeper<(), Time>,
+    ) -> Option<Epoch> {
+        let ends = ends.drain(..).map(|(end, _)| end);
+        let Some((end, durable)) = ends.max() else { return None };
+        if self.end != Some(end) {
+            let span = |end: Millis| Span::new(end - self.window.length(), end);
+            emitted.rows.extend(self.end.map(|end| (span(end), closing.epoch, -1)));
+            emitted.rows.push((span(end), closing.epoch, 1));
+            self.end = Some(end);
+            if durable {
+                keeper.put(&(), &Time(end));
+            }
         }
-    })
+        None
+    }
+
+    fn restore(&mut self, rows: &mut Vec<((), Time)>, emitted: &mut Emitted<Span, ()>) {
+        for ((), Time(end)) in rows.drain(..) {
+            self.end = Some(end);
+            let span = Span::new(end.saturating_sub(self.window.length()), end);
+            emitted.rows.push((span, Epoch::default(), 1));
+        }
+    }
 }
 
 impl<'scope, F: Format> Records<'scope, F> {

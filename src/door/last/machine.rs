@@ -17,20 +17,22 @@
 //! by when every record in it that is within the lateness has arrived, in this epoch or an earlier one.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash};
 use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::Abelian;
+use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
 use hashbrown::hash_table::{Entry, HashTable};
 
-use crate::data::{Overflow, Total};
+use crate::data::{Overflow, Stored, Time, Total};
 use crate::door::last::ranking::{NOWHERE, Ranking, Rows};
 use crate::door::last::two_stacks::TwoStacks;
-use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::door::machine::{Closing, Emitted, Machine};
+use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Window;
 use crate::time::{EventTime, Millis, Watermark};
@@ -91,8 +93,9 @@ pub(crate) struct Wanted {
 /// What a sliding view says beside its rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Note<K, A> {
-    /// Where a window ends that holds something or that something is gone from.
-    End(Millis),
+    /// Where a window ends that holds something or that something is gone from, and whether that is
+    /// durable: the end of the input brings windows that are not.
+    End(Millis, bool),
     /// A row that is among the first of this worker.
     First(K, A),
 }
@@ -119,18 +122,21 @@ struct Pane<A> {
     sums: Vec<(u32, A)>,
     /// How many sums there were when every slot last occurred once.
     tidy: usize,
+    /// Where the sum of each slot is, where a keep has to be told what it has come to; then each
+    /// slot occurs once.
+    places: HashMap<u32, u32, FixedState>,
 }
 
 impl<A> Default for Pane<A> {
     fn default() -> Self {
-        Pane { sums: Vec::new(), tidy: 0 }
+        Pane { sums: Vec::new(), tidy: 0, places: HashMap::default() }
     }
 }
 
 impl<K, A, C> Sliding<K, A, C>
 where
-    K: ExchangeData + Hash,
-    A: Total,
+    K: ExchangeData + Hash + Stored,
+    A: Total + Stored,
     C: Content<A>,
 {
     pub(crate) fn new(name: &str, window: Window, wanted: Rc<Wanted>) -> Self {
@@ -148,12 +154,24 @@ where
         }
     }
 
-    fn put(&mut self, pane: Millis, key: K, sum: A) {
+    fn put(&mut self, pane: Millis, key: K, sum: A, keeper: &Keeper<(Time, K), A>) {
         let slot = self.slots.refer(key);
         if self.end.is_some_and(|end| pane < end) {
             self.slots.enter(slot, pane, &sum);
         }
         let entry = self.panes.entry(pane).or_default();
+        if keeper.is_on() {
+            let place = *entry.places.entry(slot).or_insert(entry.sums.len() as u32) as usize;
+            if let Some((_, total)) = entry.sums.get_mut(place) {
+                let result = total.try_add(&sum);
+                self.slots.check(slot, result);
+                self.slots.release(slot);
+            } else {
+                entry.sums.push((slot, sum));
+            }
+            keeper.put((&Time(pane), self.slots.key(slot)), &entry.sums[place].1);
+            return;
+        }
         entry.sums.push((slot, sum));
         if entry.sums.len() >= 2 * entry.tidy + 1024 {
             let slots = &mut self.slots;
@@ -191,6 +209,23 @@ where
         changed
     }
 
+    /// The window stands at `end`, if anywhere, and covers the panes that were restored.
+    fn enter_restored(&mut self, end: Option<Millis>) {
+        let Some(end) = end else { return };
+        let start = end - self.window.length();
+        // Left behind while the end of the input was no change of the state.
+        while let Some(first) = self.panes.first_entry().filter(|first| *first.key() < start) {
+            for (slot, _) in first.remove().sums {
+                self.slots.touch(slot);
+                self.slots.release(slot);
+            }
+        }
+        for (pane, Pane { sums, .. }) in self.panes.range(start..end) {
+            sums.iter().for_each(|(slot, sum)| self.slots.enter(*slot, *pane, sum));
+        }
+        self.end = Some(end);
+    }
+
     /// The window moves on to `end`.
     fn slide_to(&mut self, end: Millis) {
         let before = self.end.unwrap_or(end - self.window.slide());
@@ -212,20 +247,24 @@ where
 
 impl<K, A, C> Machine for Sliding<K, A, C>
 where
-    K: ExchangeData + Hash,
-    A: Total,
+    K: ExchangeData + Hash + Stored,
+    A: Total + Stored,
     C: Content<A>,
 {
     type Datum = (Millis, K);
     type Diff = A;
     type Row = (K, A);
     type Note = Note<K, A>;
+    /// By the start of the pane.
+    type Key = (Time, K);
+    type Value = A;
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((Millis, K), A)>,
         emitted: &mut Emitted<(K, A), Note<K, A>>,
+        keeper: &Keeper<(Time, K), A>,
     ) -> Option<Epoch> {
         if self.ranking.is_none() {
             self.ranking = self.wanted.first.get().map(Ranking::new);
@@ -233,16 +272,16 @@ where
         let (first, last) = match self.moving {
             Some(moving) => moving,
             None => {
-                if closing.restoring && self.end.is_none() {
-                    self.end = self.target(closing.now);
+                if closing.restoring {
+                    self.enter_restored(self.target(closing.now));
                 }
                 for ((pane, key), sum) in updates.drain(..) {
-                    self.put(pane, key, sum);
+                    self.put(pane, key, sum, keeper);
                 }
                 let changed = self.settle(closing.epoch, emitted);
                 // What comes back is no change: the door remembers when there was one.
                 if let Some(end) = self.end.filter(|_| changed && !closing.restoring) {
-                    emitted.notes.push((Note::End(end), closing.epoch, 1));
+                    emitted.notes.push((Note::End(end, true), closing.epoch, 1));
                 }
                 let last = self.target(closing.now)?;
                 // Before the first record, every window is empty.
@@ -266,23 +305,24 @@ where
             }
             self.slide_to(end);
             self.settle(step(end), emitted);
-            emitted.notes.push((Note::End(end), step(end), 1));
+            emitted.notes.push((Note::End(end, !closing.is_end()), step(end), 1));
         }
         self.moving = None;
         self.end = Some(last);
+        if keeper.is_on() && !closing.is_end() && last > first {
+            keeper.forget_before(last - self.window.length());
+        }
         None
     }
-}
 
-impl<K, A, C> Keeps for Sliding<K, A, C>
-where
-    K: ExchangeData + Hash,
-    A: Total,
-    C: Content<A>,
-{
-    fn kept(&self) -> Vec<((Millis, K), A)> {
-        let sums = self.panes.iter().flat_map(|(pane, sums)| sums.sums.iter().map(move |sum| (*pane, sum)));
-        sums.map(|(pane, (slot, sum))| ((pane, self.slots.key(*slot).clone()), sum.clone())).collect()
+    /// Puts the sums into their panes; they enter the window when it is known where that stands.
+    fn restore(&mut self, rows: &mut Vec<((Time, K), A)>, _: &mut Emitted<(K, A), Note<K, A>>) {
+        for ((Time(pane), key), sum) in rows.drain(..) {
+            let slot = self.slots.refer(key);
+            let entry = self.panes.entry(pane).or_default();
+            entry.places.insert(slot, entry.sums.len() as u32);
+            entry.sums.push((slot, sum));
+        }
     }
 }
 
@@ -485,8 +525,66 @@ where
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::data::Stats;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+
+    impl<K, A, C> Scan for Sliding<K, A, C>
+    where
+        K: ExchangeData + Hash + Stored,
+        A: Total + Stored,
+        C: Content<A>,
+    {
+        fn scan(&self) -> Vec<((Time, K), A)> {
+            let sums =
+                self.panes.iter().flat_map(|(pane, sums)| sums.sums.iter().map(move |sum| (*pane, sum)));
+            sums.map(|(pane, (slot, sum))| ((Time(pane), self.slots.key(*slot).clone()), sum.clone()))
+                .collect()
+        }
+    }
+
+    /// Holds it for sums of which a record adds what `sum` makes of its value.
+    fn changes_are_the_panes<A: Total + Stored, C: Content<A>>(
+        epochs: Vec<(Millis, Vec<(Millis, u8, i64)>)>,
+        stop: usize,
+        sum: impl Fn(i64) -> A,
+    ) {
+        let window =
+            Window::new(Duration::from_millis(30), Duration::from_millis(20)).expect("they go together");
+        let mut shown = Millis::MIN;
+        let times = epochs.iter().flat_map(|(_, records)| records).map(|(time, _, _)| *time);
+        let span = times.fold((0, 0), |(oldest, newest), time| (time.min(oldest), time.max(newest)));
+        let epochs = epochs.into_iter().map(|(watermark, records)| {
+            // What the window has left behind is refused by the door.
+            let records = records.into_iter().filter(|record| window.pane_of(record.0) >= shown);
+            let mut updates = BTreeMap::<_, A>::new();
+            for (time, key, value) in records {
+                let total = updates.entry((window.pane_of(time), key)).or_default();
+                total.try_add(&sum(value)).expect("small numbers");
+            }
+            shown = window.last_end(watermark) - window.length();
+            (Watermark::at(watermark), updates.into_iter().collect())
+        });
+        let make = || Sliding::<u8, A, C>::new("view", window, all());
+        changes_are_the_table(make, epochs.collect(), span, stop);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_panes_of_sums(epochs in epochs(), stop in 0..8usize) {
+            changes_are_the_panes::<i64, Undoable<i64>>(epochs, stop, |value| value);
+        }
+
+        #[test]
+        fn changes_are_the_panes_of_merges(epochs in epochs(), stop in 0..8usize) {
+            let sum = |value| [i128::from(value)].into_iter().collect();
+            changes_are_the_panes::<Stats, TwoStacks<Stats>>(epochs, stop, sum);
+        }
+    }
 
     const HOUR: Millis = 3_600_000;
 
@@ -501,7 +599,7 @@ mod tests {
 
     /// Ten million records, by pane, in a week in which the keys change every hour: what is kept is the window, and so is
     /// what there is room for.
-    fn week<A: Total, C: Content<A>>(sum: &A, records: i64) {
+    fn week<A: Total + Stored, C: Content<A>>(sum: &A, records: i64) {
         let window =
             Window::new(Duration::from_secs(600), Duration::from_secs(60)).expect("they go together");
         let mut view = Sliding::<u64, A, C>::new("week", window, all());
@@ -515,13 +613,13 @@ mod tests {
                 (0..panes * keys).map(|at| ((pane(at / keys), key(at % keys)), sum.clone())).collect();
             fed += records * updates.len() as i64;
             let closing = closing(hour as u64, 0, (hour + 1) * HOUR);
-            while view.close(&closing, &mut updates, &mut emitted).is_some() {
+            while view.close(&closing, &mut updates, &mut emitted, &Keeper::off()).is_some() {
                 emitted.rows.clear();
             }
             // A row comes and goes in as many steps as the window has panes.
             assert!(emitted.rows.len() as i64 <= 2 * keys * (panes + 10));
             (emitted.rows, emitted.notes) = (Vec::new(), Vec::new());
-            assert_eq!(view.kept().len() as i64, 10 * keys, "after hour {hour}");
+            assert_eq!(view.scan().len() as i64, 10 * keys, "after hour {hour}");
             let slots = view.slots.slots.len() as i64;
             assert!(slots <= 2 * keys, "{slots} slots after hour {hour}");
         }
@@ -545,7 +643,7 @@ mod tests {
         let mut updates =
             vec![((0, b'a'), 1), ((year, b'b'), 1), ((60 * year, b'c'), 1), ((60 * year + 1000, b'd'), 1)];
         let end = 60 * year + 2000;
-        assert_eq!(view.close(&closing(7, 0, end), &mut updates, &mut emitted), None);
+        assert_eq!(view.close(&closing(7, 0, end), &mut updates, &mut emitted, &Keeper::off()), None);
         let row = |((key, _), time, diff): &((u8, _), Epoch, isize)| (time.step(), *key, *diff);
         let mut steps: Vec<_> = emitted.rows.iter().map(row).collect();
         steps.sort_unstable();

@@ -1,18 +1,20 @@
 //! The session doors of [`Records`]: [`Records::by_session`].
 //!
-//! What a door adds up within a worker and epoch is keyed by (bucket as long as the gap, key), because the records of one
-//! bucket are in one session whatever else there is. The machine behind it ([`super::session`]) makes sessions of that.
+//! What a door adds up within a worker and epoch is keyed by (bucket as long as the gap, key),
+//! because the records of one bucket are in one session whatever else there is. The machine behind
+//! it ([`super::machine`]) makes sessions of that.
 
 use differential_dataflow::VecCollection;
 
-use crate::data::{Key, Stats, Total};
+use crate::data::{Key, Stats, Stored, Time, Total};
 use crate::door::in_time::{in_time, refused};
-use crate::door::machine::operate_durably;
+use crate::door::machine::{Routes, operate};
 use crate::door::session::machine::{Sessions, Stretch};
 use crate::door::window::windowed::{Consumed, Context, Windowed};
 use crate::door::{Parsed, Partials, Records};
 use crate::format::Format;
 use crate::operators::route;
+use crate::state::Identity;
 use crate::time::Epoch;
 use crate::time::Gap;
 use crate::time::Millis;
@@ -64,7 +66,7 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
     ///
     /// If another door has the same name, or the records tell no time; while running, if a sum does not fit its type.
     #[track_caller]
-    pub fn sums_by<K: Key, A: Total>(
+    pub fn sums_by<K: Key, A: Total + Stored>(
         &mut self,
         name: &str,
         mut logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut SessionSums<'_, K, A>) + 'static,
@@ -82,9 +84,10 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
             },
         );
         let machine = Sessions::new(name, gap, consumed.clone());
-        let route = |(_, key): &(Millis, K)| route(key);
-        let (rows, finals) =
-            operate_durably(name, self.records.doors(), stretches, route, event_times.clone(), machine);
+        let identity = Identity::of::<(Time, K), (Time, A)>(name, "sessions").rule("gap", gap);
+        let durable = self.records.doors().borrow_mut().open(identity, stretches.scope());
+        let routes = Routes { datum: |(_, key): &(Millis, K)| route(key), key: |(_, key)| route(key) };
+        let (rows, finals) = operate(name, stretches, routes, event_times.clone(), machine, durable, vec![]);
         Windowed::of(rows, finals, consumed, Context::new(event_times, None))
     }
 

@@ -22,14 +22,15 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::data::{Overflow, Total};
+use crate::data::{Overflow, Stored, Time, Total};
 use crate::door::deadlines::Deadlines;
-use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::window::windowed::Consumed;
+use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Gap;
+use crate::time::Millis;
 use crate::time::Span;
-use crate::time::{Millis, Watermark};
 
 /// Records of one key that are in one session: from the first to the last of them, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -139,8 +140,8 @@ pub(crate) struct Sessions<K, A> {
 
 impl<K, A> Sessions<K, A>
 where
-    K: ExchangeData + Hash,
-    A: Total,
+    K: ExchangeData + Hash + Stored,
+    A: Total + Stored,
 {
     pub(crate) fn new(name: &str, gap: Gap, finals_consumed: Consumed) -> Self {
         let keys = HashMap::with_hasher(RandomState::default());
@@ -154,6 +155,7 @@ where
         stretches: impl Iterator<Item = Stretch<A>>,
         epoch: Epoch,
         rows: &mut Vec<((Span, K, A), Epoch, isize)>,
+        keeper: &Keeper<(Time, K), (Time, A)>,
     ) {
         let Sessions { name, gap, keys, deadlines, .. } = self;
         let gap = *gap;
@@ -175,27 +177,45 @@ where
         };
         for session in open.sessions.iter_mut().filter(|session| !session.shown) {
             session.shown = true;
+            let Stretch { first, last, sum } = &session.stretch;
             match replaced.iter().position(|before| *before == session.stretch) {
                 Some(same) => {
                     replaced.swap_remove(same);
                 }
-                None => emit(session.stretch.clone(), 1),
+                None => {
+                    emit(session.stretch.clone(), 1);
+                    keeper.put((&Time(*first), &key), (&Time(*last), sum));
+                }
             }
         }
-        replaced.into_iter().for_each(|stretch| emit(stretch, -1));
+        for stretch in replaced {
+            // A session that begins where another did has been put in its place.
+            if keeper.is_on() && open.sessions.iter().all(|session| session.stretch.first != stretch.first) {
+                keeper.take((&Time(stretch.first), &key));
+            }
+            emit(stretch, -1);
+        }
     }
 
-    /// Forgets the sessions that are final at `watermark`, and says so.
-    fn retire(&mut self, watermark: Watermark, epoch: Epoch, finals: &mut Vec<((Span, K, A), Epoch, isize)>) {
-        let gap = self.gap;
+    /// Forgets the sessions that are final as `closing` ends, and says so.
+    fn retire(
+        &mut self,
+        closing: &Closing,
+        finals: &mut Vec<((Span, K, A), Epoch, isize)>,
+        keeper: &Keeper<(Time, K), (Time, A)>,
+    ) {
+        let (gap, watermark) = (self.gap, closing.now.watermark);
         while let Some((at, key)) = self.deadlines.pop(watermark) {
             let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued == at) else { continue };
             let over = |session: &Session<A>| watermark.reaches(session.stretch.end(gap));
             let count = open.sessions.iter().take_while(|session| over(session)).count();
             for Session { stretch, .. } in open.sessions.drain(..count) {
+                if !closing.is_end() {
+                    keeper.take((&Time(stretch.first), &key));
+                }
                 if self.finals_consumed.get() {
                     let span = Span::new(stretch.first, stretch.end(gap));
-                    finals.push(((span, key.clone(), stretch.sum), epoch, 1));
+                    finals.push(((span, key.clone(), stretch.sum), closing.epoch, 1));
                 }
             }
             match open.sessions.first().map(|session| session.stretch.end(gap)) {
@@ -218,8 +238,8 @@ where
 
 impl<K, A> Machine for Sessions<K, A>
 where
-    K: ExchangeData + Hash,
-    A: Total,
+    K: ExchangeData + Hash + Stored,
+    A: Total + Stored,
 {
     /// The key; the time is that of the stretch's bucket, and keeps stretches apart until they are here.
     type Datum = (Millis, K);
@@ -227,12 +247,17 @@ where
     type Row = (Span, K, A);
     /// A row that is final.
     type Note = (Span, K, A);
+    /// By the time of the session's first record.
+    type Key = (Time, K);
+    /// The time of its last record, and the sum.
+    type Value = (Time, A);
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((Millis, K), Stretch<A>)>,
         emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+        keeper: &Keeper<(Time, K), (Time, A)>,
     ) -> Option<Epoch> {
         // Each key is looked up once, and takes its stretches in order of time.
         updates.sort_unstable_by(|((at, key), _), ((other_at, other_key), _)| {
@@ -243,22 +268,22 @@ where
             let owner = key.clone();
             let more = std::iter::from_fn(|| updates.next_if(|((_, other), _)| *other == owner));
             let stretches = std::iter::once(first).chain(more.map(|(_, stretch)| stretch));
-            self.join(key, stretches, closing.epoch, &mut emitted.rows);
+            self.join(key, stretches, closing.epoch, &mut emitted.rows, keeper);
         }
-        self.retire(closing.now.watermark, closing.epoch, &mut emitted.notes);
+        self.retire(closing, &mut emitted.notes, keeper);
         None
     }
-}
 
-impl<K, A> Keeps for Sessions<K, A>
-where
-    K: ExchangeData + Hash,
-    A: Total,
-{
-    fn kept(&self) -> Vec<((Millis, K), Stretch<A>)> {
-        let sessions =
-            self.keys.iter().flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, one)));
-        sessions.map(|(key, one)| ((one.stretch.first, key.clone()), one.stretch.clone())).collect()
+    fn restore(
+        &mut self,
+        rows: &mut Vec<((Time, K), (Time, A))>,
+        emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+    ) {
+        // Sessions of a key are a gap apart, so none of them joins another.
+        for ((Time(first), key), (Time(last), sum)) in rows.drain(..) {
+            let stretch = Stretch { first, last, sum };
+            self.join(key, std::iter::once(stretch), Epoch::default(), &mut emitted.rows, &Keeper::off());
+        }
     }
 }
 
@@ -269,7 +294,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::time::EventTime;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+    use crate::time::{EventTime, Watermark};
+
+    impl Scan for Sessions<u32, i64> {
+        fn scan(&self) -> Vec<((Time, u32), (Time, i64))> {
+            let sessions = self
+                .keys
+                .iter()
+                .flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, &one.stretch)));
+            sessions.map(|(key, one)| ((Time(one.first), *key), (Time(one.last), one.sum))).collect()
+        }
+    }
 
     type Rows = Vec<((Span, u32, i64), isize)>;
 
@@ -301,7 +337,7 @@ mod tests {
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
         let bucket = |time: Millis| time - time.rem_euclid(gap().millis());
         let updates = records.iter().map(|&(time, key, sum)| ((bucket(time), key), stretch(time, sum)));
-        assert_eq!(machine.close(&closing, &mut updates.collect(), &mut emitted), None);
+        assert_eq!(machine.close(&closing, &mut updates.collect(), &mut emitted, &Keeper::off()), None);
         let plain = |rows: Vec<((Span, u32, i64), Epoch, isize)>| {
             let mut rows: Vec<_> = rows.into_iter().map(|(row, _, diff)| (row, diff)).collect();
             rows.sort();
@@ -324,7 +360,7 @@ mod tests {
         assert_eq!((rows, finals), (vec![], vec![]));
         let (rows, finals) = close(&mut machine, &[], Watermark::at(28));
         assert_eq!((rows, finals), (vec![], vec![(one, 1)]));
-        assert!(machine.kept().is_empty());
+        assert!(machine.scan().is_empty());
     }
 
     #[test]
@@ -349,11 +385,30 @@ mod tests {
         for now in 0..20_000 {
             let records: Vec<_> = (0..5).map(|n| (now - n, (5 * now + n) as u32, 1)).collect();
             finals += close(&mut machine, &records, Watermark::at(now - 5)).1.len();
-            assert!(machine.kept().len() <= 5 * 16, "{} sessions at {now}", machine.kept().len());
+            assert!(machine.scan().len() <= 5 * 16, "{} sessions at {now}", machine.scan().len());
             assert!(machine.deadlines.len() <= 5 * 16 && machine.keys.capacity() < 2048);
         }
         finals += close(&mut machine, &[], Watermark::END).1.len();
-        assert_eq!((finals, machine.kept().len(), machine.deadlines.len()), (100_000, 0, 0));
+        assert_eq!((finals, machine.scan().len(), machine.deadlines.len()), (100_000, 0, 0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_open_sessions(epochs in epochs(), stop in 0..8usize) {
+            let mut before = Watermark::NONE;
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let mut updates = std::collections::BTreeMap::<_, Stretch<i64>>::new();
+                for (time, key, value) in records.into_iter().filter(|record| !gap().is_over(record.0, before)) {
+                    let bucket = time - time.rem_euclid(gap().millis());
+                    *updates.entry((bucket, u32::from(key))).or_default().include(time) += value;
+                }
+                before = Watermark::at(watermark);
+                (before, updates.into_iter().collect())
+            });
+            changes_are_the_table(machine, epochs.collect(), (0, 200), stop);
+        }
     }
 
     proptest! {

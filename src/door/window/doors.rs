@@ -1,20 +1,21 @@
 //! The doors of window tables: [`Records::by_window`].
 //!
-//! What a door adds up within a worker and epoch is keyed by (pane, key). A record that is too late is refused here, where
-//! its line is still at hand, by the watermark as its epoch began; the machine behind the door ([`super::table`]) sees only
-//! sums.
+//! What a door adds up within a worker and epoch is keyed by (pane, key). A record that is too late
+//! is refused here, where its line is still at hand, by the watermark as its epoch began; the
+//! machine behind the door ([`super::machine`]) sees only sums.
 
 use differential_dataflow::VecCollection;
 
-use crate::data::{Key, Stats, Total};
+use crate::data::{Key, Stats, Stored, Time, Total};
 use crate::door::in_time::refused;
-use crate::door::machine::operate_durably;
+use crate::door::machine::{Routes, operate};
 use crate::door::window::machine::{For, WindowTable};
-use crate::door::window::panes::{WindowSums, pane_sums};
+use crate::door::window::panes::{WindowSums, pane_sums, with_rules};
 use crate::door::window::windowed::{Consumed, Context, Windowed};
 use crate::door::{Parsed, Records};
 use crate::format::Format;
 use crate::operators::route;
+use crate::state::Identity;
 use crate::time::Epoch;
 use crate::time::{Millis, Watermark};
 use crate::time::{Span, Window};
@@ -39,7 +40,7 @@ impl<'scope, F: Format> ByWindow<'_, 'scope, F> {
     ///
     /// If another door has the same name, or the records tell no time; while running, if a sum does not fit its type.
     #[track_caller]
-    pub fn sums_by<K: Key, A: Total>(
+    pub fn sums_by<K: Key, A: Total + Stored>(
         &mut self,
         name: &str,
         logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
@@ -47,9 +48,10 @@ impl<'scope, F: Format> ByWindow<'_, 'scope, F> {
         let (event_times, consumed) = (self.records.event_times(), Consumed::default());
         let sums = pane_sums(self.records, name, self.window, too_late(self.window), logic);
         let machine = WindowTable::new(name, self.window, For::Panes, consumed.clone());
-        let route = |(_, key): &(Millis, K)| route(key);
-        let (rows, finals) =
-            operate_durably(name, self.records.doors(), sums, route, event_times.clone(), machine);
+        let identity = with_rules(Identity::of::<(Time, K), A>(name, "window table"), self.window);
+        let durable = self.records.doors().borrow_mut().open(identity, sums.scope());
+        let routes = Routes { datum: |(_, key): &(Millis, K)| route(key), key: |(_, key)| route(key) };
+        let (rows, finals) = operate(name, sums, routes, event_times.clone(), machine, durable, vec![]);
         Windowed::of(rows, finals, consumed, Context::new(event_times, Some(self.window)))
     }
 

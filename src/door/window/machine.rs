@@ -10,10 +10,11 @@ use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
 
-use crate::data::Total;
-use crate::door::machine::{Closing, Emitted, Keeps, Machine};
+use crate::data::{Stored, Time, Total};
+use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::window::windowed::Consumed;
 use crate::operators::Table;
+use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Millis;
 use crate::time::{Span, Window};
@@ -45,27 +46,63 @@ impl<K, A> WindowTable<K, A> {
     }
 }
 
-impl<K, A> Machine for WindowTable<K, A>
+impl<K, A> WindowTable<K, A>
 where
     K: ExchangeData + Hash,
     A: Total,
+{
+    /// Emits what has changed of the windows that start at `touched`, and shows each key that has
+    /// with its total.
+    fn settle(
+        &mut self,
+        touched: BTreeSet<Millis>,
+        epoch: Epoch,
+        rows: &mut Vec<((Span, K, A), Epoch, isize)>,
+        mut changed: impl FnMut(Millis, &K, &A),
+    ) {
+        for start in touched {
+            let span = Span::new(start, start + self.window.length());
+            let table = self.open.get_mut(&start).expect("what was touched is open");
+            table.settle(|key, before, now| {
+                if before != now {
+                    let row = |total: &A, diff| ((span, key.clone(), total.clone()), epoch, diff);
+                    rows.extend((!before.is_zero()).then(|| row(before, -1)));
+                    rows.extend((!now.is_zero()).then(|| row(now, 1)));
+                    changed(start, key, now);
+                }
+            });
+            if table.is_empty() {
+                self.open.remove(&start);
+            }
+        }
+    }
+}
+
+impl<K, A> Machine for WindowTable<K, A>
+where
+    K: ExchangeData + Hash + Stored,
+    A: Total + Stored,
 {
     type Datum = (Millis, K);
     type Diff = A;
     type Row = (Span, K, A);
     /// A row that is final.
     type Note = (Span, K, A);
+    /// By the start of the window.
+    type Key = (Time, K);
+    type Value = A;
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((Millis, K), A)>,
         emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
+        keeper: &Keeper<(Time, K), A>,
     ) -> Option<Epoch> {
         let length = self.window.length();
         let mut touched = BTreeSet::new();
         for ((start, key), sum) in updates.drain(..) {
-            if closing.restoring || self.updates == For::Windows {
+            if self.updates == For::Windows {
                 touched.insert(start);
                 self.open.entry(start).or_default().add(key, &sum, &self.name);
                 continue;
@@ -75,43 +112,39 @@ where
                 self.open.entry(span.start).or_default().add(key.clone(), &sum, &self.name);
             }
         }
-        for start in touched {
-            let span = Span::new(start, start + length);
-            let table = self.open.get_mut(&start).expect("what was touched is open");
-            table.settle(|key, before, now| {
-                if before != now {
-                    let row = |total: &A, diff| ((span, key.clone(), total.clone()), closing.epoch, diff);
-                    emitted.rows.extend((!before.is_zero()).then(|| row(before, -1)));
-                    emitted.rows.extend((!now.is_zero()).then(|| row(now, 1)));
-                }
-            });
-            if table.is_empty() {
-                self.open.remove(&start);
+        self.settle(touched, closing.epoch, &mut emitted.rows, |start, key, total| {
+            if total.is_zero() {
+                keeper.take((&Time(start), key));
+            } else {
+                keeper.put((&Time(start), key), total);
             }
-        }
+        });
+        let mut complete = None;
         while let Some(first) = self.open.first_entry() {
             let span = Span::new(*first.key(), first.key() + length);
             if !closing.now.watermark.reaches(span.end) {
                 break;
             }
+            complete = Some(span.start);
             let table = first.remove();
             if self.finals_consumed.get() {
                 let row = |(key, total): (&K, &A)| ((span, key.clone(), total.clone()), closing.epoch, 1);
                 emitted.notes.extend(table.rows().map(row));
             }
         }
+        if let Some(last) = complete.filter(|_| !closing.is_end()) {
+            keeper.forget_before(last + 1);
+        }
         None
     }
-}
 
-impl<K, A> Keeps for WindowTable<K, A>
-where
-    K: ExchangeData + Hash,
-    A: Total,
-{
-    fn kept(&self) -> Vec<((Millis, K), A)> {
-        let rows = self.open.iter().flat_map(|(start, table)| table.rows().map(move |row| (*start, row)));
-        rows.map(|(start, (key, total))| ((start, key.clone()), total.clone())).collect()
+    fn restore(&mut self, rows: &mut Vec<((Time, K), A)>, emitted: &mut Emitted<(Span, K, A), (Span, K, A)>) {
+        let mut touched = BTreeSet::new();
+        for ((Time(start), key), total) in rows.drain(..) {
+            touched.insert(start);
+            self.open.entry(start).or_default().add(key, &total, &self.name);
+        }
+        self.settle(touched, Epoch::default(), &mut emitted.rows, |_, _, _| {});
     }
 }
 
@@ -119,8 +152,34 @@ where
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
     use crate::time::{EventTime, Watermark};
+
+    impl Scan for WindowTable<u8, i64> {
+        fn scan(&self) -> Vec<((Time, u8), i64)> {
+            let rows = self.open.iter().flat_map(|(start, table)| table.rows().map(move |row| (*start, row)));
+            rows.map(|(start, (key, total))| ((Time(start), *key), *total)).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn changes_are_the_open_windows(epochs in epochs(), stop in 0..8usize, length in 2..4u64) {
+            let window = Window::new(Duration::from_millis(10 * length), Duration::from_millis(20));
+            let window = window.expect("they go together");
+            let make = || WindowTable::new("table", window, For::Panes, Rc::new(Cell::new(true)));
+            let epochs = epochs.into_iter().map(|(watermark, records)| {
+                let update = |(time, key, value)| ((window.pane_of(time), key), value);
+                (Watermark::at(watermark), records.into_iter().map(update).collect())
+            });
+            changes_are_the_table(make, epochs.collect(), (0, 200), stop);
+        }
+    }
 
     /// Each epoch brings a record for each of three keys and a second more: once it is complete, a window is said to be
     /// final, once, and is kept no longer.
@@ -141,7 +200,7 @@ mod tests {
             let closing = Closing { epoch: Epoch::new(second as u64), before, now, restoring: false };
             let news = if second == seconds { 0..0 } else { b'a'..b'd' };
             let mut updates = news.map(|key| ((window.pane_of(1000 * second), key), 1)).collect();
-            assert_eq!(table.close(&closing, &mut updates, &mut emitted), None);
+            assert_eq!(table.close(&closing, &mut updates, &mut emitted, &Keeper::off()), None);
             assert!(updates.is_empty());
             for (row, time, diff) in emitted.rows.drain(..) {
                 assert_eq!(time, closing.epoch);
@@ -152,10 +211,10 @@ mod tests {
                 assert_eq!((finals.insert((span, key), count), diff), (None, 1));
             }
             // At most two windows are open, and as many more as have begun in this epoch.
-            assert!(table.kept().len() <= 3 * 2, "{:?} after {second}", table.kept());
+            assert!(table.scan().len() <= 3 * 2, "{:?} after {second}", table.scan());
             before = now;
         }
-        assert_eq!(table.kept(), []);
+        assert_eq!(table.scan(), []);
         rows.retain(|_, count| *count != 0);
         let finals: BTreeMap<_, _> =
             finals.into_iter().map(|((span, key), count)| ((span, key, count), 1)).collect();

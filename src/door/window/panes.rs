@@ -6,9 +6,10 @@ use crate::data::{Key, Total};
 use crate::door::in_time::in_time;
 use crate::door::{Parsed, Partials, Records};
 use crate::format::Format;
+use crate::state::Identity;
 use crate::time::Epoch;
 use crate::time::Window;
-use crate::time::{Millis, Watermark};
+use crate::time::{Millis, Watermark, length};
 
 /// The sums of one pane, to which a record adds.
 #[derive(Debug)]
@@ -23,6 +24,11 @@ impl<K: Key, A: Total> WindowSums<'_, K, A> {
     pub fn entry(&mut self, key: K::Ref<'_>) -> &mut A {
         self.sums.entry((self.pane, key))
     }
+}
+
+/// `identity` with the rules of `window`.
+pub(crate) fn with_rules(identity: Identity, window: Window) -> Identity {
+    identity.rule("length", length(window.length())).rule("slide", length(window.slide()))
 }
 
 /// The sums of each pane and key over the records that are not `too_late`.

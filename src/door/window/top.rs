@@ -8,16 +8,16 @@
 //! the window are final, so nothing will ask for it again. Windows are found by their end first, because sessions
 //! have no common length. Nothing here is durable: what the windows' own door restores brings it back.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
-use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 
-use crate::door::machine::{Closing, Emitted, Machine, operate};
+use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
+use crate::door::opened::Opened;
 use crate::door::window::windowed::{Consumed, Windowed};
 use crate::operators::{Ordered, Ranked, route};
+use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Span;
 use crate::time::{EventTime, Millis};
@@ -66,12 +66,15 @@ impl<K: ExchangeData, V: ExchangeData> Machine for LocalTop<K, V> {
     type Diff = isize;
     type Row = (Span, K, V);
     type Note = ();
+    type Key = ();
+    type Value = ();
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((Span, K, V), isize)>,
         emitted: &mut Emitted<(Span, K, V), ()>,
+        _: &Keeper<(), ()>,
     ) -> Option<Epoch> {
         let LocalTop { k, windows } = self;
         let mut touched = BTreeSet::new();
@@ -91,6 +94,8 @@ impl<K: ExchangeData, V: ExchangeData> Machine for LocalTop<K, V> {
         windows.retire(closing.now, |_, _| ());
         None
     }
+
+    fn restore(&mut self, _: &mut Vec<((), ())>, _: &mut Emitted<(Span, K, V), ()>) {}
 }
 
 /// The first `k` rows of the windows that this worker merges.
@@ -107,12 +112,15 @@ impl<K: ExchangeData, V: ExchangeData> Machine for MergedTop<K, V> {
     type Row = (Span, u64, K, V);
     /// A row that is final.
     type Note = (Span, u64, K, V);
+    type Key = ();
+    type Value = ();
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<((Span, K, V), isize)>,
         emitted: &mut Emitted<(Span, u64, K, V), (Span, u64, K, V)>,
+        _: &Keeper<(), ()>,
     ) -> Option<Epoch> {
         let MergedTop { k, windows, finals_consumed } = self;
         let mut touched = BTreeSet::new();
@@ -137,6 +145,8 @@ impl<K: ExchangeData, V: ExchangeData> Machine for MergedTop<K, V> {
         });
         None
     }
+
+    fn restore(&mut self, _: &mut Vec<((), ())>, _: &mut Emitted<(Span, u64, K, V), (Span, u64, K, V)>) {}
 }
 
 impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Windowed<'scope, (Span, K, V)> {
@@ -164,14 +174,18 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Windowed<'scope, (Span, K,
     pub fn top_k(self, k: usize) -> Windowed<'scope, (Span, u64, K, V)> {
         let (rows, context) = self.into_rows();
         let event_times = context.event_times();
-        let local = Rc::new(RefCell::new(LocalTop { k, windows: OpenWindows::new() }));
-        let by_key = |(_, key, _): &(Span, K, V)| route(key);
-        let (local, _) = operate("TopK by window: local", rows, by_key, event_times.clone(), local, false);
+        let local = LocalTop { k, windows: OpenWindows::new() };
+        let by_key = Routes { datum: |(_, key, _): &(Span, K, V)| route(key), key: route };
+        let name = "TopK by window: local";
+        let durable = Opened::transient();
+        let (local, _) = operate(name, rows, by_key, event_times.clone(), local, durable, vec![]);
         let consumed = Consumed::default();
         let finals_consumed = consumed.clone();
-        let merged = Rc::new(RefCell::new(MergedTop { k, windows: OpenWindows::new(), finals_consumed }));
-        let by_window = |(span, _, _): &(Span, K, V)| route(span);
-        let (rows, finals) = operate("TopK by window: merge", local, by_window, event_times, merged, false);
+        let merged = MergedTop { k, windows: OpenWindows::new(), finals_consumed };
+        let by_window = Routes { datum: |(span, _, _): &(Span, K, V)| route(span), key: route };
+        let name = "TopK by window: merge";
+        let durable = Opened::transient();
+        let (rows, finals) = operate(name, local, by_window, event_times, merged, durable, vec![]);
         Windowed::of(rows, finals, consumed, context)
     }
 }

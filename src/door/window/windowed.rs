@@ -1,13 +1,15 @@
 //! Rows that belong to windows, wherever they come from.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::hash::Hash;
 use std::rc::Rc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 
-use crate::door::machine::operate;
+use crate::data::Stored;
+use crate::door::machine::{Routes, operate};
+use crate::door::opened::Opened;
 use crate::door::window::machine::{For, WindowTable};
 use crate::operators::route;
 use crate::time::Epoch;
@@ -130,7 +132,7 @@ impl<'scope, D: InWindow> Windowed<'scope, D> {
     ///
     /// If these are the rows of sessions, or of windows of several lengths.
     #[must_use]
-    pub fn count_rows_by<K: ExchangeData + Hash>(
+    pub fn count_rows_by<K: ExchangeData + Hash + Stored>(
         self,
         name: &str,
         key: impl Fn(&D) -> K + 'static,
@@ -140,9 +142,10 @@ impl<'scope, D: InWindow> Windowed<'scope, D> {
         let keys = self.rows.map(move |row| (row.span().start, key(&row)));
         let consumed = Consumed::default();
         let table = WindowTable::new(name, window, For::Windows, consumed.clone());
-        let machine = Rc::new(RefCell::new(table));
         let event_times = self.context.event_times.clone();
-        let (rows, finals) = operate(name, keys, |(_, key)| route(key), event_times, machine, false);
+        let routes = Routes { datum: |(_, key)| route(key), key: |(_, key)| route(key) };
+        let durable = Opened::transient();
+        let (rows, finals) = operate(name, keys, routes, event_times, table, durable, vec![]);
         Windowed::of(rows, finals, consumed, self.context)
     }
 }

@@ -16,7 +16,7 @@ use timely::worker::Worker;
 use crate::data::InputCounts;
 use crate::data::{Time, Value, escape_json};
 use crate::dataflow::{Build, Dataflow, Flow, Options};
-use crate::door::{Lines, Records, UNNAMED};
+use crate::door::{Lines, Records};
 use crate::format::Format;
 use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Read};
 use crate::runtime::assign;
@@ -617,7 +617,7 @@ where
         let receiver = Rc::clone(&held);
         let (mut input, faults, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, input) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
-            let mut records = lines.records(UNNAMED, format);
+            let mut records = lines.records(format);
             let updates = build(&mut records).inspect(move |(datum, _, diff)| {
                 receiver.borrow_mut().push((datum.clone(), diff.clone()));
             });

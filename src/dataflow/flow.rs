@@ -162,7 +162,7 @@ impl<'scope> Flow<'scope> {
     /// ```
     pub fn read<F: Format>(&mut self, name: &str, format: F) -> Records<'scope, F> {
         let first = !self.lines.inputs().iter().any(|known| known == name);
-        let records = self.lines.records(name, format);
+        let records = self.lines.read(name, format);
         // Lines that are read twice are counted once.
         if first {
             let summary = Rc::clone(self.summary.get_or_insert_default());

@@ -201,8 +201,13 @@ impl<'scope> Lines<'scope> {
         durable_totals(&mut doors, name, sums, Vec::new(), Some(Rc::clone(&self.shared.now)))
     }
 
+    /// Reads each line of the input without a name with `format`.
+    pub fn records<F: Format>(&self, format: F) -> Records<'scope, F> {
+        self.read(UNNAMED, format)
+    }
+
     /// Reads each line of `input` with `format`.
-    pub fn records<F: Format>(&self, input: &str, format: F) -> Records<'scope, F> {
+    pub fn read<F: Format>(&self, input: &str, format: F) -> Records<'scope, F> {
         let mut inputs = self.shared.inputs.borrow_mut();
         let known = inputs.iter().position(|known| known == input);
         let number = known.unwrap_or_else(|| {

@@ -166,22 +166,19 @@ impl Durable {
 mod tests {
     use std::time::Duration;
 
-    use timely::dataflow::operators::Input;
-
     use super::*;
     use crate::data::{Bytes, Column, ColumnType, Data};
-    use crate::door::{Event, Lines};
+    use crate::door::Lines;
     use crate::format::Text;
     use crate::source::Progress;
     use crate::state::{Changes, Table};
-    use crate::time::Window;
+    use crate::time::{TimeOptions, Window};
 
     /// A dataflow with windows of `seconds` and the totals `more`, that goes on from `snapshot`.
     fn built(snapshot: Option<Arc<Snapshot>>, seconds: u64, more: &'static str) -> (Vec<Identity>, String) {
         timely::execute_directly(move |worker| {
             worker.dataflow::<Epoch, _, _>(|scope| {
-                let (_, stream) = scope.new_input::<Vec<Event>>();
-                let mut lines = Lines::new(stream, Arc::new(Progress::default()));
+                let (mut lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
                 if let Some(snapshot) = snapshot {
                     lines = lines.restoring(snapshot);
                 }
@@ -208,7 +205,7 @@ mod tests {
         let snapshot = Arc::new(Snapshot::new(Epoch::new(9), tables));
         let (_, restored) = built(Some(Arc::clone(&snapshot)), 30, "new");
         let expected = Restored {
-            same: vec!["watermark".to_owned(), "urls".to_owned()],
+            same: vec!["urls".to_owned()],
             new: vec!["new".to_owned()],
             dropped: vec!["old".to_owned()],
         };

@@ -8,11 +8,11 @@ use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use thalweg::data::{Bytes, Time};
 use thalweg::dataflow::Flow;
-use thalweg::door::{Event, Lines};
+use thalweg::door::Lines;
 use thalweg::format::Text;
 use thalweg::sink::{At, Attached, Console, Jsonl, Mode, Outputs, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
-use thalweg::time::{Epoch, Span, Window};
+use thalweg::time::{Epoch, Span, TimeOptions, Window};
 use thalweg::view::{Keep, View};
 use timely::dataflow::operators::Input;
 
@@ -84,8 +84,7 @@ fn written(
     let recorded = tape.clone();
     let mut ran = on_workers(1, move |worker, together| {
         let ((mut to_rows, mut to_finals), installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (_, events) = scope.new_input::<Vec<Event>>();
-            let lines = Lines::new(events, Arc::new(Progress::default()));
+            let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let mut flow = Flow::new(scope, lines, WINDOWS, Shows::deliveries([shows]));
             let (to_rows, rows) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
             let (to_finals, finals) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
@@ -200,8 +199,7 @@ fn a_key_that_the_view_does_not_have_is_an_error_as_it_is_built() {
         move || {
             on_workers(1, move |worker, _| {
                 worker.dataflow::<Epoch, _, _>(|scope| {
-                    let (_, events) = scope.new_input::<Vec<Event>>();
-                    let lines = Lines::new(events, Arc::new(Progress::default()));
+                    let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
                     let mut flow = Flow::new(scope, lines, WINDOWS, Shows::deliveries([]));
                     flow.key("windows", columns);
                     let rows = scope.new_input::<Vec<(Row, Epoch, isize)>>().1.as_collection();

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use proptest::prelude::*;
-use thalweg::door::{End, Event, Lines};
+use thalweg::door::Lines;
 use thalweg::format::LineFormat;
 use thalweg::source::Progress;
 use thalweg::source::{Chunk, Oversize, Place};
-use thalweg::time::Epoch;
-use timely::dataflow::operators::{Input, Probe, probe};
+use thalweg::time::{Epoch, TimeOptions};
+use timely::dataflow::operators::{Probe, probe};
 
 use crate::oracle::{Ran, Seen, on_workers, pace};
 
@@ -127,8 +127,8 @@ pub fn run_lines<D: ExchangeData, X: Send + 'static>(
         let recorded = Rc::clone(&seen);
         let probe = probe::Handle::new();
         let (mut input, observe) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (input, stream) = scope.new_input::<Vec<Event>>();
-            let (output, observe) = build(&Lines::new(stream, Arc::new(Progress::default())));
+            let (lines, input) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
+            let (output, observe) = build(&lines);
             let record = move |(data, time, diff): &(D, Epoch, isize)| {
                 recorded.borrow_mut().push((index, data.clone(), *time, *diff));
             };
@@ -138,14 +138,13 @@ pub fn run_lines<D: ExchangeData, X: Send + 'static>(
         let mut steps = text.steps.iter().cycle();
         for (number, parts) in text.epochs.iter().enumerate() {
             for part in parts.iter().filter(|part| part.worker % peers == index) {
-                input.send(Event::Chunk(Rc::new(part.chunk())));
+                input.chunk(part.chunk());
                 for _ in 0..*steps.next().unwrap() / 2 {
-                    input.flush();
                     worker.step();
                 }
             }
-            input.send(Event::End(End::default()));
-            input.advance_to(Epoch::new(number as u64 + 1));
+            input.end();
+            input.advance(Epoch::new(number as u64 + 1));
             for _ in 0..*steps.next().unwrap() {
                 worker.step();
             }

@@ -9,10 +9,10 @@ use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use thalweg::data::{Value, by_count};
 use thalweg::dataflow::Flow;
-use thalweg::door::{Event, Lines};
+use thalweg::door::Lines;
 use thalweg::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
-use thalweg::time::Epoch;
+use thalweg::time::{Epoch, TimeOptions};
 use thalweg::view::{Deliveries, Delivery, Keep, View};
 use timely::dataflow::operators::Input;
 
@@ -131,9 +131,8 @@ fn shown(workers: usize, script: &Script<(u8, Row), isize>, deliveries: Deliveri
     on_workers(workers, move |worker, together| {
         let (index, peers) = (worker.index(), worker.peers());
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (_, events) = scope.new_input::<Vec<Event>>();
             let (input, stream) = scope.new_input::<Vec<((u8, Row), Epoch, isize)>>();
-            let lines = Lines::new(events, Arc::new(Progress::default()));
+            let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let mut flow = Flow::new(scope, lines, VIEWS, deliveries);
             let rows = stream.as_collection();
             let of = |view: u8| rows.clone().filter(move |(to, _)| *to == view).map(|(_, row)| row);
@@ -357,9 +356,8 @@ proptest! {
 fn an_epoch_is_complete_when_all_of_it_is_closed() {
     let times = on_workers(1, |worker, together| {
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (_, events) = scope.new_input::<Vec<Event>>();
             let (input, stream) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
-            let lines = Lines::new(events, Arc::new(Progress::default()));
+            let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let mut flow = Flow::new(scope, lines, &VIEWS[..1], Deliveries::ALL);
             flow.view("by key", stream.as_collection());
             (input, flow.finish())

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use differential_dataflow::AsCollection;
 use thalweg::data::Time;
 use thalweg::dataflow::Flow;
-use thalweg::door::{Event, Lines};
+use thalweg::door::Lines;
 use thalweg::sink::{
     At, Attached, Closed, Console, Jsonl, Mode, Opening, Outputs, Shows, Sink, SinkError, SinkSpec, Sinks,
     Start,
 };
 use thalweg::source::Progress;
-use thalweg::time::Epoch;
+use thalweg::time::{Epoch, TimeOptions};
 use thalweg::view::{Deliveries, Keep, View};
 use timely::dataflow::operators::Input;
 
@@ -61,8 +61,7 @@ fn written(
     let recorded = tape.clone();
     on_workers(1, move |worker, together| {
         let (mut inputs, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (_, events) = scope.new_input::<Vec<Event>>();
-            let lines = Lines::new(events, Arc::new(Progress::default()));
+            let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let mut flow = Flow::new(scope, lines, VIEWS, Deliveries::ALL);
             let (rows, windows) = scope.new_input::<Vec<(Windows, Epoch, isize)>>();
             let (finals, final_windows) = scope.new_input::<Vec<(Windows, Epoch, isize)>>();
@@ -245,8 +244,7 @@ fn nothing_to_append_is_an_error_that_names_the_views() {
     let checked = on_workers(1, move |worker, _| {
         [false, true].map(|table| {
             let views = worker.dataflow::<Epoch, _, _>(|scope| {
-                let (_, events) = scope.new_input::<Vec<Event>>();
-                let lines = Lines::new(events, Arc::new(Progress::default()));
+                let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
                 let shows = [&appends, &changes].map(|sink| sink.shows(true));
                 let mut flow = Flow::new(scope, lines, VIEWS, Shows::deliveries(shows));
                 let windows = scope.new_input::<Vec<(Windows, Epoch, isize)>>().1.as_collection();

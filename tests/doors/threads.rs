@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use differential_dataflow::AsCollection;
 use thalweg::data::Value;
 use thalweg::dataflow::Flow;
-use thalweg::door::{Event, Lines};
+use thalweg::door::Lines;
 use thalweg::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
-use thalweg::time::Epoch;
+use thalweg::time::{Epoch, TimeOptions};
 use thalweg::view::{Deliveries, Keep, View};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
@@ -106,9 +106,8 @@ fn run<T: Send + 'static>(
 ) -> T {
     let ran = on_workers(1, move |worker, together| {
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (_, events) = scope.new_input::<Vec<Event>>();
             let (input, stream) = scope.new_input::<Vec<((u64,), Epoch, isize)>>();
-            let lines = Lines::new(events, Arc::new(Progress::default()));
+            let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let mut flow = Flow::new(scope, lines, VIEWS, Deliveries::ALL);
             flow.view("numbers", stream.as_collection());
             (input, flow.finish())

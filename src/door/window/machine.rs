@@ -172,7 +172,12 @@ mod tests {
         fn changes_are_the_open_windows(epochs in epochs(), stop in 0..8usize, length in 2..4u64) {
             let window = Window::new(Duration::from_millis(10 * length), Duration::from_millis(20));
             let window = window.expect("they go together");
-            let make = || WindowTable::new("table", window, For::Panes, Rc::new(Cell::new(true)));
+            let consumed = || {
+                let consumed = Consumed::default();
+                consumed.set();
+                consumed
+            };
+            let make = || WindowTable::new("table", window, For::Panes, consumed());
             let epochs = epochs.into_iter().map(|(watermark, records)| {
                 let update = |(time, key, value)| ((window.pane_of(time), key), value);
                 (Watermark::at(watermark), records.into_iter().map(update).collect())

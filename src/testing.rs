@@ -16,7 +16,7 @@ use timely::worker::Worker;
 
 use crate::data::InputCounts;
 use crate::data::{Time, Value, escape_json};
-use crate::dataflow::{Build, Dataflow, Flow, Options};
+use crate::dataflow::{Build, Flow};
 use crate::door::{DoorRows, End, Event, FaultProbe, Lines, Records};
 use crate::format::Format;
 use crate::sink::{At, Closed, Outputs, Sink, SinkError};
@@ -24,7 +24,6 @@ use crate::source::Chunk;
 use crate::source::Progress;
 use crate::time::Epoch;
 use crate::time::TimeOptions;
-use crate::view::View;
 use crate::view::{Gather, History};
 
 /// What the views of a dataflow held.
@@ -109,16 +108,16 @@ impl Answer {
     }
 }
 
-/// Runs `dataflow` with `options` on one worker over `input` as one epoch.
+/// Runs a dataflow, whose options are its fields, on one worker over `input` as one epoch.
 ///
 /// # Panics
 ///
-/// If an option has a bad value, or the dataflow does not give what it declares.
-pub fn run(dataflow: &dyn Dataflow, options: &[(&str, &str)], input: &[u8]) -> Answer {
-    run_epochs(dataflow, options, 1, &[input])
+/// If the dataflow cannot be built, or does not give what it declares.
+pub fn run(dataflow: impl Into<Build>, input: &[u8]) -> Answer {
+    run_epochs(dataflow, 1, &[input])
 }
 
-/// Runs `dataflow` with `options` on `workers` workers, with the lines of each epoch dealt out among them.
+/// Runs `dataflow` on `workers` workers, with the lines of each epoch dealt out among them.
 ///
 /// ```
 /// use thalweg::prelude::*;
@@ -146,17 +145,12 @@ pub fn run(dataflow: &dyn Dataflow, options: &[(&str, &str)], input: &[u8]) -> A
 ///
 /// # Panics
 ///
-/// If an option has a bad value, or the dataflow does not give what it declares.
-pub fn run_epochs(
-    dataflow: &dyn Dataflow,
-    options: &[(&str, &str)],
-    workers: usize,
-    epochs: &[&[u8]],
-) -> Answer {
-    run_stages(dataflow, options, &[(workers, epochs)])
+/// If the dataflow cannot be built, or does not give what it declares.
+pub fn run_epochs(dataflow: impl Into<Build>, workers: usize, epochs: &[&[u8]]) -> Answer {
+    run_stages(dataflow, &[(workers, epochs)])
 }
 
-/// Runs `dataflow` with `options` in stages, each on a number of workers and over some epochs, and hands what is durable
+/// Runs `dataflow` in stages, each on a number of workers and over some epochs, and hands what is durable
 /// from each stage to the next. The views of doors that keep all of their rows are those of one run over all epochs; what a
 /// door forgets on purpose (windows that are final, records that it let through) is not in the views of later stages.
 ///
@@ -164,12 +158,9 @@ pub fn run_epochs(
 ///
 /// # Panics
 ///
-/// If an option has a bad value, or the dataflow does not give what it declares.
-pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(usize, &[&[u8]])]) -> Answer {
+/// If the dataflow cannot be built, or does not give what it declares.
+pub fn run_stages(dataflow: impl Into<Build>, stages: &[(usize, &[&[u8]])]) -> Answer {
     let mut script = Script::new(dataflow);
-    for (name, value) in options {
-        script = script.option(name, value);
-    }
     for (workers, epochs) in stages {
         script = epochs.iter().fold(script.workers(*workers), |script, epoch| script.epoch(epoch));
     }
@@ -228,17 +219,16 @@ pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct Script<'a> {
-    dataflow: &'a dyn Dataflow,
-    options: Vec<(String, String)>,
+pub struct Script {
+    build: Build,
     time: TimeOptions,
     arriving: i64,
     stages: Vec<(usize, Vec<Telling>)>,
 }
 
-impl std::fmt::Debug for Script<'_> {
+impl std::fmt::Debug for Script {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Script").field("dataflow", &self.dataflow.name()).finish_non_exhaustive()
+        f.debug_struct("Script").field("dataflow", &self.build.name()).finish_non_exhaustive()
     }
 }
 
@@ -261,17 +251,12 @@ const PARK: std::time::Duration = std::time::Duration::from_millis(1);
 /// Dealt out singly up to so many lines an epoch, and in larger pieces beyond.
 const PIECES: usize = 4096;
 
-impl<'a> Script<'a> {
-    /// An empty script for `dataflow`, on one worker.
-    pub fn new(dataflow: &'a dyn Dataflow) -> Self {
-        let time = TimeOptions::default();
-        Script { dataflow, options: Vec::new(), time, arriving: FAR_AHEAD, stages: vec![(1, Vec::new())] }
-    }
-
-    /// With this value of an option of the dataflow.
-    pub fn option(mut self, name: &str, value: &str) -> Self {
-        self.options.push((name.to_owned(), value.to_owned()));
-        self
+impl Script {
+    /// An empty script for `dataflow`, on one worker. The dataflow's options are its fields;
+    /// [`Dataflow::with_options`](crate::dataflow::Dataflow::with_options) gives them their defaults.
+    pub fn new(dataflow: impl Into<Build>) -> Self {
+        let (build, time) = (dataflow.into(), TimeOptions::default());
+        Script { build, time, arriving: FAR_AHEAD, stages: vec![(1, Vec::new())] }
     }
 
     /// With times as `options` say, in the whole run.
@@ -325,15 +310,11 @@ impl<'a> Script<'a> {
     ///
     /// # Panics
     ///
-    /// If an option has a bad value, or the dataflow does not give what it declares.
+    /// If the dataflow cannot be built, or does not give what it declares.
     pub fn run(self) -> Answer {
-        for (name, _) in &self.options {
-            let known = self.dataflow.options().iter().any(|opt| opt.name == name);
-            assert!(known, "`{}` has no option `{name}`", self.dataflow.name());
-        }
-        let options = Options::new(self.dataflow.options(), self.options);
-        let build = self.dataflow.prepare(&options).unwrap_or_else(|error| panic!("{error}"));
-        let views = self.dataflow.views();
+        let build = self.build;
+        build.check().unwrap_or_else(|error| panic!("{error}"));
+        let views = build.views();
         let known = views.iter().map(|view| (view.name.to_owned(), BTreeMap::new())).collect();
         let answer = Arc::new(Mutex::new(Answer { views: known, ..Answer::default() }));
         let mut partitions: Vec<Arc<str>> = Vec::new();
@@ -348,7 +329,6 @@ impl<'a> Script<'a> {
             let count = epochs.len() as u64;
             let stage = Stage {
                 build: build.clone(),
-                views,
                 time: self.time,
                 first,
                 epochs: epochs
@@ -405,7 +385,6 @@ impl Dealt {
 /// Some epochs on some workers.
 struct Stage {
     build: Build,
-    views: &'static [View],
     time: TimeOptions,
     epochs: Vec<Dealt>,
     partitions: Vec<Arc<str>>,
@@ -454,8 +433,8 @@ impl Stage {
                     lines.restoring(std::mem::take(&mut handed.lock().expect("no worker panicked")[index]));
             }
             let gather = Gather { rows: History::Whole, finals: History::Changes };
-            let mut flow = Flow::new(scope, lines, self.views, gather);
-            self.build.run(&mut flow);
+            let mut flow = Flow::new(scope, lines, self.build.views(), gather);
+            self.build.run(&mut flow).unwrap_or_else(|error| panic!("{error}"));
             (input, flow.finish())
         });
         let recorder = |finals| -> Box<dyn Sink> {
@@ -607,46 +586,29 @@ fn text(value: &Value<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataflow::OptionError;
     use crate::format::Text;
-
-    /// Panics on the worker that reads a certain line.
-    struct Fragile;
-
-    impl Dataflow for Fragile {
-        fn name(&self) -> &'static str {
-            "fragile"
-        }
-        fn about(&self) -> &'static str {
-            "panics"
-        }
-        fn views(&self) -> &'static [View] {
-            &[View { name: "lines", columns: &["bytes", "count"], about: "by length" }]
-        }
-        fn default_source(&self) -> &'static str {
-            "stdin:"
-        }
-        fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-            Ok(Build::new(|flow| {
-                let mut lines = flow.records(Text);
-                let lengths = lines.count_by::<u64>("lengths", |line| {
-                    assert_ne!(line.line(), b"boom");
-                    Some(line.line().len() as u64)
-                });
-                flow.view("lines", lengths);
-            }))
-        }
-    }
+    use crate::view::View;
 
     #[test]
     #[should_panic(expected = "Any")]
     fn a_worker_that_panics_ends_the_others() {
-        let _ = Script::new(&Fragile).workers(3).epoch("one\nboom\ntwo\n").run();
+        const VIEWS: &[View] = &[View { name: "lines", columns: &["bytes", "count"], about: "by length" }];
+        let fragile = Build::new("fragile", VIEWS, |flow| {
+            let mut lines = flow.records(Text);
+            let lengths = lines.count_by::<u64>("lengths", |line| {
+                assert_ne!(line.line(), b"boom");
+                Some(line.line().len() as u64)
+            });
+            flow.view("lines", lengths);
+            Ok(())
+        });
+        let _ = Script::new(fragile).workers(3).epoch("one\nboom\ntwo\n").run();
     }
 
     #[test]
-    #[should_panic(expected = "`fragile` has no option `typo`")]
-    fn options_that_there_are_not_are_refused() {
-        let _ = Script::new(&Fragile).option("typo", "1").run();
+    #[should_panic(expected = "no good today")]
+    fn a_dataflow_that_cannot_be_built_is_not_run() {
+        let _ =
+            run(Build::new("moody", &[], |_| Err(crate::dataflow::BuildError::new("no good today"))), b"");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use crate::dataflow::{more_than_nothing, read_duration};
+use crate::time::{Length, LengthError};
 
 /// A configuration file or a value in it, or on the command line, that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -179,12 +179,13 @@ impl Given {
 
     /// The length of time `name`, or `default`; zero is refused.
     pub(crate) fn duration(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
-        Ok(self.parse(name, |text| read_duration(text).and_then(more_than_nothing))?.unwrap_or(default))
+        Ok(self.parse(name, str::parse::<Length>)?.map_or(default, Length::duration))
     }
 
     /// The length of time `name`, which may be none at all, or `default`.
     pub(crate) fn duration_or_none(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
-        Ok(self.parse(name, read_duration)?.unwrap_or(default))
+        let read = |text: &str| humantime::parse_duration(text).map_err(LengthError::from);
+        Ok(self.parse(name, read)?.unwrap_or(default))
     }
 
     /// The number of bytes `name`, or `default`; zero is refused.

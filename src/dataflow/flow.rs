@@ -2,10 +2,9 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::fmt;
 use std::hash::Hash;
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -13,55 +12,15 @@ use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Probe, probe};
 
-use crate::data::Row;
-use crate::data::{InputCounts, Total};
+use crate::data::{InputCounts, Row, Total};
+use crate::dataflow::tables::Tables;
 use crate::door::{Durable, FaultProbe, Lines, Records, WatermarkProbe, Windowed};
 use crate::format::Format;
+use crate::lookup::{Lookup, LookupError, LookupKeys};
 use crate::operators::per_closed_time;
 use crate::time::Epoch;
 use crate::view::View;
 use crate::view::{Gather, History, ViewOutput, Views, gather};
-
-/// A function that builds a dataflow, run once by each worker.
-#[derive(Clone)]
-pub struct Build {
-    build: Arc<BuildFn>,
-    /// Digests of what else was read.
-    read: Vec<u8>,
-}
-
-type BuildFn = dyn for<'a, 'scope> Fn(&'a mut Flow<'scope>) + Send + Sync;
-
-impl Build {
-    /// Builds with `build`.
-    pub fn new(build: impl for<'a, 'scope> Fn(&'a mut Flow<'scope>) + Send + Sync + 'static) -> Self {
-        Build { build: Arc::new(build), read: Vec::new() }
-    }
-
-    /// As this, for a dataflow that goes by something which was read beforehand, such as a table: the processes of a
-    /// cluster refuse each other unless all of them have the same `digest` of it.
-    #[must_use]
-    pub fn reading(mut self, digest: &[u8]) -> Self {
-        self.read.extend_from_slice(&(digest.len() as u64).to_be_bytes());
-        self.read.extend_from_slice(digest);
-        self
-    }
-
-    /// The digests of what was read.
-    pub(crate) fn read(&self) -> &[u8] {
-        &self.read
-    }
-
-    pub(crate) fn run(&self, flow: &mut Flow<'_>) {
-        (self.build)(flow);
-    }
-}
-
-impl fmt::Debug for Build {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Build")
-    }
-}
 
 /// One worker's dataflow while it is built: lines come in, views go out.
 #[derive(Debug)]
@@ -75,6 +34,8 @@ pub struct Flow<'scope> {
     probe: probe::Handle<Epoch>,
     /// What became of the input so far, on worker 0; set up by the first `records`.
     summary: Option<Rc<Cell<Summary>>>,
+    /// What keys are looked up in, shared by all workers.
+    tables: Tables,
 }
 
 /// A view that was given.
@@ -122,7 +83,8 @@ impl<'scope> Flow<'scope> {
         if gather.finals != History::Nothing {
             lines.want_finals();
         }
-        Flow { lines, scope, views, gather, outputs, probe: probe::Handle::new(), summary: None }
+        let (probe, tables) = (probe::Handle::new(), Tables::default());
+        Flow { lines, scope, views, gather, outputs, probe, summary: None, tables }
     }
 
     /// The scope in which the dataflow is built, for operators of timely and differential.
@@ -154,6 +116,23 @@ impl<'scope> Flow<'scope> {
             .probe_with(&self.probe);
         }
         records
+    }
+
+    /// A table to look keys up in, read from a file of comma-separated values under a header; see [`Lookup::read`].
+    ///
+    /// The file is read once, however many workers ask for it, and the processes of a cluster refuse each other unless all
+    /// of them have read the same.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lookup::read`].
+    pub fn lookup(&self, path: impl AsRef<Path>, key: &str, keys: LookupKeys) -> Result<Lookup, LookupError> {
+        self.tables.get(path.as_ref(), key, keys)
+    }
+
+    /// From now on, tables are shared with all that have these.
+    pub(super) fn share_tables(&mut self, tables: &Tables) {
+        self.tables = tables.clone();
     }
 
     /// The running totals of `sums`, as rows `(key, total)`, which are durable under `name`.
@@ -219,6 +198,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// If the dataflow declares no such view, has given it already, or declares another number of columns.
+    #[track_caller]
     pub fn view<R: Row>(&mut self, name: &str, rows: VecCollection<'scope, Epoch, R, isize>) {
         self.view_by(name, rows, R::cmp);
     }
@@ -228,6 +208,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_by<R: Row>(
         &mut self,
         name: &str,
@@ -276,6 +257,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_table<R: Row>(
         &mut self,
         name: &str,
@@ -291,6 +273,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_appended<R: Row>(&mut self, name: &str, rows: VecCollection<'scope, Epoch, R, isize>) {
         self.view_table(name, rows.clone(), rows);
     }
@@ -301,6 +284,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_windows<R: Row>(&mut self, name: &str, windows: Windowed<'scope, R>) {
         self.view_windows_by(name, windows, R::cmp);
     }
@@ -310,6 +294,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_windows_by<R: Row>(
         &mut self,
         name: &str,
@@ -324,6 +309,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_table_by<R: Row>(
         &mut self,
         name: &str,
@@ -340,6 +326,7 @@ impl<'scope> Flow<'scope> {
         self.gather.finals != History::Nothing
     }
 
+    #[track_caller]
     fn give<R: Row>(
         &mut self,
         name: &str,

@@ -38,7 +38,7 @@ pub use stop::end_in_order_on_signals;
 pub use usage::Usage;
 
 use crate::data::InputCounts;
-use crate::dataflow::{Build, Dataflow, OptionError, Options};
+use crate::dataflow::{Build, BuildError};
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
@@ -64,9 +64,9 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// An option of the dataflow has a bad value.
+    /// The dataflow cannot be built.
     #[error(transparent)]
-    Option(#[from] OptionError),
+    Build(#[from] BuildError),
     /// The input cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -101,7 +101,7 @@ impl RunError {
     /// The exit code of the command that meets this error.
     pub fn exit(&self) -> Exit {
         match self {
-            RunError::Option(_) | RunError::Overwrite { .. } => Exit::Configuration,
+            RunError::Build(_) | RunError::Overwrite { .. } => Exit::Configuration,
             RunError::Source(_) => Exit::Input,
             RunError::Cluster(
                 ClusterError::NoSuchProcess { .. }
@@ -119,20 +119,15 @@ impl RunError {
     }
 }
 
-/// Runs `dataflow` with `options` as `settings` say, until its input has ended or a signal asks for the end.
+/// Runs `build` as `settings` say, until its input has ended or a signal asks for the end.
 ///
 /// Ends the process, with the code that [`Exit`] documents, when something goes wrong after the start.
 ///
 /// # Errors
 ///
 /// When the run cannot begin.
-pub fn run(
-    dataflow: &dyn Dataflow,
-    options: &Options,
-    settings: &Settings,
-    progress: Arc<Progress>,
-) -> Result<Report, RunError> {
-    let build = dataflow.prepare(options)?;
+pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Result<Report, RunError> {
+    build.check()?;
     let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
     let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
     let workers = settings.workers;
@@ -150,8 +145,7 @@ pub fn run(
             Some(cluster) => {
                 let offer = serde_json::to_vec(&plan).map_err(RunError::Plan)?;
                 fatal::name_peers(&cluster.addresses);
-                let joined =
-                    cluster::join(&join_config(cluster, settings, dataflow, options, &build)?, &offer)?;
+                let joined = cluster::join(&join_config(cluster, settings, build)?, &offer)?;
                 let plan: Plan = serde_json::from_slice(&joined.offer).map_err(RunError::Plan)?;
                 if process != 0 {
                     plan.check()?;
@@ -181,19 +175,10 @@ pub fn run(
     let (files, bytes) = (plan.files().len(), plan.total_bytes());
     log::info!(
         "{} with {workers} workers in each of {processes} processes: {files} files, {bytes} bytes",
-        dataflow.name()
+        build.name()
     );
     let begun = now();
-    let job = Job {
-        name: dataflow.name(),
-        build,
-        views: dataflow.views(),
-        settings: settings.clone(),
-        plan,
-        progress,
-        vitals,
-        first,
-    };
+    let job = Job { build: build.clone(), settings: settings.clone(), plan, progress, vitals, first };
     let config = WorkerConfig::default();
     let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))
         .map_err(RunError::Timely)?;
@@ -240,11 +225,9 @@ fn resolved(path: &std::path::Path) -> Option<std::path::PathBuf> {
 fn join_config(
     cluster: &ClusterSettings,
     settings: &Settings,
-    dataflow: &dyn Dataflow,
-    options: &Options,
     build: &Build,
 ) -> Result<ClusterConfig, RunError> {
-    let fingerprint = fingerprint(settings, dataflow, options, build)
+    let fingerprint = fingerprint(settings, build)
         .map_err(|source| RunError::System { what: "read this program's own file", source })?;
     let addresses = cluster.addresses.clone();
     let mut config = ClusterConfig::new(cluster.process, addresses, settings.workers, fingerprint);
@@ -261,12 +244,7 @@ fn join_config(
 
 /// Of everything that must be equal for processes to understand each other: the program itself, byte for byte, since
 /// what timely exchanges has no description of its own, and what it was told to run.
-fn fingerprint(
-    settings: &Settings,
-    dataflow: &dyn Dataflow,
-    options: &Options,
-    build: &Build,
-) -> std::io::Result<Fingerprint> {
+fn fingerprint(settings: &Settings, build: &Build) -> std::io::Result<Fingerprint> {
     let program = std::fs::read(std::env::current_exe()?)?;
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -274,12 +252,8 @@ fn fingerprint(
         hash.update(bytes);
     };
     part(&Sha256::digest(program));
-    part(dataflow.name().as_bytes());
-    options.iter().for_each(|(name, value)| {
-        part(name.as_bytes());
-        part(value.as_bytes());
-    });
-    part(build.read());
+    part(build.name().as_bytes());
+    build.parts().for_each(|bytes| part(&bytes));
     // What decides which operators are built.
     settings.sinks.iter().for_each(|sink| part(sink.uri.as_bytes()));
     part(&[u8::from(settings.stdin)]);

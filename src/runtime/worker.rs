@@ -16,14 +16,11 @@ use crate::sink::{Outputs, SinkSpec};
 use crate::source::Progress;
 use crate::source::{Plan, Reader, Stdin};
 use crate::time::Epoch;
-use crate::view::View;
 
 /// What every worker of a process is given.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub name: &'static str,
     pub build: Build,
-    pub views: &'static [View],
     pub settings: Settings,
     pub plan: Plan,
     pub progress: Arc<Progress>,
@@ -51,11 +48,12 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
 
     let mut stop = Stop::install(worker);
     let gather = SinkSpec::gather(&job.settings.sinks, bounded);
-    let (input, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
+    let (input, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (input, stream) = scope.new_input::<Vec<Event>>();
         let lines = Lines::timed(stream, Arc::clone(&job.progress), job.settings.times());
-        let mut flow = Flow::new(scope, lines, job.views, gather);
-        job.build.run(&mut flow);
+        let mut flow = Flow::new(scope, lines, job.build.views(), gather);
+        // It could be built before, when it was checked.
+        job.build.run(&mut flow).unwrap_or_else(|error| panic!("{error}"));
         (input, flow.finish())
     });
     let probe = installed.probe;

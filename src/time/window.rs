@@ -61,7 +61,8 @@ impl Window {
     ///
     /// When either is nothing or not whole milliseconds, the slide is longer than the length, or the two have so small a
     /// common divisor that a window would have more than [`Window::MAX_PANES`] panes.
-    pub fn new(length: Duration, slide: Duration) -> Result<Self, WindowError> {
+    pub fn new(length: impl Into<Duration>, slide: impl Into<Duration>) -> Result<Self, WindowError> {
+        let (length, slide) = (length.into(), slide.into());
         let error = |reason: &str| Err(WindowError { length, slide, reason: reason.to_owned() });
         let whole = |time: Duration| time.subsec_nanos().is_multiple_of(1_000_000);
         if !whole(length) || !whole(slide) {
@@ -91,7 +92,8 @@ impl Window {
     /// # Errors
     ///
     /// As for [`Window::new`].
-    pub fn tumbling(length: Duration) -> Result<Self, WindowError> {
+    pub fn tumbling(length: impl Into<Duration>) -> Result<Self, WindowError> {
+        let length = length.into();
         Window::new(length, length)
     }
 

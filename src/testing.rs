@@ -122,23 +122,20 @@ pub fn run(dataflow: impl Into<Build>, input: &[u8]) -> Answer {
 /// ```
 /// use thalweg::prelude::*;
 ///
+/// #[derive(clap::Args)]
 /// struct Lengths;
 /// impl Dataflow for Lengths {
-///     fn name(&self) -> &'static str { "lengths" }
-///     fn about(&self) -> &'static str { "lines by their length" }
-///     fn views(&self) -> &'static [View] {
-///         &[View { name: "lengths", columns: &["bytes", "lines"], about: "how many lines have each length" }]
-///     }
-///     fn default_source(&self) -> &'static str { "stdin:" }
-///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-///         Ok(Build::new(|flow| {
-///             let lengths = flow.records(Text).count_by::<u64>("lengths", |record| Some(record.line().len() as u64));
-///             flow.view_by("lengths", lengths, by_count);
-///         }))
+///     const NAME: &'static str = "lengths";
+///     const ABOUT: &'static str = "lines by their length";
+///     const VIEWS: &'static [View] = &[View { name: "lengths", columns: &["bytes", "lines"], about: "how many lines have each length" }];
+///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+///         let lengths = flow.records(Text).count_by::<u64>("lengths", |record| Some(record.line().len() as u64));
+///         flow.view_by("lengths", lengths, by_count);
+///         Ok(())
 ///     }
 /// }
 ///
-/// let answer = thalweg::testing::run_epochs(&Lengths, &[], 2, &[b"a\nb\n", b"cd\nef\ngh\n"]);
+/// let answer = thalweg::testing::run_epochs(Lengths, 2, &[b"a\nb\n", b"cd\nef\ngh\n"]);
 /// assert_eq!(answer.view_at("lengths", 0), ["1\t2"]);
 /// assert_eq!(answer.view("lengths"), ["2\t3", "1\t2"]);
 /// ```
@@ -179,29 +176,26 @@ pub fn run_stages(dataflow: impl Into<Build>, stages: &[(usize, &[&[u8]])]) -> A
 /// use thalweg::testing::Script;
 ///
 /// /// Lines such as `12 north`, counted by word over the last ten seconds.
+/// #[derive(clap::Args)]
 /// struct Recent;
 /// impl Dataflow for Recent {
-///     fn name(&self) -> &'static str { "recent" }
-///     fn about(&self) -> &'static str { "words of the last ten seconds" }
-///     fn views(&self) -> &'static [View] {
-///         &[View { name: "words", columns: &["word", "count"], about: "by count" }]
-///     }
-///     fn default_source(&self) -> &'static str { "stdin:" }
-///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+///     const NAME: &'static str = "recent";
+///     const ABOUT: &'static str = "words of the last ten seconds";
+///     const VIEWS: &'static [View] = &[View { name: "words", columns: &["word", "count"], about: "by count" }];
+///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 ///         let window = Window::tumbling(Duration::from_secs(10)).expect("ten seconds are a window");
-///         Ok(Build::new(move |flow| {
-///             let mut lines = flow.records(Text);
-///             lines.event_time(|line| {
-///                 let seconds = line.split(|byte| *byte == b' ').next()?;
-///                 std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
-///             });
-///             let words = lines.over_last(window).count_by::<Bytes>("words", |line| line.split(|byte| *byte == b' ').nth(1));
-///             flow.view_by("words", words.rows(), by_count);
-///         }))
+///         let mut lines = flow.records(Text);
+///         lines.event_time(|line| {
+///             let seconds = line.split(|byte| *byte == b' ').next()?;
+///             std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
+///         });
+///         let words = lines.over_last(window).count_by::<Bytes>("words", |line| line.split(|byte| *byte == b' ').nth(1));
+///         flow.view_by("words", words.rows(), by_count);
+///         Ok(())
 ///     }
 /// }
 ///
-/// let answer = Script::new(&Recent)
+/// let answer = Script::new(Recent)
 ///     .workers(2)
 ///     .epoch("1 north\n3 north\n9 south\n11 east\n")
 ///     // With the lateness of ten seconds, this says that everything up to 12 s has arrived.

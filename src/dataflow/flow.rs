@@ -149,31 +149,30 @@ impl<'scope> Flow<'scope> {
     /// use thalweg::testing::Script;
     ///
     /// /// Requests by path, from lines such as `7 /path id`, which senders may repeat.
+    /// #[derive(clap::Args)]
     /// struct Requests;
     /// impl Dataflow for Requests {
-    ///     fn name(&self) -> &'static str { "requests" }
-    ///     fn about(&self) -> &'static str { "requests by path" }
-    ///     fn views(&self) -> &'static [View] { &[View { name: "requests", columns: &["path", "count"], about: "" }] }
-    ///     fn default_source(&self) -> &'static str { "stdin:" }
-    ///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-    ///         Ok(Build::new(|flow| {
-    ///             let mut lines = flow.records(Text);
-    ///             lines.event_time(|line| {
-    ///                 let seconds = line.split(|byte| *byte == b' ').next()?;
-    ///                 std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
-    ///             });
-    ///             let once = lines.distinct_within::<Bytes, Bytes>("once", Duration::from_secs(60), |line| {
-    ///                 let mut words = line.line().split(|byte| *byte == b' ').skip(1);
-    ///                 let path = words.next()?;
-    ///                 Some((words.next()?, path))
-    ///             });
-    ///             let requests = flow.totals("requests", once.map(|(_id, path)| path));
-    ///             flow.view("requests", requests);
-    ///         }))
+    ///     const NAME: &'static str = "requests";
+    ///     const ABOUT: &'static str = "requests by path";
+    ///     const VIEWS: &'static [View] = &[View { name: "requests", columns: &["path", "count"], about: "" }];
+    ///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+    ///         let mut lines = flow.records(Text);
+    ///         lines.event_time(|line| {
+    ///             let seconds = line.split(|byte| *byte == b' ').next()?;
+    ///             std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
+    ///         });
+    ///         let once = lines.distinct_within::<Bytes, Bytes>("once", Duration::from_secs(60), |line| {
+    ///             let mut words = line.line().split(|byte| *byte == b' ').skip(1);
+    ///             let path = words.next()?;
+    ///             Some((words.next()?, path))
+    ///         });
+    ///         let requests = flow.totals("requests", once.map(|(_id, path)| path));
+    ///         flow.view("requests", requests);
+    ///         Ok(())
     ///     }
     /// }
     ///
-    /// let answer = Script::new(&Requests)
+    /// let answer = Script::new(Requests)
     ///     .epoch("1 /a x\n2 /a y\n2 /a y\n")
     ///     .workers(2) // Stopped, and taken up by another run.
     ///     .epoch("3 /a x\n4 /a z\n")
@@ -228,28 +227,25 @@ impl<'scope> Flow<'scope> {
     /// use thalweg::prelude::*;
     ///
     /// /// Counts the lines of each length; a length is final once it has been seen twice.
+    /// #[derive(clap::Args)]
     /// struct Pairs;
     ///
     /// impl Dataflow for Pairs {
-    ///     fn name(&self) -> &'static str { "pairs" }
-    ///     fn about(&self) -> &'static str { "lengths that occur twice" }
-    ///     fn views(&self) -> &'static [View] {
-    ///         &[View { name: "pairs", columns: &["bytes", "lines"], about: "the first two lines of each length" }]
-    ///     }
-    ///     fn default_source(&self) -> &'static str { "stdin:" }
-    ///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-    ///         Ok(Build::new(|flow| {
-    ///             let mut lines = flow.records(Text);
-    ///             let rows = lines
-    ///                 .count_by::<u64>("lengths", |record| Some(record.line().len() as u64))
-    ///                 .map(|(length, count)| (length, count.min(2)));
-    ///             let finals = rows.clone().filter(|(_, count)| *count == 2);
-    ///             flow.view_table("pairs", rows, finals);
-    ///         }))
+    ///     const NAME: &'static str = "pairs";
+    ///     const ABOUT: &'static str = "lengths that occur twice";
+    ///     const VIEWS: &'static [View] = &[View { name: "pairs", columns: &["bytes", "lines"], about: "the first two lines of each length" }];
+    ///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+    ///         let mut lines = flow.records(Text);
+    ///         let rows = lines
+    ///             .count_by::<u64>("lengths", |record| Some(record.line().len() as u64))
+    ///             .map(|(length, count)| (length, count.min(2)));
+    ///         let finals = rows.clone().filter(|(_, count)| *count == 2);
+    ///         flow.view_table("pairs", rows, finals);
+    ///         Ok(())
     ///     }
     /// }
     ///
-    /// let answer = thalweg::testing::run_epochs(&Pairs, &[], 1, &[b"a\nbb\ncc\n", b"d\neee\n"]);
+    /// let answer = thalweg::testing::run_epochs(Pairs, 1, &[b"a\nbb\ncc\n", b"d\neee\n"]);
     /// assert_eq!(answer.view("pairs"), ["1\t2", "2\t2", "3\t1"]);
     /// assert_eq!(answer.finals("pairs"), ["2\t2", "1\t2"]);
     /// ```

@@ -86,7 +86,7 @@ pub mod reexport {
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::data::{Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Total};
+    pub use crate::data::{ByteSize, Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Total};
     pub use crate::data::{Cell, Real, Row, Time, by_count};
     pub use clap;
 

@@ -50,12 +50,15 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
     for dataflow in dataflows {
         let own = own_options(dataflow).into_iter().map(|option| {
             let arg = Arg::new(option.name.clone()).long(option.name).help_heading(OWN);
+            let help = match option.default.as_str() {
+                "" => option.about,
+                default => format!("{} [default: {default}]", option.about),
+            };
+            let arg = arg.help(help);
             match option.value {
-                Some(value) => arg
-                    .value_name(value)
-                    .help(format!("{} [default: {}]", option.about, option.default))
-                    .action(if option.many { ArgAction::Append } else { ArgAction::Set }),
-                None => arg.action(ArgAction::SetTrue).help(option.about),
+                Some(value) if option.many => arg.value_name(value).action(ArgAction::Append),
+                Some(value) => arg.value_name(value).action(ArgAction::Set),
+                None => arg.action(ArgAction::SetTrue),
             }
         });
         let defaults = format!("Default source: {}\nDefault sink: {}", dataflow.source(), dataflow.sink());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+use crate::data::ByteSize;
 use crate::time::{Length, LengthError};
 
 /// A configuration file or a value in it, or on the command line, that cannot be used.
@@ -190,16 +191,7 @@ impl Given {
 
     /// The number of bytes `name`, or `default`; zero is refused.
     pub(crate) fn bytes(&self, name: &str, default: u64) -> Result<u64, GivenError> {
-        let read = |text: &str| {
-            let size: bytesize::ByteSize =
-                text.parse().map_err(|error: String| format!("{error} (such as 512KiB, 1GiB)"))?;
-            if size.as_u64() == 0 {
-                Err("it must be more than nothing".to_owned())
-            } else {
-                Ok(size.as_u64())
-            }
-        };
-        Ok(self.parse(name, read)?.unwrap_or(default))
+        Ok(self.parse(name, str::parse::<ByteSize>)?.map_or(default, ByteSize::bytes))
     }
 }
 

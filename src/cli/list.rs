@@ -40,6 +40,7 @@ fn describe(dataflow: &AnyDataflow, text: &mut String) {
     }
     for option in own_options(dataflow) {
         let value = match &option.value {
+            Some(value) if option.default.is_empty() => format!(" {value}"),
             Some(value) => format!(" {value} [{}]", option.default),
             None => String::new(),
         };

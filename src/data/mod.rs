@@ -4,6 +4,7 @@
 //! with overflow noticed ([`Total`]); sketches are totals that stay small ([`Distinct`], [`Quantiles`]); rows are tuples
 //! of cells ([`Row`], [`Cell`]). This module knows no record, no dataflow operator, no sink and no clock.
 
+mod byte_size;
 mod escape;
 mod grouped;
 mod key;
@@ -12,6 +13,7 @@ mod row;
 mod sketch;
 mod total;
 
+pub use byte_size::{ByteSize, ByteSizeError};
 pub use escape::{escape_json, escape_terminal, escape_text};
 pub(crate) use grouped::grouped;
 pub use key::{Bytes, Key};

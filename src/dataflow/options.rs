@@ -119,7 +119,7 @@ mod tests {
             (&[][..], "`--path`: it must be given"),
             (&[("length", "soon")], "`--length soon`: expected number at 0 (such as 500ms, 30s, 1h)"),
             (&[("length", "0s")], "`--length 0s`: it must be more than nothing"),
-            (&[("min-requests", "-1")], "`--min-requests -1`: invalid digit found in string"),
+            (&[("min-requests", "-1")], "`--min-requests -1`: -1 is not in 0..=4294967295"),
             (&[("table", "yes")], "`--table yes`: it is true or false"),
             (&[("form", "c"), ("path", "")], "`--form c`: it is one of a, b"),
             (&[("lenght", "1s")], "`--lenght 1s`: `settings` has no option `lenght`"),

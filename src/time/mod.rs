@@ -14,7 +14,7 @@ pub use epoch::{Delay, Epoch};
 pub use event_time::{Clock, TimeOptions, Watermark};
 pub use gap::{Gap, GapError};
 pub use length::{Length, LengthError};
-pub use window::{InWindow, Span, Window, WindowError};
+pub use window::{InWindow, Span, Window, WindowError, WindowReadError};
 pub use within::{Within, WithinError};
 
 pub(crate) use event_time::{EventTime, MOST, Millis, TimeRange, millis};

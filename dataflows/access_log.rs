@@ -3,76 +3,56 @@
 use thalweg::prelude::*;
 
 /// `access-log`.
-pub struct AccessLogStatistics;
-
-const MIN_REQUESTS: Opt = Opt {
-    name: "min-requests",
-    value: "N",
-    default: "10",
-    about: "frequent clients are those with strictly more requests than this",
-};
-const PATTERN: Opt = Opt {
-    name: "pattern",
-    value: "REGEX",
-    default: "",
-    about: "another form of line: a regex with groups named client, status, size, endpoint (any of them)",
-};
-const TOP: Opt = Opt { name: "top", value: "N", default: "10", about: "how many endpoints to rank" };
+#[derive(clap::Args)]
+pub struct AccessLogStatistics {
+    /// frequent clients are those with strictly more requests than this
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    min_requests: u32,
+    /// how many endpoints to rank
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    top: u32,
+    /// another form of line: a regex with groups named client, status, size, endpoint (any of them)
+    #[arg(long, value_name = "REGEX", value_parser = own_pattern)]
+    pattern: Option<Pattern>,
+}
 
 impl Dataflow for AccessLogStatistics {
-    fn name(&self) -> &'static str {
-        "access-log"
-    }
+    const NAME: &'static str = "access-log";
 
-    fn about(&self) -> &'static str {
-        "statistics over access logs (Apache common and combined, nginx)"
-    }
+    const ABOUT: &'static str = "statistics over access logs (Apache common and combined, nginx)";
 
-    fn views(&self) -> &'static [View] {
-        &[
-            View {
-                name: "input",
-                columns: &["lines", "parsed", "malformed", "oversize"],
-                about: "what became of the lines",
-            },
-            View { name: "status_counts", columns: &["status", "count"], about: "lines by response status" },
-            View {
-                name: "content_size",
-                columns: &["count", "sum", "min", "max", "mean", "missing"],
-                about: "sizes of responses in bytes, and how many lines have none",
-            },
-            View {
-                name: "frequent_clients",
-                columns: &["client", "count"],
-                about: "clients with more than --min-requests lines, by count",
-            },
-            View {
-                name: "top_endpoints",
-                columns: &["rank", "endpoint", "count"],
-                about: "the first --top endpoints by count",
-            },
-        ]
-    }
+    const VIEWS: &'static [View] = &[
+        View {
+            name: "input",
+            columns: &["lines", "parsed", "malformed", "oversize"],
+            about: "what became of the lines",
+        },
+        View { name: "status_counts", columns: &["status", "count"], about: "lines by response status" },
+        View {
+            name: "content_size",
+            columns: &["count", "sum", "min", "max", "mean", "missing"],
+            about: "sizes of responses in bytes, and how many lines have none",
+        },
+        View {
+            name: "frequent_clients",
+            columns: &["client", "count"],
+            about: "clients with more than --min-requests lines, by count",
+        },
+        View {
+            name: "top_endpoints",
+            columns: &["rank", "endpoint", "count"],
+            about: "the first --top endpoints by count",
+        },
+    ];
 
-    fn options(&self) -> &'static [Opt] {
-        &[MIN_REQUESTS, TOP, PATTERN]
-    }
+    const SOURCE: &'static str = "file:data/access.log";
 
-    fn default_source(&self) -> &'static str {
-        "file:data/access.log"
-    }
-
-    fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
-        let min_requests: u32 = options.get(MIN_REQUESTS.name)?;
-        let top: u32 = options.get(TOP.name)?;
-        let views = Views { min_requests: min_requests as isize, top: top as usize };
-        match options.text(PATTERN.name) {
-            "" => Ok(Build::new(move |flow| views.build(flow, AccessLog))),
-            regex => {
-                let pattern = own_pattern(regex).map_err(|why| OptionError::new(PATTERN.name, regex, why))?;
-                Ok(Build::new(move |flow| views.build(flow, pattern.clone())))
-            }
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+        match &self.pattern {
+            None => self.views(flow, AccessLog),
+            Some(pattern) => self.views(flow, pattern.clone()),
         }
+        Ok(())
     }
 }
 
@@ -132,14 +112,8 @@ fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-#[derive(Clone, Copy)]
-struct Views {
-    min_requests: isize,
-    top: usize,
-}
-
-impl Views {
-    fn build<F: Format>(self, flow: &mut Flow<'_>, format: F)
+impl AccessLogStatistics {
+    fn views<F: Format>(&self, flow: &mut Flow<'_>, format: F)
     where
         for<'a> F::Record<'a>: Request<'a>,
     {
@@ -165,9 +139,9 @@ impl Views {
         flow.view("content_size", sizes);
 
         let clients = records.count_by::<Bytes>("clients", |record| record.client());
-        flow.view_by("frequent_clients", clients.more_than(self.min_requests), by_count);
+        flow.view_by("frequent_clients", clients.more_than(self.min_requests as isize), by_count);
 
         let endpoints = records.count_by::<Bytes>("endpoints", |record| record.endpoint());
-        flow.view("top_endpoints", endpoints.top_k(self.top));
+        flow.view("top_endpoints", endpoints.top_k(self.top as usize));
     }
 }

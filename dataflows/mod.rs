@@ -13,20 +13,20 @@ mod top_urls;
 mod visitors;
 mod word_count;
 
-use thalweg::dataflow::Dataflow;
+use thalweg::dataflow::AnyDataflow;
 
 /// All of them, in the order of `thalweg list`.
-pub const ALL: &[&dyn Dataflow] = &[
-    &access_log::AccessLogStatistics,
-    &log_stats::LogStats,
-    &top_urls::TopUrls,
-    &status_counts::StatusCounts,
-    &alarm::Alarm,
-    &sessions::Sessions,
-    &visitors::Visitors,
-    &enrich::Enrich,
-    &error_lines::ErrorLines,
-    &word_count::WordCount,
-    &hashtags::Hashtags,
-    &action_counts::ActionCounts,
+pub const ALL: &[AnyDataflow] = &[
+    AnyDataflow::of::<access_log::AccessLogStatistics>(),
+    AnyDataflow::of::<log_stats::LogStats>(),
+    AnyDataflow::of::<top_urls::TopUrls>(),
+    AnyDataflow::of::<status_counts::StatusCounts>(),
+    AnyDataflow::of::<alarm::Alarm>(),
+    AnyDataflow::of::<sessions::Sessions>(),
+    AnyDataflow::of::<visitors::Visitors>(),
+    AnyDataflow::of::<enrich::Enrich>(),
+    AnyDataflow::of::<error_lines::ErrorLines>(),
+    AnyDataflow::of::<word_count::WordCount>(),
+    AnyDataflow::of::<hashtags::Hashtags>(),
+    AnyDataflow::of::<action_counts::ActionCounts>(),
 ];

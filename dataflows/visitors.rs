@@ -3,53 +3,44 @@
 use thalweg::prelude::*;
 
 /// `visitors`.
-pub struct Visitors;
-
-const LENGTH: Opt = Opt { name: "length", value: "TIME", default: "1m", about: "how long a window is" };
+#[derive(clap::Args)]
+pub struct Visitors {
+    /// how long a window is
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    length: Length,
+}
 
 impl Dataflow for Visitors {
-    fn name(&self) -> &'static str {
-        "visitors"
-    }
+    const NAME: &'static str = "visitors";
 
-    fn about(&self) -> &'static str {
-        "distinct clients of an access log by windows of time, exactly and by a sketch"
-    }
+    const ABOUT: &'static str =
+        "distinct clients of an access log by windows of time, exactly and by a sketch";
 
-    fn views(&self) -> &'static [View] {
-        &[View {
-            name: "visitors",
-            columns: &["start", "end", "method", "visitors"],
-            about: "exact keeps every client of an open window; sketch keeps 4 KiB a window and errs by 1.6 %",
-        }]
-    }
+    const VIEWS: &'static [View] = &[View {
+        name: "visitors",
+        columns: &["start", "end", "method", "visitors"],
+        about: "exact keeps every client of an open window; sketch keeps 4 KiB a window and errs by 1.6 %",
+    }];
 
-    fn options(&self) -> &'static [Opt] {
-        &[LENGTH]
-    }
+    const SOURCE: &'static str = "file:data/access.log";
 
-    fn default_source(&self) -> &'static str {
-        "file:data/access.log"
-    }
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+        let window = Window::tumbling(self.length)?;
+        let mut records = flow.records(AccessLog);
+        records.event_time(|record| record.event_time());
 
-    fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
-        let window = options.window(LENGTH.name, LENGTH.name)?;
-        Ok(Build::new(move |flow| {
-            let mut records = flow.records(AccessLog);
-            records.event_time(|record| record.event_time());
-
-            let exact = records
-                .by_window(window)
-                .distinct_by::<(), Bytes>("visitors", |record| Some(((), record.client)))
-                .map(|(span, (), visitors)| row(span, "exact", visitors as u64));
-            let sketch = records
-                .by_window(window)
-                .sums_by::<(), Distinct>("visitors sketched", |record, sums| {
-                    sums.entry(()).insert(record.client);
-                })
-                .map(|(span, (), visitors)| row(span, "sketch", visitors.estimate()));
-            flow.view_windows("visitors", exact.concat(sketch));
-        }))
+        let exact = records
+            .by_window(window)
+            .distinct_by::<(), Bytes>("visitors", |record| Some(((), record.client)))
+            .map(|(span, (), visitors)| row(span, "exact", visitors as u64));
+        let sketch = records
+            .by_window(window)
+            .sums_by::<(), Distinct>("visitors sketched", |record, sums| {
+                sums.entry(()).insert(record.client);
+            })
+            .map(|(span, (), visitors)| row(span, "sketch", visitors.estimate()));
+        flow.view_windows("visitors", exact.concat(sketch));
+        Ok(())
     }
 }
 

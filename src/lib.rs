@@ -54,7 +54,7 @@
 //!
 //! Read the [`guide`], from counting words to joining streams within a window. See [`dataflow::Dataflow`], and the files
 //! in `dataflows/`, which use nothing but the public API:
-//! `fn main() -> ExitCode { thalweg::cli::main(&[&mine::Mine]) }` makes a command of them.
+//! `fn main() -> ExitCode { thalweg::cli::main(&[AnyDataflow::of::<Mine>()]) }` makes a command of them.
 
 pub mod bench;
 pub mod cli;
@@ -89,9 +89,11 @@ pub mod reexport {
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::data::{Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Stored, Total};
+    pub use crate::data::{ByteSize, Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Stored, Total};
     pub use crate::data::{Cell, Real, Row, Time, by_count};
-    pub use crate::dataflow::{Build, Dataflow, Flow, Opt, OptionError, Options};
+    pub use clap;
+
+    pub use crate::dataflow::{AnyDataflow, Build, BuildError, Dataflow, Flow, OptionError};
     pub use crate::door::{Events, Last, Parsed, Partials, Records, Seen, SessionSums, WindowSums, Windowed};
     pub use crate::format::{
         AccessLog, AccessRecord, Fields, Format, Json, JsonMode, JsonRecord, LineFormat, Logfmt,
@@ -101,6 +103,6 @@ pub mod prelude {
     pub use crate::lookup::{Lookup, LookupKeys};
     pub use crate::operators::{Beside, Threshold, TopK, TopKByGroup, Totals};
     pub use crate::time::Epoch;
-    pub use crate::time::{Gap, Span, TimeOptions, Window, Within};
+    pub use crate::time::{Gap, Length, Span, TimeOptions, Window, Within};
     pub use crate::view::View;
 }

@@ -15,7 +15,7 @@ use timely::worker::Worker;
 
 use crate::data::InputCounts;
 use crate::data::{Time, Value, escape_json};
-use crate::dataflow::{Build, Dataflow, Flow, Options};
+use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, Records};
 use crate::format::Format;
 use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Read};
@@ -27,7 +27,7 @@ use crate::source::{Chunk, Memory, PartitionId, Progress, ReadOptions, Source};
 use crate::state::{Keep, Memory as Stored, Queue, Snapshot, Store, Writer};
 use crate::time::Epoch;
 use crate::time::TimeOptions;
-use crate::view::{Deliveries, Keep as Retention, View};
+use crate::view::{Deliveries, Keep as Retention};
 
 /// What the views of a dataflow held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,54 +117,46 @@ impl Answer {
     }
 }
 
-/// Runs `dataflow` with `options` on one worker over `input` as one epoch.
+/// Runs a dataflow, whose options are its fields, on one worker over `input` as one epoch.
 ///
 /// # Panics
 ///
-/// If an option has a bad value, or the dataflow does not give what it declares.
-pub fn run(dataflow: &dyn Dataflow, options: &[(&str, &str)], input: &[u8]) -> Answer {
-    run_epochs(dataflow, options, 1, &[input])
+/// If the dataflow cannot be built, or does not give what it declares.
+pub fn run(dataflow: impl Into<Build>, input: &[u8]) -> Answer {
+    run_epochs(dataflow, 1, &[input])
 }
 
-/// Runs `dataflow` with `options` on `workers` workers, with the lines of each epoch dealt out among them.
+/// Runs `dataflow` on `workers` workers, with the lines of each epoch dealt out among them.
 ///
 /// ```
 /// use thalweg::prelude::*;
 ///
+/// #[derive(clap::Args)]
 /// struct Lengths;
 /// impl Dataflow for Lengths {
-///     fn name(&self) -> &'static str { "lengths" }
-///     fn about(&self) -> &'static str { "lines by their length" }
-///     fn views(&self) -> &'static [View] {
-///         &[View { name: "lengths", columns: &["bytes", "lines"], about: "how many lines have each length" }]
-///     }
-///     fn default_source(&self) -> &'static str { "stdin:" }
-///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-///         Ok(Build::new(|flow| {
-///             let lengths = flow.records(Text).count_by::<u64>("lengths", |record| Some(record.line().len() as u64));
-///             flow.view_by("lengths", lengths, by_count);
-///         }))
+///     const NAME: &'static str = "lengths";
+///     const ABOUT: &'static str = "lines by their length";
+///     const VIEWS: &'static [View] = &[View { name: "lengths", columns: &["bytes", "lines"], about: "how many lines have each length" }];
+///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+///         let lengths = flow.records(Text).count_by::<u64>("lengths", |record| Some(record.line().len() as u64));
+///         flow.view_by("lengths", lengths, by_count);
+///         Ok(())
 ///     }
 /// }
 ///
-/// let answer = thalweg::testing::run_epochs(&Lengths, &[], 2, &[b"a\nb\n", b"cd\nef\ngh\n"]);
+/// let answer = thalweg::testing::run_epochs(Lengths, 2, &[b"a\nb\n", b"cd\nef\ngh\n"]);
 /// assert_eq!(answer.view_at("lengths", 0), ["1\t2"]);
 /// assert_eq!(answer.view("lengths"), ["2\t3", "1\t2"]);
 /// ```
 ///
 /// # Panics
 ///
-/// If an option has a bad value, or the dataflow does not give what it declares.
-pub fn run_epochs(
-    dataflow: &dyn Dataflow,
-    options: &[(&str, &str)],
-    workers: usize,
-    epochs: &[&[u8]],
-) -> Answer {
-    run_stages(dataflow, options, &[(workers, epochs)])
+/// If the dataflow cannot be built, or does not give what it declares.
+pub fn run_epochs(dataflow: impl Into<Build>, workers: usize, epochs: &[&[u8]]) -> Answer {
+    run_stages(dataflow, &[(workers, epochs)])
 }
 
-/// Runs `dataflow` with `options` in stages, each on a number of workers and over some epochs, and hands what is durable
+/// Runs `dataflow` in stages, each on a number of workers and over some epochs, and hands what is durable
 /// from each stage to the next. The views of doors that keep all of their rows are those of one run over all epochs; what a
 /// door forgets on purpose (windows that are final, records that it let through) is not in the views of later stages.
 ///
@@ -172,12 +164,9 @@ pub fn run_epochs(
 ///
 /// # Panics
 ///
-/// If an option has a bad value, or the dataflow does not give what it declares.
-pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(usize, &[&[u8]])]) -> Answer {
+/// If the dataflow cannot be built, or does not give what it declares.
+pub fn run_stages(dataflow: impl Into<Build>, stages: &[(usize, &[&[u8]])]) -> Answer {
     let mut script = Script::new(dataflow);
-    for (name, value) in options {
-        script = script.option(name, value);
-    }
     for (workers, epochs) in stages {
         script = epochs.iter().fold(script.workers(*workers), |script, epoch| script.epoch(epoch));
     }
@@ -196,29 +185,26 @@ pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(
 /// use thalweg::testing::Script;
 ///
 /// /// Lines such as `12 north`, counted by word over the last ten seconds.
+/// #[derive(clap::Args)]
 /// struct Recent;
 /// impl Dataflow for Recent {
-///     fn name(&self) -> &'static str { "recent" }
-///     fn about(&self) -> &'static str { "words of the last ten seconds" }
-///     fn views(&self) -> &'static [View] {
-///         &[View { name: "words", columns: &["word", "count"], about: "by count" }]
-///     }
-///     fn default_source(&self) -> &'static str { "stdin:" }
-///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+///     const NAME: &'static str = "recent";
+///     const ABOUT: &'static str = "words of the last ten seconds";
+///     const VIEWS: &'static [View] = &[View { name: "words", columns: &["word", "count"], about: "by count" }];
+///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 ///         let window = Window::tumbling(Duration::from_secs(10)).expect("ten seconds are a window");
-///         Ok(Build::new(move |flow| {
-///             let mut lines = flow.records(Text);
-///             lines.event_time(|line| {
-///                 let seconds = line.split(|byte| *byte == b' ').next()?;
-///                 std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
-///             });
-///             let words = lines.over_last(window).count_by::<Bytes>("words", |line| line.split(|byte| *byte == b' ').nth(1));
-///             flow.view_by("words", words.rows(), by_count);
-///         }))
+///         let mut lines = flow.records(Text);
+///         lines.event_time(|line| {
+///             let seconds = line.split(|byte| *byte == b' ').next()?;
+///             std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
+///         });
+///         let words = lines.over_last(window).count_by::<Bytes>("words", |line| line.split(|byte| *byte == b' ').nth(1));
+///         flow.view_by("words", words.rows(), by_count);
+///         Ok(())
 ///     }
 /// }
 ///
-/// let answer = Script::new(&Recent)
+/// let answer = Script::new(Recent)
 ///     .workers(2)
 ///     .epoch("1 north\n3 north\n9 south\n11 east\n")
 ///     // With the lateness of ten seconds, this says that everything up to 12 s has arrived.
@@ -236,9 +222,8 @@ pub fn run_stages(dataflow: &dyn Dataflow, options: &[(&str, &str)], stages: &[(
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct Script<'a> {
-    dataflow: &'a dyn Dataflow,
-    options: Vec<(String, String)>,
+pub struct Script {
+    build: Build,
     time: TimeOptions,
     arriving: i64,
     /// Whether what is read is digested.
@@ -246,9 +231,9 @@ pub struct Script<'a> {
     stages: Vec<(usize, Vec<Telling>)>,
 }
 
-impl std::fmt::Debug for Script<'_> {
+impl std::fmt::Debug for Script {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Script").field("dataflow", &self.dataflow.name()).finish_non_exhaustive()
+        f.debug_struct("Script").field("dataflow", &self.build.name()).finish_non_exhaustive()
     }
 }
 
@@ -271,18 +256,13 @@ const PARK: std::time::Duration = std::time::Duration::from_millis(1);
 /// Into about so many pieces is each partition cut, which are dealt out among the workers.
 const PIECES: u64 = 4096;
 
-impl<'a> Script<'a> {
-    /// An empty script for `dataflow`, on one worker.
-    pub fn new(dataflow: &'a dyn Dataflow) -> Self {
-        let time = TimeOptions::default();
+impl Script {
+    /// An empty script for `dataflow`, on one worker. The dataflow's options are its fields;
+    /// [`Dataflow::with_options`](crate::dataflow::Dataflow::with_options) gives them their defaults.
+    pub fn new(dataflow: impl Into<Build>) -> Self {
+        let (build, time) = (dataflow.into(), TimeOptions::default());
         let stages = vec![(1, Vec::new())];
-        Script { dataflow, options: Vec::new(), time, arriving: FAR_AHEAD, digest: false, stages }
-    }
-
-    /// With this value of an option of the dataflow.
-    pub fn option(mut self, name: &str, value: &str) -> Self {
-        self.options.push((name.to_owned(), value.to_owned()));
-        self
+        Script { build, time, arriving: FAR_AHEAD, digest: false, stages }
     }
 
     /// With times as `options` say, in the whole run.
@@ -342,15 +322,11 @@ impl<'a> Script<'a> {
     ///
     /// # Panics
     ///
-    /// If an option has a bad value, or the dataflow does not give what it declares.
+    /// If the dataflow cannot be built, or does not give what it declares.
     pub fn run(self) -> Answer {
-        for (name, _) in &self.options {
-            let known = self.dataflow.options().iter().any(|opt| opt.name == name);
-            assert!(known, "`{}` has no option `{name}`", self.dataflow.name());
-        }
-        let options = Options::new(self.dataflow.options(), self.options);
-        let build = self.dataflow.prepare(&options).unwrap_or_else(|error| panic!("{error}"));
-        let views = self.dataflow.views();
+        let build = self.build;
+        build.check().unwrap_or_else(|error| panic!("{error}"));
+        let views = build.views();
         let known = views.iter().map(|view| (view.name.to_owned(), BTreeMap::new())).collect();
         let answer = Arc::new(Mutex::new(Answer { views: known, ..Answer::default() }));
         let mut partitions = Partitions::default();
@@ -397,7 +373,6 @@ impl<'a> Script<'a> {
             conductor.replay(records, afterwards);
             let stage = Stage {
                 build: build.clone(),
-                views,
                 time: self.time,
                 first,
                 sources: sources.clone(),
@@ -476,7 +451,6 @@ impl Partitions {
 /// Some epochs on some workers.
 struct Stage {
     build: Build,
-    views: &'static [View],
     time: TimeOptions,
     /// The number of the first epoch.
     first: u64,
@@ -516,8 +490,8 @@ impl Stage {
             if let Some(snapshot) = &self.handed {
                 lines = lines.restoring(Arc::clone(snapshot));
             }
-            let mut flow = Flow::new(scope, lines, self.views, Deliveries::ALL);
-            self.build.run(&mut flow);
+            let mut flow = Flow::new(scope, lines, self.build.views(), Deliveries::ALL);
+            self.build.run(&mut flow).unwrap_or_else(|error| panic!("{error}"));
             (feed, flow.finish())
         });
         let check = || installed.durable.restored().unwrap_or_else(|error| panic!("{error}"));
@@ -687,46 +661,29 @@ fn text(value: &Value<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataflow::OptionError;
     use crate::format::Text;
-
-    /// Panics on the worker that reads a certain line.
-    struct Fragile;
-
-    impl Dataflow for Fragile {
-        fn name(&self) -> &'static str {
-            "fragile"
-        }
-        fn about(&self) -> &'static str {
-            "panics"
-        }
-        fn views(&self) -> &'static [View] {
-            &[View { name: "lines", columns: &["bytes", "count"], about: "by length" }]
-        }
-        fn default_source(&self) -> &'static str {
-            "stdin:"
-        }
-        fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-            Ok(Build::new(|flow| {
-                let mut lines = flow.records(Text);
-                let lengths = lines.count_by::<u64>("lengths", |line| {
-                    assert_ne!(line.line(), b"boom");
-                    Some(line.line().len() as u64)
-                });
-                flow.view("lines", lengths);
-            }))
-        }
-    }
+    use crate::view::View;
 
     #[test]
     #[should_panic(expected = "Any")]
     fn a_worker_that_panics_ends_the_others() {
-        let _ = Script::new(&Fragile).workers(3).epoch("one\nboom\ntwo\n").run();
+        const VIEWS: &[View] = &[View { name: "lines", columns: &["bytes", "count"], about: "by length" }];
+        let fragile = Build::new("fragile", VIEWS, |flow| {
+            let mut lines = flow.records(Text);
+            let lengths = lines.count_by::<u64>("lengths", |line| {
+                assert_ne!(line.line(), b"boom");
+                Some(line.line().len() as u64)
+            });
+            flow.view("lines", lengths);
+            Ok(())
+        });
+        let _ = Script::new(fragile).workers(3).epoch("one\nboom\ntwo\n").run();
     }
 
     #[test]
-    #[should_panic(expected = "`fragile` has no option `typo`")]
-    fn options_that_there_are_not_are_refused() {
-        let _ = Script::new(&Fragile).option("typo", "1").run();
+    #[should_panic(expected = "no good today")]
+    fn a_dataflow_that_cannot_be_built_is_not_run() {
+        let _ =
+            run(Build::new("moody", &[], |_| Err(crate::dataflow::BuildError::new("no good today"))), b"");
     }
 }

@@ -112,32 +112,24 @@ fn check(name: &str) {
 }
 
 /// How often each endpoint occurs in windows of 30 s, one every 10 s.
+#[derive(clap::Args)]
 struct Endpoints;
 
 impl Dataflow for Endpoints {
-    fn name(&self) -> &'static str {
-        "endpoints"
-    }
-    fn about(&self) -> &'static str {
-        "endpoints by window"
-    }
-    fn views(&self) -> &'static [View] {
-        &[View { name: "windows", columns: &["start", "endpoint", "count"], about: "in seconds since 1970" }]
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    const NAME: &'static str = "endpoints";
+    const ABOUT: &'static str = "endpoints by window";
+    const VIEWS: &'static [View] =
+        &[View { name: "windows", columns: &["start", "endpoint", "count"], about: "in seconds since 1970" }];
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let window = Window::new(Duration::from_secs(30), Duration::from_secs(10)).expect("they go together");
-        Ok(Build::new(move |flow| {
-            let mut records = flow.records(AccessLog);
-            records.event_time(|record| record.event_time());
-            let counts = records.by_window(window).count_by::<Bytes>("windows", |record| record.endpoint());
-            flow.view(
-                "windows",
-                counts.rows().map(|(span, endpoint, count)| (span.start / 1000, endpoint, count)),
-            );
-        }))
+        let mut records = flow.records(AccessLog);
+        records.event_time(|record| record.event_time());
+        let counts = records.by_window(window).count_by::<Bytes>("windows", |record| record.endpoint());
+        flow.view(
+            "windows",
+            counts.rows().map(|(span, endpoint, count)| (span.start / 1000, endpoint, count)),
+        );
+        Ok(())
     }
 }
 
@@ -149,7 +141,7 @@ fn check_windows(log: &[u8], answers: &Value) {
         [(1, 1, Duration::ZERO), (2, 1, Duration::ZERO), (1, 100, 20 * year), (2, 7, 20 * year)]
     {
         let time = TimeOptions { lateness, ..TimeOptions::default() };
-        let script = Script::new(&Endpoints).time(time).workers(workers);
+        let script = Script::new(Endpoints).time(time).workers(workers);
         let epochs = lines.chunks(lines.len().div_ceil(epochs));
         let answer = epochs.fold(script, |script, epoch| script.epoch(epoch.concat())).end().run();
         assert_eq!(answer.counts().late, 0);

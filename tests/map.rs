@@ -219,15 +219,17 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
 fn nobody_knows_more_than_the_table_says() {
     let table = table();
     let mut wrong = Vec::new();
-    let mut met = BTreeSet::new();
-    for file in files() {
+    let files = files();
+    let met: BTreeSet<String> = files.iter().map(File::top).collect();
+    for file in &files {
         let (top, path) = (file.top(), file.path.display());
-        met.insert(top.clone());
         let Some(may_know) = table.get(&top) else {
             wrong.push(format!("{path}: the table has no module `{top}`"));
             continue;
         };
-        let unknown = file.known().into_iter().filter(|other| *other != top && !may_know.contains(other));
+        // Macros stand at the root, too, and belong to nobody there.
+        let known = file.known().into_iter().filter(|other| met.contains(other));
+        let unknown = known.filter(|other| *other != top && !may_know.contains(other));
         wrong.extend(unknown.map(|other| format!("{path}: `{top}` knows `{other}`")));
     }
     assert!(wrong.is_empty(), "the table in src/lib.rs says otherwise:\n{}", wrong.join("\n"));

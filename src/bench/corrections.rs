@@ -69,7 +69,7 @@ impl Door {
     fn build(self) -> Build {
         let millis = |time: i64| Duration::from_millis(time as u64);
         let window = Window::new(millis(self.length), millis(self.slide)).expect("all are windows");
-        Build::new(move |flow| {
+        Build::new(self.name, self.views(), move |flow| {
             let mut lines = flow.records(Text);
             lines.event_time(|line| Some(fields(line.line())?.0));
             if self.sliding {
@@ -82,6 +82,7 @@ impl Door {
                 let row = |(Span { start, end }, key, count)| (Time(start), Time(end), key, count);
                 flow.view_windows("rows", table.map(row));
             }
+            Ok(())
         })
     }
 
@@ -113,7 +114,7 @@ pub(super) fn measure(
     on_workers(workers, move |worker| {
         let lateness = Duration::from_millis(door.lateness as u64);
         let time = TimeOptions { lateness, ..TimeOptions::default() };
-        let mut bench = Bench::install(worker, door.views(), &door.build(), time);
+        let mut bench = Bench::install(worker, &door.build(), time);
         let mut plain = Plain::new(door);
         let time =
             |number: u64| BEGIN + (number as i128 * i128::from(door.reach()) / i128::from(records)) as i64;

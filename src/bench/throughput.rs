@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::bench::process::{Input, Job, Measured, Shape, figures, rounds, speed};
 use crate::bench::{Baseline, BenchError, Notes, table};
 use crate::data::grouped;
-use crate::dataflow::Dataflow;
+use crate::dataflow::AnyDataflow;
 use crate::generate::Kind;
 
 /// Lines a second over a file, at several numbers of workers and processes.
@@ -36,7 +36,7 @@ impl Throughput {
     /// # Errors
     ///
     /// When there is no such dataflow, the file cannot be read or made, or a run fails.
-    pub fn run(&self, dataflows: &[&dyn Dataflow], notes: &mut Notes<'_>) -> Result<String, BenchError> {
+    pub fn run(&self, dataflows: &[AnyDataflow], notes: &mut Notes<'_>) -> Result<String, BenchError> {
         let known: Vec<_> = dataflows.iter().map(|dataflow| dataflow.name()).collect();
         if !known.contains(&self.dataflow.as_str()) {
             return Err(BenchError::NoSuchDataflow { name: self.dataflow.clone(), known });

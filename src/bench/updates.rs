@@ -53,34 +53,38 @@ fn subjects() -> Vec<Subject> {
     vec![
         Subject {
             name: "count_by",
-            build: Build::new(|flow| {
+            build: Build::new("updates", VIEWS, |flow| {
                 let counts = flow.records(Text).count_by::<Bytes>("keys", |line| Some(line.line()));
                 flow.view("rows", counts);
+                Ok(())
             }),
         },
         Subject {
             name: "count_by, top_k(10)",
-            build: Build::new(|flow| {
+            build: Build::new("updates", VIEWS, |flow| {
                 let counts = flow.records(Text).count_by::<Bytes>("keys", |line| Some(line.line()));
                 flow.view("rows", counts.top_k(10).map(|(_, key, count)| (key, count)));
+                Ok(())
             }),
         },
         Subject {
             name: "collect, count_total",
-            build: Build::new(|flow| {
+            build: Build::new("updates", VIEWS, |flow| {
                 let keys = flow.records(Text).collect::<Bytes>("keys", |line| Some(line.line()));
                 flow.view("rows", keys.count_total());
+                Ok(())
             }),
         },
         Subject {
             name: "update_state_by_key",
-            build: Build::new(|flow| {
+            build: Build::new("updates", VIEWS, |flow| {
                 let states = flow.records(Text).update_state_by_key::<Bytes, (), isize>(
                     "keys",
                     |line| Some((line.line(), ())),
                     |_, values, count| Some(count.unwrap_or(0) + values.len() as isize),
                 );
                 flow.view("rows", states);
+                Ok(())
             }),
         },
     ]
@@ -175,7 +179,7 @@ fn measure(
 ) -> Result<Vec<Timed>, BenchError> {
     let (build, plan) = (subject.build.clone(), plan.to_vec());
     on_workers(workers, move |worker| {
-        let mut bench = Bench::install(worker, VIEWS, &build, TimeOptions::default());
+        let mut bench = Bench::install(worker, &build, TimeOptions::default());
         let mut baseline = Baseline::default();
         // All workers draw the same keys, and each takes its share.
         let mut random = ChaCha8Rng::seed_from_u64(1);
@@ -253,20 +257,15 @@ pub(super) struct Bench {
 const HOLDING: Holding = Holding { changes: true, rows: false, finals: false, keep: Keep::ALL };
 
 impl Bench {
-    pub(super) fn install(
-        worker: &mut Worker,
-        views: &'static [View],
-        build: &Build,
-        time: TimeOptions,
-    ) -> Self {
+    pub(super) fn install(worker: &mut Worker, build: &Build, time: TimeOptions) -> Self {
         let post = Post::install(worker);
         let (feed, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), time);
-            let mut flow = Flow::new(scope, lines, views, Deliveries::rows(Delivery::Changes));
-            build.run(&mut flow);
+            let mut flow = Flow::new(scope, lines, build.views(), Deliveries::rows(Delivery::Changes));
+            build.run(&mut flow).unwrap_or_else(|error| panic!("{error}"));
             (feed, flow.finish())
         });
-        let contents = (0..views.len()).map(|view| installed.views.contents(view, HOLDING)).collect();
+        let contents = (0..build.views().len()).map(|view| installed.views.contents(view, HOLDING)).collect();
         // A partition a worker, which only that worker writes to.
         let names = (0..worker.peers()).map(|worker| format!("bench:{worker}").into()).collect();
         let (memory, mut writers) = Memory::pushed(names);

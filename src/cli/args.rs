@@ -3,7 +3,7 @@
 use clap::builder::styling::Styles;
 use clap::{Arg, ArgAction, Command};
 
-use crate::dataflow::Dataflow;
+use crate::dataflow::AnyDataflow;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 usage; 2 bad configuration; 3 input cannot be read; 4 output cannot be written; \
@@ -18,7 +18,7 @@ SIGINT or SIGTERM finishes the open epochs and ends in order; a second one ends 
 const OWN: &str = "Options of this dataflow";
 
 /// The whole command.
-pub(super) fn command(dataflows: &[&dyn Dataflow]) -> Command {
+pub(super) fn command(dataflows: &[AnyDataflow]) -> Command {
     let command = Command::new("thalweg")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keeps statistics over live logs up to date")
@@ -38,7 +38,7 @@ pub(super) fn command(dataflows: &[&dyn Dataflow]) -> Command {
     long_help_only(command)
 }
 
-fn run(dataflows: &[&dyn Dataflow]) -> Command {
+fn run(dataflows: &[AnyDataflow]) -> Command {
     let mut run = Command::new("run")
         .about("Runs a dataflow")
         .subcommand_required(true)
@@ -48,20 +48,20 @@ fn run(dataflows: &[&dyn Dataflow]) -> Command {
         .subcommand_help_heading("Dataflows")
         .after_help(format!("{RUN_NOTES}\n{EXIT_CODES}"));
     for dataflow in dataflows {
-        let own = dataflow.options().iter().map(|opt| {
-            let arg = Arg::new(opt.name).long(opt.name);
-            if opt.value.is_empty() {
-                return arg.action(ArgAction::SetTrue).help(opt.about).help_heading(OWN);
+        let own = own_options(dataflow).into_iter().map(|option| {
+            let arg = Arg::new(option.name.clone()).long(option.name).help_heading(OWN);
+            let help = match option.default.as_str() {
+                "" => option.about,
+                default => format!("{} [default: {default}]", option.about),
+            };
+            let arg = arg.help(help);
+            match option.value {
+                Some(value) if option.many => arg.value_name(value).action(ArgAction::Append),
+                Some(value) => arg.value_name(value).action(ArgAction::Set),
+                None => arg.action(ArgAction::SetTrue),
             }
-            arg.value_name(opt.value)
-                .help(format!("{} [default: {}]", opt.about, opt.default))
-                .help_heading(OWN)
         });
-        let defaults = format!(
-            "Default source: {}\nDefault sink: {}",
-            dataflow.default_source(),
-            dataflow.default_sink()
-        );
+        let defaults = format!("Default source: {}\nDefault sink: {}", dataflow.source(), dataflow.sink());
         run = run.subcommand(
             Command::new(dataflow.name())
                 .about(dataflow.about())
@@ -71,6 +71,33 @@ fn run(dataflows: &[&dyn Dataflow]) -> Command {
         );
     }
     run
+}
+
+/// An option of a dataflow, as texts about it say it.
+pub(super) struct OwnOption {
+    pub(super) name: String,
+    /// What its value is called; a flag has none.
+    pub(super) value: Option<String>,
+    pub(super) default: String,
+    pub(super) about: String,
+    /// Whether it can be given several times.
+    pub(super) many: bool,
+}
+
+/// The options of `dataflow`.
+pub(super) fn own_options(dataflow: &AnyDataflow) -> Vec<OwnOption> {
+    let option = |arg: Arg| {
+        let default = arg.get_default_values().iter().map(|value| value.to_string_lossy());
+        let value = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+        OwnOption {
+            name: arg.get_long().unwrap_or_default().to_owned(),
+            value: arg.get_action().takes_values().then(|| value.unwrap_or_else(|| "VALUE".to_owned())),
+            default: default.collect::<Vec<_>>().join(","),
+            about: arg.get_help().map(ToString::to_string).unwrap_or_default(),
+            many: matches!(arg.get_action(), ArgAction::Append),
+        }
+    };
+    dataflow.options().into_iter().map(option).collect()
 }
 
 /// The arguments of `run` that all dataflows have.

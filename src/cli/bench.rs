@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::bench::{Baseline, BenchError, Throughput, Updates, Windows};
 use crate::cli::{Failure, eprint, print};
-use crate::dataflow::Dataflow;
+use crate::dataflow::AnyDataflow;
 use crate::runtime::Exit;
 
 pub(super) fn command() -> Command {
@@ -22,7 +22,7 @@ pub(super) fn command() -> Command {
 }
 
 /// Measures, and prints the figures.
-pub(super) fn bench(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn bench(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(), Failure> {
     let mut notes = |note: &str| eprint(format_args!("{note}\n"));
     let measured = match matches.subcommand() {
         Some(("throughput", given)) => {

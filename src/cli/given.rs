@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use crate::dataflow::{more_than_nothing, read_duration};
+use crate::data::ByteSize;
+use crate::time::{Length, LengthError};
 
 /// A configuration file or a value in it, or on the command line, that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -179,26 +180,18 @@ impl Given {
 
     /// The length of time `name`, or `default`; zero is refused.
     pub(crate) fn duration(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
-        Ok(self.parse(name, |text| read_duration(text).and_then(more_than_nothing))?.unwrap_or(default))
+        Ok(self.parse(name, str::parse::<Length>)?.map_or(default, Length::duration))
     }
 
     /// The length of time `name`, which may be none at all, or `default`.
     pub(crate) fn duration_or_none(&self, name: &str, default: Duration) -> Result<Duration, GivenError> {
-        Ok(self.parse(name, read_duration)?.unwrap_or(default))
+        let read = |text: &str| humantime::parse_duration(text).map_err(LengthError::from);
+        Ok(self.parse(name, read)?.unwrap_or(default))
     }
 
     /// The number of bytes `name`, or `default`; zero is refused.
     pub(crate) fn bytes(&self, name: &str, default: u64) -> Result<u64, GivenError> {
-        let read = |text: &str| {
-            let size: bytesize::ByteSize =
-                text.parse().map_err(|error: String| format!("{error} (such as 512KiB, 1GiB)"))?;
-            if size.as_u64() == 0 {
-                Err("it must be more than nothing".to_owned())
-            } else {
-                Ok(size.as_u64())
-            }
-        };
-        Ok(self.parse(name, read)?.unwrap_or(default))
+        Ok(self.parse(name, str::parse::<ByteSize>)?.map_or(default, ByteSize::bytes))
     }
 }
 

@@ -5,15 +5,16 @@ use std::fmt::Write;
 use anyhow::anyhow;
 use clap::ArgMatches;
 
+use crate::cli::args::own_options;
 use crate::cli::{Failure, print};
-use crate::dataflow::Dataflow;
+use crate::dataflow::AnyDataflow;
 use crate::runtime::Exit;
 
-pub(super) fn list(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn list(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(), Failure> {
     let Some(name) = matches.get_one::<String>("dataflow") else {
         let mut text = String::new();
         for dataflow in dataflows {
-            describe(*dataflow, &mut text);
+            describe(dataflow, &mut text);
         }
         text += "Run one with `thalweg run DATAFLOW`.\n";
         return print(&text);
@@ -26,21 +27,24 @@ pub(super) fn list(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<
         ));
     };
     let mut text = String::new();
-    describe(*dataflow, &mut text);
-    let _ = writeln!(text, "  default source  {}", dataflow.default_source());
-    let _ = writeln!(text, "  default sink    {}", dataflow.default_sink());
+    describe(dataflow, &mut text);
+    let _ = writeln!(text, "  default source  {}", dataflow.source());
+    let _ = writeln!(text, "  default sink    {}", dataflow.sink());
     print(&text)
 }
 
-fn describe(dataflow: &dyn Dataflow, text: &mut String) {
+fn describe(dataflow: &AnyDataflow, text: &mut String) {
     let _ = writeln!(text, "{}: {}", dataflow.name(), dataflow.about());
     for view in dataflow.views() {
         let _ = writeln!(text, "  view {} ({})\n      {}", view.name, view.columns.join(", "), view.about);
     }
-    for opt in dataflow.options() {
-        let value =
-            if opt.value.is_empty() { String::new() } else { format!(" {} [{}]", opt.value, opt.default) };
-        let _ = writeln!(text, "  --{}{value}\n      {}", opt.name, opt.about);
+    for option in own_options(dataflow) {
+        let value = match &option.value {
+            Some(value) if option.default.is_empty() => format!(" {value}"),
+            Some(value) => format!(" {value} [{}]", option.default),
+            None => String::new(),
+        };
+        let _ = writeln!(text, "  --{}{value}\n      {}", option.name, option.about);
     }
     text.push('\n');
 }

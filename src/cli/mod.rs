@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use crate::data::escape_text;
-use crate::dataflow::Dataflow;
+use crate::dataflow::AnyDataflow;
 use crate::runtime::{Exit, end_on_panic};
 
 /// The `thalweg` command with `dataflows`; returns when it is done.
@@ -27,12 +27,12 @@ use crate::runtime::{Exit, end_on_panic};
 ///     thalweg::cli::main(&[])
 /// }
 /// ```
-pub fn main(dataflows: &[&dyn Dataflow]) -> ExitCode {
+pub fn main(dataflows: &[AnyDataflow]) -> ExitCode {
     end_on_panic();
     main_from(dataflows, std::env::args_os())
 }
 
-fn main_from(dataflows: &[&dyn Dataflow], args: impl Iterator<Item = OsString>) -> ExitCode {
+fn main_from(dataflows: &[AnyDataflow], args: impl Iterator<Item = OsString>) -> ExitCode {
     let matches = match args::command(dataflows).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {

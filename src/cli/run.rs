@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::ArgMatches;
 
+use crate::cli::args::own_options;
 use crate::cli::given::{Given, GivenError};
 use crate::cli::progress;
 use crate::cli::{Failure, eprint};
 use crate::data::{escape_text, grouped};
-use crate::dataflow::{Dataflow, Options};
+use crate::dataflow::AnyDataflow;
 use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{ClusterSettings, Exit, Report, Settings, Usage};
@@ -24,12 +25,13 @@ use crate::time::{Clock, TimeOptions};
 /// The variable of the environment that may hold the cluster's secret.
 const SECRET_VARIABLE: &str = "THALWEG_CLUSTER_SECRET";
 
-pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(), Failure> {
     let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
     let dataflow = dataflows.iter().find(|dataflow| dataflow.name() == name).expect("clap knows them all");
     let common = super::args::run_args();
     let common = common.iter().filter_map(|arg| arg.get_long()).filter(|name| *name != "config");
-    let known: Vec<_> = common.chain(dataflow.options().iter().map(|opt| opt.name)).collect();
+    let own: Vec<_> = own_options(dataflow).into_iter().map(|option| option.name).collect();
+    let known: Vec<_> = common.chain(own.iter().map(String::as_str)).collect();
     let given = Given::read(matches, name, &known).map_err(Failure::configuration)?;
     start_log(&given)?;
     let summary = match given.text("summary").unwrap_or("text") {
@@ -40,17 +42,14 @@ pub(super) fn run(dataflows: &[&dyn Dataflow], matches: &ArgMatches) -> Result<(
             )));
         }
     };
-    let settings = settings(&given, *dataflow)?;
-    let own = dataflow
-        .options()
-        .iter()
-        .filter_map(|opt| Some((opt.name.to_owned(), given.text(opt.name)?.to_owned())));
-    let options = Options::new(dataflow.options(), own);
+    let settings = settings(&given, dataflow)?;
+    let own = own.iter().flat_map(|name| given.all(name).iter().map(|value| (name.as_str(), value.as_str())));
+    let build = dataflow.prepare(own).map_err(Failure::configuration)?;
 
     runtime::end_in_order_on_signals().map_err(|error| Failure::new(Exit::Panic, error))?;
     let progress = Arc::new(Progress::default());
     let bar = (settings.is_bounded() && std::io::stderr().is_terminal()).then(|| progress::show(&progress));
-    let report = runtime::run(*dataflow, &options, &settings, progress);
+    let report = runtime::run(&build, &settings, progress);
     if let Some(bar) = bar {
         bar.clear();
     }
@@ -84,11 +83,11 @@ fn start_log(given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure> {
+fn settings(given: &Given, dataflow: &AnyDataflow) -> Result<Settings, Failure> {
     let sources = sources(given, dataflow)?;
     let known = Sinks::builtin();
     let sinks = match given.all("sink") {
-        [] => vec![known.parse(dataflow.default_sink())],
+        [] => vec![known.parse(dataflow.sink())],
         uris => uris.iter().map(|uri| known.parse(uri)).collect(),
     };
     let sinks = sinks.into_iter().collect::<Result<_, _>>().map_err(Failure::configuration)?;
@@ -98,10 +97,10 @@ fn settings(given: &Given, dataflow: &dyn Dataflow) -> Result<Settings, Failure>
 }
 
 /// The sources, each with the input that it is for, if it says so.
-fn sources(given: &Given, dataflow: &dyn Dataflow) -> Result<Vec<Named>, Failure> {
+fn sources(given: &Given, dataflow: &AnyDataflow) -> Result<Vec<Named>, Failure> {
     let known = Sources::builtin();
     let sources: Result<Vec<_>, _> = match given.all("source") {
-        [] => [dataflow.default_source()].into_iter().map(|uri| known.open(uri)).collect(),
+        [] => [dataflow.source()].into_iter().map(|uri| known.open(uri)).collect(),
         uris => uris.iter().map(|uri| known.open(uri)).collect(),
     };
     let sources = sources.map_err(|SourceUriError { uri, reason, .. }| {

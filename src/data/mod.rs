@@ -6,6 +6,7 @@
 //! type ([`CellType`]). What is durable stands in typed columns ([`Stored`]). This module knows no
 //! record, no dataflow operator, no sink and no clock.
 
+mod byte_size;
 mod column;
 mod escape;
 mod grouped;
@@ -16,6 +17,7 @@ mod sketch;
 mod stored;
 mod total;
 
+pub use byte_size::{ByteSize, ByteSizeError};
 pub use column::{CellType, Kind};
 pub use escape::{escape_json, escape_terminal, escape_text};
 pub(crate) use grouped::grouped;

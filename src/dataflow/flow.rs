@@ -2,10 +2,9 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::fmt;
 use std::hash::Hash;
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -13,54 +12,14 @@ use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Probe, probe};
 
-use crate::data::Row;
-use crate::data::{InputCounts, Stored, Total};
+use crate::data::{InputCounts, Row, Stored, Total};
+use crate::dataflow::tables::Tables;
 use crate::door::{Durable, FaultProbe, Lines, Records, UNNAMED, Windowed};
 use crate::format::Format;
+use crate::lookup::{Lookup, LookupError, LookupKeys};
 use crate::operators::per_closed_time;
 use crate::time::Epoch;
 use crate::view::{Compare, Deliveries, Outlets, Rows, Schema, View, Views};
-
-/// A function that builds a dataflow, run once by each worker.
-#[derive(Clone)]
-pub struct Build {
-    build: Arc<BuildFn>,
-    /// Digests of what else was read.
-    read: Vec<u8>,
-}
-
-type BuildFn = dyn for<'a, 'scope> Fn(&'a mut Flow<'scope>) + Send + Sync;
-
-impl Build {
-    /// Builds with `build`.
-    pub fn new(build: impl for<'a, 'scope> Fn(&'a mut Flow<'scope>) + Send + Sync + 'static) -> Self {
-        Build { build: Arc::new(build), read: Vec::new() }
-    }
-
-    /// As this, for a dataflow that goes by something which was read beforehand, such as a table: the processes of a
-    /// cluster refuse each other unless all of them have the same `digest` of it.
-    #[must_use]
-    pub fn reading(mut self, digest: &[u8]) -> Self {
-        self.read.extend_from_slice(&(digest.len() as u64).to_be_bytes());
-        self.read.extend_from_slice(digest);
-        self
-    }
-
-    /// The digests of what was read.
-    pub(crate) fn read(&self) -> &[u8] {
-        &self.read
-    }
-
-    pub(crate) fn run(&self, flow: &mut Flow<'_>) {
-        (self.build)(flow);
-    }
-}
-
-impl fmt::Debug for Build {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Build")
-    }
-}
 
 /// One worker's dataflow while it is built: lines come in, views go out.
 #[derive(Debug)]
@@ -76,6 +35,8 @@ pub struct Flow<'scope> {
     probe: probe::Handle<Epoch>,
     /// What became of the input so far, on worker 0.
     summary: Option<Rc<Cell<Summary>>>,
+    /// What keys are looked up in, shared by all workers.
+    tables: Tables,
 }
 
 /// What a built dataflow leaves with its worker.
@@ -117,7 +78,8 @@ impl<'scope> Flow<'scope> {
     ) -> Self {
         let outlets = views.iter().map(|_| None).collect();
         let keys = vec![&[][..]; views.len()];
-        Flow { lines, scope, views, deliveries, outlets, keys, probe: probe::Handle::new(), summary: None }
+        let (probe, tables) = (probe::Handle::new(), Tables::default());
+        Flow { lines, scope, views, deliveries, outlets, keys, probe, summary: None, tables }
     }
 
     /// The scope in which the dataflow is built, for operators of timely and differential.
@@ -141,23 +103,22 @@ impl<'scope> Flow<'scope> {
     /// use thalweg::testing::Script;
     ///
     /// /// Lines of two kinds, counted by their first byte.
+    /// #[derive(clap::Args)]
     /// struct Both;
     /// impl Dataflow for Both {
-    ///     fn name(&self) -> &'static str { "both" }
-    ///     fn about(&self) -> &'static str { "first bytes of asked and answered" }
-    ///     fn views(&self) -> &'static [View] { &[View { name: "firsts", columns: &["byte", "count"], about: "" }] }
-    ///     fn default_source(&self) -> &'static str { "stdin:" }
-    ///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-    ///         Ok(Build::new(|flow| {
-    ///             let asked = flow.read("asked", Text).collect::<u8>("asked", |line| line.first().copied());
-    ///             let answered = flow.read("answered", Text).collect::<u8>("answered", |line| line.first().copied());
-    ///             let firsts = flow.totals("firsts", asked.concat(answered));
-    ///             flow.view("firsts", firsts);
-    ///         }))
+    ///     const NAME: &'static str = "both";
+    ///     const ABOUT: &'static str = "first bytes of what was asked and answered";
+    ///     const VIEWS: &'static [View] = &[View { name: "firsts", columns: &["byte", "count"], about: "" }];
+    ///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+    ///         let asked = flow.read("asked", Text).collect::<u8>("asked", |line| line.first().copied());
+    ///         let answered = flow.read("answered", Text).collect::<u8>("answered", |line| line.first().copied());
+    ///         let firsts = flow.totals("firsts", asked.concat(answered));
+    ///         flow.view("firsts", firsts);
+    ///         Ok(())
     ///     }
     /// }
     ///
-    /// let answer = Script::new(&Both).epoch_of(&[("asked=a:", b"x\n"), ("answered=b:", b"x\ny\n")]).run();
+    /// let answer = Script::new(Both).epoch_of(&[("asked=a:", b"x\n"), ("answered=b:", b"x\ny\n")]).run();
     /// assert_eq!(answer.view("firsts"), ["120\t2", "121\t1"]);
     /// ```
     pub fn read<F: Format>(&mut self, name: &str, format: F) -> Records<'scope, F> {
@@ -184,6 +145,23 @@ impl<'scope> Flow<'scope> {
         records
     }
 
+    /// A table to look keys up in, read from a file of comma-separated values under a header; see [`Lookup::read`].
+    ///
+    /// The file is read once, however many workers ask for it, and the processes of a cluster refuse each other unless all
+    /// of them have read the same.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lookup::read`].
+    pub fn lookup(&self, path: impl AsRef<Path>, key: &str, keys: LookupKeys) -> Result<Lookup, LookupError> {
+        self.tables.get(path.as_ref(), key, keys)
+    }
+
+    /// From now on, tables are shared with all that have these.
+    pub(super) fn share_tables(&mut self, tables: &Tables) {
+        self.tables = tables.clone();
+    }
+
     /// The running totals of `sums`, as rows `(key, total)`, which are durable under `name`.
     ///
     /// This is for what is inserted once and then forgotten: the records that [`distinct_within`] lets through, pairs of events, keys
@@ -198,31 +176,30 @@ impl<'scope> Flow<'scope> {
     /// use thalweg::testing::Script;
     ///
     /// /// Requests by path, from lines such as `7 /path id`, which senders may repeat.
+    /// #[derive(clap::Args)]
     /// struct Requests;
     /// impl Dataflow for Requests {
-    ///     fn name(&self) -> &'static str { "requests" }
-    ///     fn about(&self) -> &'static str { "requests by path" }
-    ///     fn views(&self) -> &'static [View] { &[View { name: "requests", columns: &["path", "count"], about: "" }] }
-    ///     fn default_source(&self) -> &'static str { "stdin:" }
-    ///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-    ///         Ok(Build::new(|flow| {
-    ///             let mut lines = flow.records(Text);
-    ///             lines.event_time(|line| {
-    ///                 let seconds = line.split(|byte| *byte == b' ').next()?;
-    ///                 std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
-    ///             });
-    ///             let once = lines.distinct_within::<Bytes, Bytes>("once", Duration::from_secs(60), |line| {
-    ///                 let mut words = line.line().split(|byte| *byte == b' ').skip(1);
-    ///                 let path = words.next()?;
-    ///                 Some((words.next()?, path))
-    ///             });
-    ///             let requests = flow.totals("requests", once.map(|(_id, path)| path));
-    ///             flow.view("requests", requests);
-    ///         }))
+    ///     const NAME: &'static str = "requests";
+    ///     const ABOUT: &'static str = "requests by path";
+    ///     const VIEWS: &'static [View] = &[View { name: "requests", columns: &["path", "count"], about: "" }];
+    ///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+    ///         let mut lines = flow.records(Text);
+    ///         lines.event_time(|line| {
+    ///             let seconds = line.split(|byte| *byte == b' ').next()?;
+    ///             std::str::from_utf8(seconds).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds)
+    ///         });
+    ///         let once = lines.distinct_within::<Bytes, Bytes>("once", Duration::from_secs(60), |line| {
+    ///             let mut words = line.line().split(|byte| *byte == b' ').skip(1);
+    ///             let path = words.next()?;
+    ///             Some((words.next()?, path))
+    ///         });
+    ///         let requests = flow.totals("requests", once.map(|(_id, path)| path));
+    ///         flow.view("requests", requests);
+    ///         Ok(())
     ///     }
     /// }
     ///
-    /// let answer = Script::new(&Requests)
+    /// let answer = Script::new(Requests)
     ///     .epoch("1 /a x\n2 /a y\n2 /a y\n")
     ///     .workers(2) // Stopped, and taken up by another run.
     ///     .epoch("3 /a x\n4 /a z\n")
@@ -248,23 +225,14 @@ impl<'scope> Flow<'scope> {
     ///
     /// ```
     /// use thalweg::prelude::*;
-    /// # struct Lengths;
-    /// # impl Dataflow for Lengths {
-    /// #     fn name(&self) -> &'static str { "lengths" }
-    /// #     fn about(&self) -> &'static str { "lines by their length" }
-    /// #     fn views(&self) -> &'static [View] {
-    /// #         &[View { name: "lengths", columns: &["bytes", "lines"], about: "how many lines have each length" }]
-    /// #     }
-    /// #     fn default_source(&self) -> &'static str { "stdin:" }
-    /// #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-    /// Ok(Build::new(|flow| {
+    /// # const VIEWS: &[View] = &[View { name: "lengths", columns: &["bytes", "lines"], about: "" }];
+    /// let build = Build::new("lengths", VIEWS, |flow| {
     ///     let lengths = flow.records(Text).count_by::<u64>("lengths", |line| Some(line.line().len() as u64));
     ///     flow.key("lengths", &["bytes"]);
     ///     flow.view("lengths", lengths);
-    /// }))
-    /// #     }
-    /// # }
-    /// # assert_eq!(thalweg::testing::run(&Lengths, &[], b"a\nbb\ncc\n").view("lengths"), ["1\t1", "2\t2"]);
+    ///     Ok(())
+    /// });
+    /// assert_eq!(thalweg::testing::run(build, b"a\nbb\ncc\n").view("lengths"), ["1\t1", "2\t2"]);
     /// ```
     ///
     /// # Panics
@@ -282,6 +250,7 @@ impl<'scope> Flow<'scope> {
     ///
     /// If the dataflow declares no such view, has given it already, declares another number of columns, or a key
     /// ([`Flow::key`]) of which a column is not there.
+    #[track_caller]
     pub fn view<R: Row>(&mut self, name: &str, rows: VecCollection<'scope, Epoch, R, isize>) {
         self.view_by(name, rows, R::cmp);
     }
@@ -291,6 +260,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_by<R: Row>(
         &mut self,
         name: &str,
@@ -311,28 +281,25 @@ impl<'scope> Flow<'scope> {
     /// use thalweg::prelude::*;
     ///
     /// /// Counts the lines of each length; a length is final once it has been seen twice.
+    /// #[derive(clap::Args)]
     /// struct Pairs;
     ///
     /// impl Dataflow for Pairs {
-    ///     fn name(&self) -> &'static str { "pairs" }
-    ///     fn about(&self) -> &'static str { "lengths that occur twice" }
-    ///     fn views(&self) -> &'static [View] {
-    ///         &[View { name: "pairs", columns: &["bytes", "lines"], about: "the first two lines of each length" }]
-    ///     }
-    ///     fn default_source(&self) -> &'static str { "stdin:" }
-    ///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-    ///         Ok(Build::new(|flow| {
-    ///             let mut lines = flow.records(Text);
-    ///             let rows = lines
-    ///                 .count_by::<u64>("lengths", |record| Some(record.line().len() as u64))
-    ///                 .map(|(length, count)| (length, count.min(2)));
-    ///             let finals = rows.clone().filter(|(_, count)| *count == 2);
-    ///             flow.view_table("pairs", rows, finals);
-    ///         }))
+    ///     const NAME: &'static str = "pairs";
+    ///     const ABOUT: &'static str = "lengths that occur twice";
+    ///     const VIEWS: &'static [View] = &[View { name: "pairs", columns: &["bytes", "lines"], about: "the first two lines of each length" }];
+    ///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+    ///         let mut lines = flow.records(Text);
+    ///         let rows = lines
+    ///             .count_by::<u64>("lengths", |record| Some(record.line().len() as u64))
+    ///             .map(|(length, count)| (length, count.min(2)));
+    ///         let finals = rows.clone().filter(|(_, count)| *count == 2);
+    ///         flow.view_table("pairs", rows, finals);
+    ///         Ok(())
     ///     }
     /// }
     ///
-    /// let answer = thalweg::testing::run_epochs(&Pairs, &[], 1, &[b"a\nbb\ncc\n", b"d\neee\n"]);
+    /// let answer = thalweg::testing::run_epochs(Pairs, 1, &[b"a\nbb\ncc\n", b"d\neee\n"]);
     /// assert_eq!(answer.view("pairs"), ["1\t2", "2\t2", "3\t1"]);
     /// assert_eq!(answer.finals("pairs"), ["2\t2", "1\t2"]);
     /// ```
@@ -340,6 +307,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_table<R: Row>(
         &mut self,
         name: &str,
@@ -356,6 +324,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_appended<R: Row>(&mut self, name: &str, rows: VecCollection<'scope, Epoch, R, isize>) {
         self.give(name, Rows::Appended, rows, None, R::cmp);
     }
@@ -366,6 +335,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_windows<R: Row>(&mut self, name: &str, windows: Windowed<'scope, R>) {
         self.view_windows_by(name, windows, R::cmp);
     }
@@ -375,6 +345,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_windows_by<R: Row>(
         &mut self,
         name: &str,
@@ -391,6 +362,7 @@ impl<'scope> Flow<'scope> {
     /// # Panics
     ///
     /// As [`Flow::view`].
+    #[track_caller]
     pub fn view_table_by<R: Row>(
         &mut self,
         name: &str,
@@ -401,6 +373,7 @@ impl<'scope> Flow<'scope> {
         self.give(name, Rows::BecomeFinal, rows, Some(finals), compare);
     }
 
+    #[track_caller]
     fn give<R: Row>(
         &mut self,
         name: &str,

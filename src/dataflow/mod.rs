@@ -1,71 +1,101 @@
-//! What a dataflow is: a name, options, views, and a function that builds it.
+//! What a dataflow is: options, views, and a function that builds it.
 //!
-//! Everything that the command shows of a dataflow (`thalweg list`, usage texts, columns) comes from its
-//! [`Dataflow`] implementation, and everything that it does comes from the [`Build`] that [`Dataflow::prepare`] makes of the options: parsed and
-//! checked once, before a worker starts, and then run by each worker on its [`Flow`].
+//! A [`Dataflow`] is a struct whose fields are its options. Everything that the command shows of it (`thalweg list`, usage
+//! texts, columns) comes from the trait, and what it does from [`Dataflow::build`], which each worker runs on its [`Flow`].
+//! A [`Build`] is a dataflow with values for its options, or a function that builds one; [`Build::check`] finds out
+//! whether it can be built before any worker starts.
 
+mod any;
+mod build;
+mod error;
 mod flow;
 mod options;
+mod tables;
 
 use crate::view::View;
-pub use flow::{Build, Flow, Installed, Summary};
-pub use options::{Opt, OptionError, Options};
-pub(crate) use options::{more_than_nothing, read_duration};
+pub use any::AnyDataflow;
+pub use build::Build;
+pub use error::{BuildError, Mistake};
+pub use flow::{Flow, Installed, Summary};
+pub use options::OptionError;
 
 /// A ready-made job: from lines to views.
+///
+/// Its fields are its options, as [clap](clap::Args) derives them: `--name VALUE` on the command line, `name = VALUE` in the
+/// configuration file. Whatever is `FromStr` can be one; [`Length`](crate::time::Length) is for lengths of time.
 ///
 /// ```
 /// use thalweg::prelude::*;
 ///
 /// /// Counts the lines that start with each letter.
-/// struct Initials;
+/// #[derive(clap::Args)]
+/// struct Initials {
+///     /// letters with fewer lines are left out
+///     #[arg(long, value_name = "N", default_value_t = 1)]
+///     least: u32,
+/// }
 ///
 /// impl Dataflow for Initials {
-///     fn name(&self) -> &'static str { "initials" }
-///     fn about(&self) -> &'static str { "lines by their first byte" }
-///     fn views(&self) -> &'static [View] {
-///         &[View { name: "initials", columns: &["byte", "lines"], about: "how many lines start with each byte" }]
-///     }
-///     fn default_source(&self) -> &'static str { "stdin:" }
-///     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-///         Ok(Build::new(|flow| {
-///             let mut lines = flow.records(Text);
-///             let initials = lines.count_by::<u8>("initials", |line| line.first().copied());
-///             flow.view("initials", initials);
-///         }))
+///     const NAME: &'static str = "initials";
+///     const ABOUT: &'static str = "lines by their first byte";
+///     const VIEWS: &'static [View] =
+///         &[View { name: "initials", columns: &["byte", "lines"], about: "how many lines start with each byte" }];
+///
+///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+///         let least = self.least as isize;
+///         let mut lines = flow.records(Text);
+///         let initials = lines.count_by::<u8>("initials", |line| line.first().copied());
+///         flow.view("initials", initials.filter(move |(_, lines)| *lines >= least));
+///         Ok(())
 ///     }
 /// }
 ///
-/// let answer = thalweg::testing::run(&Initials, &[], b"axe\nace\nbee\n");
+/// let answer = thalweg::testing::run(Initials { least: 2 }, b"axe\nace\nbee\n");
+/// assert_eq!(answer.view("initials"), ["97\t2"]);
+/// let answer = thalweg::testing::run(Initials::with_options([])?, b"axe\nace\nbee\n");
 /// assert_eq!(answer.view("initials"), ["97\t2", "98\t1"]);
+/// # Ok::<(), thalweg::dataflow::OptionError>(())
 /// ```
-pub trait Dataflow: Send + Sync {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no dataflow",
+    label = "no dataflow",
+    note = "implement `Dataflow` for a struct whose fields are its options, with `#[derive(clap::Args)]`: `NAME`, `ABOUT`, \
+            `VIEWS`, and `build`"
+)]
+pub trait Dataflow: clap::Args + Send + Sync + 'static {
     /// The name by which it is run.
-    fn name(&self) -> &'static str;
+    const NAME: &'static str;
 
     /// One line on what it does.
-    fn about(&self) -> &'static str;
+    const ABOUT: &'static str;
 
     /// Its views, in the order in which sinks show them.
-    fn views(&self) -> &'static [View];
+    const VIEWS: &'static [View];
 
-    /// Its own options.
-    fn options(&self) -> &'static [Opt] {
-        &[]
-    }
+    /// Where it reads from when not told. Default: standard input.
+    const SOURCE: &'static str = "stdin:";
 
-    /// Where it reads from when not told.
-    fn default_source(&self) -> &'static str;
+    /// Where it writes to when not told. Default: the console.
+    const SINK: &'static str = "console:";
 
-    /// Where it writes to when not told.
-    fn default_sink(&self) -> &'static str {
-        "console:"
-    }
-
-    /// Makes of the options a function that builds the dataflow.
+    /// Builds the dataflow.
+    ///
+    /// It is run once to see whether it can be built, before the input is read, and then by every worker: all of these must
+    /// build the same.
     ///
     /// # Errors
     ///
-    /// When an option's value is not what it must be.
-    fn prepare(&self, options: &Options) -> Result<Build, OptionError>;
+    /// When the options do not go together, or what it goes by cannot be read. `?` of the errors of this crate notes the
+    /// place.
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError>;
+
+    /// The dataflow with these values of its options, each a name and a value as on the command line, and the defaults of the
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such option, a value cannot be read, or one is missing that has no default.
+    fn with_options<'a>(options: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, OptionError> {
+        options::read(Self::NAME, options)
+    }
 }

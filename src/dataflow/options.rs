@@ -1,182 +1,130 @@
-//! A dataflow's own options.
+//! A dataflow's own options: names and text in, checked values out.
 
-use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt::Display;
-use std::str::FromStr;
-use std::time::Duration;
 
-use crate::time::{Window, WindowError};
-
-/// An option of a dataflow, given as `--name VALUE` or in the configuration file as `name = VALUE`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opt {
-    /// The name, without dashes in front.
-    pub name: &'static str,
-    /// What usage texts call the value: `N`, `TEXT`, `TIME`; empty for a flag, which takes none and is `true` or `false`.
-    pub value: &'static str,
-    /// The value when none is given.
-    pub default: &'static str,
-    /// One line on what it does.
-    pub about: &'static str,
-}
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Command};
 
 /// An option has a value that it cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`--{name} {value}`: {reason}")]
+#[error("{}`: {reason}", value.as_ref().map_or(format!("`--{name}"), |value| format!("`--{name} {value}")))]
 #[non_exhaustive]
 pub struct OptionError {
     /// The option.
     pub name: String,
-    /// The value that was given.
-    pub value: String,
+    /// The value that was given, if one was.
+    pub value: Option<String>,
     /// What is wrong with it.
     pub reason: String,
-}
-
-/// The values of a dataflow's options: those that were given, and the defaults of the others.
-///
-/// ```
-/// use thalweg::dataflow::{Opt, Options};
-/// const TOP: Opt = Opt { name: "top", value: "N", default: "10", about: "rows to show" };
-/// let options = Options::new(&[TOP], [("top".to_owned(), "3".to_owned())]);
-/// assert_eq!(options.get::<usize>("top"), Ok(3));
-/// let bad = Options::new(&[TOP], [("top".to_owned(), "many".to_owned())]);
-/// assert_eq!(bad.get::<usize>("top").unwrap_err().to_string(), "`--top many`: invalid digit found in string");
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    values: BTreeMap<String, String>,
-}
-
-impl Options {
-    /// The values `given`, and the defaults of the rest of `known`.
-    pub fn new(known: &[Opt], given: impl IntoIterator<Item = (String, String)>) -> Self {
-        let defaults = known.iter().map(|opt| (opt.name.to_owned(), opt.default.to_owned()));
-        let mut values: BTreeMap<_, _> = defaults.collect();
-        values.extend(given);
-        Options { values }
-    }
-
-    /// The value of option `name`, as it was written.
-    ///
-    /// # Panics
-    ///
-    /// If the dataflow has no such option.
-    pub fn text(&self, name: &str) -> &str {
-        self.values.get(name).unwrap_or_else(|| panic!("the dataflow declares no option `{name}`"))
-    }
-
-    /// The value of option `name`.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read as a `T`.
-    ///
-    /// # Panics
-    ///
-    /// If the dataflow has no such option.
-    pub fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, OptionError> {
-        let value = self.text(name);
-        value.parse().map_err(|reason: T::Err| OptionError::new(name, value, reason))
-    }
-
-    /// Whether the flag `name` was given.
-    ///
-    /// # Errors
-    ///
-    /// When a configuration file says anything but `true` and `false`.
-    ///
-    /// # Panics
-    ///
-    /// If the dataflow has no such option.
-    pub fn flag(&self, name: &str) -> Result<bool, OptionError> {
-        match self.text(name) {
-            "true" => Ok(true),
-            "false" | "" => Ok(false),
-            other => Err(OptionError::new(name, other, "it is true or false")),
-        }
-    }
-
-    /// The length of time that option `name` says, such as `500ms`, `30s` or `1h`; more than nothing.
-    ///
-    /// # Errors
-    ///
-    /// When it is no length of time, or nothing.
-    ///
-    /// # Panics
-    ///
-    /// If the dataflow has no such option.
-    ///
-    /// ```
-    /// use thalweg::dataflow::{Opt, Options};
-    /// const GAP: Opt = Opt { name: "gap", value: "TIME", default: "30m", about: "" };
-    /// assert_eq!(Options::new(&[GAP], []).duration("gap").unwrap().as_secs(), 1800);
-    /// let error = Options::new(&[GAP], [("gap".to_owned(), "soon".to_owned())]).duration("gap").unwrap_err();
-    /// assert_eq!(error.to_string(), "`--gap soon`: expected number at 0 (such as 500ms, 30s, 1h)");
-    /// ```
-    pub fn duration(&self, name: &str) -> Result<Duration, OptionError> {
-        let text = self.text(name);
-        let duration = read_duration(text).and_then(more_than_nothing);
-        duration.map_err(|reason| OptionError::new(name, text, reason))
-    }
-
-    /// The windows of which option `length` says how long they are, and `slide` how far apart they start.
-    ///
-    /// # Errors
-    ///
-    /// When one of them is no length of time, or they do not go together; then the error names both.
-    ///
-    /// # Panics
-    ///
-    /// If the dataflow has no such options.
-    pub fn window(&self, length: &str, slide: &str) -> Result<Window, OptionError> {
-        self.pair(length, slide, Window::new(self.duration(length)?, self.duration(slide)?))
-    }
-
-    /// As [`Options::window`], for a window table ([`Window::for_table`]).
-    ///
-    /// # Errors
-    ///
-    /// As [`Options::window`], and when each record would be in too many windows.
-    ///
-    /// # Panics
-    ///
-    /// If the dataflow has no such options.
-    pub fn table_window(&self, length: &str, slide: &str) -> Result<Window, OptionError> {
-        self.pair(length, slide, self.window(length, slide)?.for_table())
-    }
-
-    fn pair(
-        &self,
-        length: &str,
-        slide: &str,
-        window: Result<Window, WindowError>,
-    ) -> Result<Window, OptionError> {
-        window.map_err(|error| {
-            let reason = format!("with `--{slide} {}`, {error}", self.text(slide));
-            OptionError::new(length, self.text(length), reason)
-        })
-    }
-
-    /// All values by name, in order of the names; what a fingerprint of the job is made from.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
 }
 
 impl OptionError {
     /// Option `name` cannot be `value`, because of `reason`.
     pub fn new(name: &str, value: &str, reason: impl Display) -> Self {
-        OptionError { name: name.to_owned(), value: value.to_owned(), reason: reason.to_string() }
+        OptionError { name: name.to_owned(), value: Some(value.to_owned()), reason: reason.to_string() }
     }
 }
 
-/// Reads a length of time as people write it.
-pub(crate) fn read_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error} (such as 500ms, 30s, 1h)"))
+/// The options `D`, as arguments of a command.
+pub(super) fn command<D: Args>(name: &'static str) -> Command {
+    D::augment_args(Command::new(name))
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
 }
 
-/// Refuses no time at all.
-pub(crate) fn more_than_nothing(duration: Duration) -> Result<Duration, String> {
-    if duration.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(duration) }
+/// Reads options `D` from names and values.
+pub(super) fn read<'a, D: Args>(
+    name: &'static str,
+    given: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<D, OptionError> {
+    let command = command::<D>(name).args_override_self(true);
+    let mut args = Vec::new();
+    for (option, value) in given {
+        let known = command.get_arguments().find(|arg| arg.get_long() == Some(option));
+        let Some(arg) = known else {
+            return Err(OptionError::new(option, value, format!("`{name}` has no option `{option}`")));
+        };
+        match value {
+            _ if arg.get_action().takes_values() => args.push(format!("--{option}={value}")),
+            "true" => args.push(format!("--{option}")),
+            "false" | "" => {}
+            other => return Err(OptionError::new(option, other, "it is true or false")),
+        }
+    }
+    let matches = command.try_get_matches_from(args);
+    matches.and_then(|mut matches| D::from_arg_matches_mut(&mut matches)).map_err(|error| why(&error))
+}
+
+/// What clap refuses, in the form of all other options.
+fn why(error: &clap::Error) -> OptionError {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let option = text(ContextKind::InvalidArg).unwrap_or_default();
+    let option = option.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default();
+    let value = text(ContextKind::InvalidValue);
+    let reason = match (error.kind(), error.get(ContextKind::ValidValue), error.source()) {
+        (ErrorKind::MissingRequiredArgument, ..) => "it must be given".to_owned(),
+        (ErrorKind::InvalidValue, Some(ContextValue::Strings(known)), _) => {
+            format!("it is one of {}", known.join(", "))
+        }
+        (_, _, Some(source)) => source.to_string(),
+        _ => error.to_string().trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned(),
+    };
+    OptionError { name: option.to_owned(), value, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args;
+
+    use super::read;
+    use crate::time::Length;
+
+    #[derive(Args, Debug, PartialEq)]
+    struct Settings {
+        #[arg(long, default_value = "30s")]
+        length: Length,
+        #[arg(long, default_value_t = 10)]
+        min_requests: u32,
+        #[arg(long)]
+        table: bool,
+        #[arg(long)]
+        path: String,
+        #[arg(long, value_parser = ["a", "b"], default_value = "a")]
+        form: String,
+    }
+
+    fn settings(given: &[(&str, &str)]) -> Result<Settings, String> {
+        read("settings", given.iter().copied()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_are_read_and_the_others_are_defaults() {
+        let read =
+            settings(&[("min-requests", "1"), ("path", "--x"), ("table", "true"), ("min-requests", "2")]);
+        let read = read.expect("all is well");
+        assert_eq!((read.min_requests, read.path.as_str(), read.table), (2, "--x", true));
+        assert_eq!((read.length.to_string(), read.form.as_str()), ("30s".to_owned(), "a"));
+        assert!(!settings(&[("path", ""), ("table", "false")]).expect("all is well").table);
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_option_and_the_value() {
+        for (given, reason) in [
+            (&[][..], "`--path`: it must be given"),
+            (&[("length", "soon")], "`--length soon`: expected number at 0 (such as 500ms, 30s, 1h)"),
+            (&[("length", "0s")], "`--length 0s`: it must be more than nothing"),
+            (&[("min-requests", "-1")], "`--min-requests -1`: -1 is not in 0..=4294967295"),
+            (&[("table", "yes")], "`--table yes`: it is true or false"),
+            (&[("form", "c"), ("path", "")], "`--form c`: it is one of a, b"),
+            (&[("lenght", "1s")], "`--lenght 1s`: `settings` has no option `lenght`"),
+        ] {
+            assert_eq!(settings(given), Err(reason.to_owned()));
+        }
+    }
 }

@@ -52,23 +52,22 @@ impl<'scope, F: Format> Records<'scope, F> {
     /// ```
     /// # use thalweg::prelude::*;
     /// # use thalweg::testing::Script;
+    /// # #[derive(clap::Args)]
     /// # struct Late;
     /// # impl Dataflow for Late {
-    /// #     fn name(&self) -> &'static str { "late" }
-    /// #     fn about(&self) -> &'static str { "lines that are too late" }
-    /// #     fn views(&self) -> &'static [View] { &[View { name: "late", columns: &["line"], about: "as they were" }] }
-    /// #     fn default_source(&self) -> &'static str { "stdin:" }
-    /// #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-    /// #         Ok(Build::new(|flow| {
+    /// #     const NAME: &'static str = "late";
+    /// #     const ABOUT: &'static str = "lines that are too late";
+    /// #     const VIEWS: &'static [View] = &[View { name: "late", columns: &["line"], about: "as they were" }];
+    /// #     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
     /// let mut lines = flow.records(Text);
     /// lines.event_time(|line| std::str::from_utf8(line.line()).ok()?.parse().ok());
     /// let late = lines.refused::<Bytes>("late", |line| Some(line.line()));
     /// flow.view("late", late.map(|line| (line,)));
-    /// #         }))
+    /// #         Ok(())
     /// #     }
     /// # }
     /// // The watermark is ten seconds behind the newest record.
-    /// let answer = Script::new(&Late).epoch("20000\n").epoch("10000\n9999\n").run();
+    /// let answer = Script::new(Late).epoch("20000\n").epoch("10000\n9999\n").run();
     /// assert_eq!(answer.view("late"), ["9999"]);
     /// ```
     ///

@@ -15,37 +15,34 @@
 //! use thalweg::testing::Script;
 //!
 //! /// Lines such as `GET /home`.
+//! #[derive(clap::Args)]
 //! struct Paths;
 //!
 //! impl Dataflow for Paths {
-//! #     fn name(&self) -> &'static str { "paths" }
-//! #     fn about(&self) -> &'static str { "paths" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[
-//!             View { name: "top", columns: &["rank", "path", "requests"], about: "the first two paths" },
-//!             View { name: "writes", columns: &["path", "reads", "writes"], about: "paths mostly written to" },
-//!         ]
-//!     }
+//! #     const NAME: &'static str = "paths";
+//! #     const ABOUT: &'static str = "paths";
+//!     const VIEWS: &'static [View] = &[
+//!         View { name: "top", columns: &["rank", "path", "requests"], about: "the first two paths" },
+//!         View { name: "writes", columns: &["path", "reads", "writes"], about: "paths mostly written to" },
+//!     ];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-//!         Ok(Build::new(|flow| {
-//!             let mut lines = flow.records(Text);
-//!             // Two doors on the same records.
-//!             let reads = lines.count_by::<Bytes>("reads", |line| line.strip_prefix(b"GET "));
-//!             let writes = lines.count_by::<Bytes>("writes", |line| line.strip_prefix(b"PUT "));
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//!         let mut lines = flow.records(Text);
+//!         // Two doors on the same records.
+//!         let reads = lines.count_by::<Bytes>("reads", |line| line.strip_prefix(b"GET "));
+//!         let writes = lines.count_by::<Bytes>("writes", |line| line.strip_prefix(b"PUT "));
 //!
-//!             let both = reads.beside("both", writes);
-//!             let all = both.clone().map(|(path, (reads, writes))| (path, reads + writes));
-//!             flow.view("top", all.top_k(2));
+//!         let both = reads.beside("both", writes);
+//!         let all = both.clone().map(|(path, (reads, writes))| (path, reads + writes));
+//!         flow.view("top", all.top_k(2));
 //!
-//!             let mostly = both.filter(|(_, (reads, writes))| writes > reads);
-//!             flow.view("writes", mostly.map(|(path, (reads, writes))| (path, reads, writes)));
-//!         }))
+//!         let mostly = both.filter(|(_, (reads, writes))| writes > reads);
+//!         flow.view("writes", mostly.map(|(path, (reads, writes))| (path, reads, writes)));
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = Script::new(&Paths).epoch("GET /a\nPUT /b\nGET /c\nGET /c\n").epoch("GET /b\nPUT /b\nGET /b\n").run();
+//! let answer = Script::new(Paths).epoch("GET /a\nPUT /b\nGET /c\nGET /c\n").epoch("GET /b\nPUT /b\nGET /b\n").run();
 //! assert_eq!(answer.view_at("top", 0), ["1\t/c\t2", "2\t/a\t1"]);
 //! assert_eq!(answer.view("top"), ["1\t/b\t4", "2\t/c\t2"]);
 //! // `/b` is no longer mostly written to: its row goes, and nothing had to say so.
@@ -66,45 +63,42 @@
 //! use thalweg::testing::Script;
 //!
 //! /// Lines such as `ann GET /home` (a client and its request) and `ann IS editor` (a client and its role).
+//! #[derive(clap::Args)]
 //! struct Roles;
 //!
 //! impl Dataflow for Roles {
-//! #     fn name(&self) -> &'static str { "roles" }
-//! #     fn about(&self) -> &'static str { "requests by role" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[
-//!             View { name: "visitors", columns: &["path", "clients"], about: "how many different clients a path has" },
-//!             View { name: "roles", columns: &["client", "role", "requests"], about: "clients whose role is known" },
-//!         ]
-//!     }
+//! #     const NAME: &'static str = "roles";
+//! #     const ABOUT: &'static str = "requests by role";
+//!     const VIEWS: &'static [View] = &[
+//!         View { name: "visitors", columns: &["path", "clients"], about: "how many different clients a path has" },
+//!         View { name: "roles", columns: &["client", "role", "requests"], about: "clients whose role is known" },
+//!     ];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-//!         Ok(Build::new(|flow| {
-//!             fn pair<'a>(line: &'a [u8], verb: &str) -> Option<(&'a [u8], &'a [u8])> {
-//!                 let at = line.windows(verb.len()).position(|window| window == verb.as_bytes())?;
-//!                 Some((&line[..at], &line[at + verb.len()..]))
-//!             }
-//!             let mut lines = flow.records(Text);
-//!             // A key can be a pair. Each pair is a row, however often it occurs.
-//!             let requests = lines.count_by::<(Bytes, Bytes)>("requests", |line| pair(line.line(), " GET "));
-//!             let roles = lines.count_by::<(Bytes, Bytes)>("roles", |line| pair(line.line(), " IS ")).map(|(pair, _)| pair);
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//!         fn pair<'a>(line: &'a [u8], verb: &str) -> Option<(&'a [u8], &'a [u8])> {
+//!             let at = line.windows(verb.len()).position(|window| window == verb.as_bytes())?;
+//!             Some((&line[..at], &line[at + verb.len()..]))
+//!         }
+//!         let mut lines = flow.records(Text);
+//!         // A key can be a pair. Each pair is a row, however often it occurs.
+//!         let requests = lines.count_by::<(Bytes, Bytes)>("requests", |line| pair(line.line(), " GET "));
+//!         let roles = lines.count_by::<(Bytes, Bytes)>("roles", |line| pair(line.line(), " IS ")).map(|(pair, _)| pair);
 //!
-//!             let visitors = requests.clone().map(|((client, path), _)| (path, client));
-//!             let visitors = visitors.reduce(|_path, clients, output| output.push((clients.len(), 1)));
-//!             flow.view("visitors", visitors);
+//!         let visitors = requests.clone().map(|((client, path), _)| (path, client));
+//!         let visitors = visitors.reduce(|_path, clients, output| output.push((clients.len(), 1)));
+//!         flow.view("visitors", visitors);
 //!
-//!             let requests = requests.map(|((client, _), count)| (client, count));
-//!             let requests = requests.reduce(|_client, counts, output| {
-//!                 // Two paths with the same count are one value that is there twice.
-//!                 output.push((counts.iter().map(|(count, times)| **count * *times).sum::<isize>(), 1));
-//!             });
-//!             flow.view("roles", requests.join(roles).map(|(client, (count, role))| (client, role, count)));
-//!         }))
+//!         let requests = requests.map(|((client, _), count)| (client, count));
+//!         let requests = requests.reduce(|_client, counts, output| {
+//!             // Two paths with the same count are one value that is there twice.
+//!             output.push((counts.iter().map(|(count, times)| **count * *times).sum::<isize>(), 1));
+//!         });
+//!         flow.view("roles", requests.join(roles).map(|(client, (count, role))| (client, role, count)));
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = Script::new(&Roles)
+//! let answer = Script::new(Roles)
 //!     .epoch("ann GET /a\nann GET /b\nbob GET /a\nann GET /a\n")
 //!     .epoch("ann IS editor\n")
 //!     .workers(2) // Here the run is stopped, and another goes on from what is kept, on two workers.

@@ -2,8 +2,9 @@
 //!
 //! # The parts of a dataflow
 //!
-//! A [`Dataflow`](crate::dataflow::Dataflow) says what it is called and what it shows, and makes a function that builds it.
-//! That function runs once on each worker; it does not handle data, but lays the way that data will take:
+//! A [`Dataflow`](crate::dataflow::Dataflow) says what it is called and what it shows, and builds it. Its fields are its options
+//! ([step 2](super::options)); this one has none. `build` runs once on each worker; it does not handle data, but lays the way
+//! that data will take:
 //!
 //! - [`flow.records(Text)`](crate::dataflow::Flow::records) reads each line with a format. [`Text`](crate::format::Text)
 //!   takes lines as they are.
@@ -18,38 +19,26 @@
 //! ```
 //! use thalweg::prelude::*;
 //!
+//! #[derive(clap::Args)]
 //! struct WordCount;
 //!
 //! impl Dataflow for WordCount {
-//!     fn name(&self) -> &'static str {
-//!         "word-count"
-//!     }
+//!     const NAME: &'static str = "word-count";
+//!     const ABOUT: &'static str = "words by how often they occur";
+//!     const VIEWS: &'static [View] = &[View { name: "words", columns: &["word", "count"], about: "every word, by count" }];
 //!
-//!     fn about(&self) -> &'static str {
-//!         "words by how often they occur"
-//!     }
-//!
-//!     fn views(&self) -> &'static [View] {
-//!         &[View { name: "words", columns: &["word", "count"], about: "every word, by count" }]
-//!     }
-//!
-//!     fn default_source(&self) -> &'static str {
-//!         "stdin:"
-//!     }
-//!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-//!         Ok(Build::new(|flow| {
-//!             let mut lines = flow.records(Text);
-//!             let words = lines.count_each::<Bytes>("words", |line, each| {
-//!                 line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).for_each(each);
-//!             });
-//!             flow.view_by("words", words, by_count);
-//!         }))
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//!         let mut lines = flow.records(Text);
+//!         let words = lines.count_each::<Bytes>("words", |line, each| {
+//!             line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).for_each(each);
+//!         });
+//!         flow.view_by("words", words, by_count);
+//!         Ok(())
 //!     }
 //! }
 //!
 //! // A test needs no files: lines in, rows out, with tabs between the cells.
-//! let answer = thalweg::testing::run(&WordCount, &[], b"to be or\nnot to be\n");
+//! let answer = thalweg::testing::run(WordCount, b"to be or\nnot to be\n");
 //! assert_eq!(answer.view("words"), ["be\t2", "to\t2", "not\t1", "or\t1"]);
 //! ```
 //!
@@ -62,24 +51,23 @@
 //!
 //! ```
 //! # use thalweg::prelude::*;
+//! # #[derive(clap::Args)]
 //! # struct WordCount;
 //! # impl Dataflow for WordCount {
-//! #     fn name(&self) -> &'static str { "word-count" }
-//! #     fn about(&self) -> &'static str { "words by how often they occur" }
-//! #     fn views(&self) -> &'static [View] { &[View { name: "words", columns: &["word", "count"], about: "by count" }] }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//! #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-//! #         Ok(Build::new(|flow| {
-//! #             let words = flow.records(Text).count_each::<Bytes>("words", |line, each| {
-//! #                 line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).for_each(each);
-//! #             });
-//! #             flow.view_by("words", words, by_count);
-//! #         }))
+//! #     const NAME: &'static str = "word-count";
+//! #     const ABOUT: &'static str = "words by how often they occur";
+//! #     const VIEWS: &'static [View] = &[View { name: "words", columns: &["word", "count"], about: "by count" }];
+//! #     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//! #         let words = flow.records(Text).count_each::<Bytes>("words", |line, each| {
+//! #             line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).for_each(each);
+//! #         });
+//! #         flow.view_by("words", words, by_count);
+//! #         Ok(())
 //! #     }
 //! # }
 //! use thalweg::testing::Script;
 //!
-//! let answer = Script::new(&WordCount).epoch("to be or\n").epoch("not to be\n").run();
+//! let answer = Script::new(WordCount).epoch("to be or\n").epoch("not to be\n").run();
 //!
 //! // What the view held as of each epoch …
 //! assert_eq!(answer.view_at("words", 0), ["be\t1", "or\t1", "to\t1"]);

@@ -40,28 +40,25 @@
 //!     }
 //! }
 //!
+//! #[derive(clap::Args)]
 //! struct Failures;
 //!
 //! impl Dataflow for Failures {
-//! #     fn name(&self) -> &'static str { "failures" }
-//! #     fn about(&self) -> &'static str { "requests that failed" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[View { name: "failures", columns: &["path", "client", "requests"], about: "requests that failed" }]
-//!     }
+//! #     const NAME: &'static str = "failures";
+//! #     const ABOUT: &'static str = "requests that failed";
+//!     const VIEWS: &'static [View] = &[View { name: "failures", columns: &["path", "client", "requests"], about: "requests that failed" }];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-//!         Ok(Build::new(|flow| {
-//!             let mut requests = flow.records(Service);
-//!             let failures = requests.count_by::<(Bytes, Bytes)>("failures", |request| {
-//!                 (request.status >= 500).then_some((request.path, request.client))
-//!             });
-//!             flow.view("failures", failures.map(|((path, client), count)| (path, client, count)));
-//!         }))
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//!         let mut requests = flow.records(Service);
+//!         let failures = requests.count_by::<(Bytes, Bytes)>("failures", |request| {
+//!             (request.status >= 500).then_some((request.path, request.client))
+//!         });
+//!         flow.view("failures", failures.map(|((path, client), count)| (path, client, count)));
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = run(&Failures, &[], b"1 ann /a 200\n2 ann /a 503\n3 ann /a 500\nwhat?\n4 bob /b 501 more\n");
+//! let answer = run(Failures, b"1 ann /a 200\n2 ann /a 503\n3 ann /a 500\nwhat?\n4 bob /b 501 more\n");
 //! assert_eq!(answer.view("failures"), ["/a\tann\t2"]);
 //! let counts = answer.counts();
 //! assert_eq!((counts.lines, counts.parsed, counts.malformed), (5, 3, 2));
@@ -84,35 +81,32 @@
 //! use thalweg::prelude::*;
 //! use thalweg::testing::run;
 //!
+//! #[derive(clap::Args)]
 //! struct Tags;
 //!
 //! impl Dataflow for Tags {
-//! #     fn name(&self) -> &'static str { "tags" }
-//! #     fn about(&self) -> &'static str { "tags" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[View { name: "tags", columns: &["user", "tag", "count"], about: "which user writes of what" }]
-//!     }
+//! #     const NAME: &'static str = "tags";
+//! #     const ABOUT: &'static str = "tags";
+//!     const VIEWS: &'static [View] = &[View { name: "tags", columns: &["user", "tag", "count"], about: "which user writes of what" }];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         // Fields by their position are found without comparing names.
 //!         const USER: usize = 0;
 //!         const TAGS: usize = 1;
 //!         let json = Json::new([("user", "user.name"), ("tags", "tags")]).expect("the paths are well formed");
 //!         let json = json.with_mode(JsonMode::DropMalformed);
-//!         Ok(Build::new(move |flow| {
-//!             let mut posts = flow.records(json.clone());
-//!             let tags = posts.count_each::<(Bytes, Bytes)>("tags", |post, each| {
-//!                 let Some(user) = post.text(USER) else { return };
-//!                 for tag in post.elements(TAGS) {
-//!                     // The text may have had escapes in it and be a `String` of this function: it is lent for the call.
-//!                     if let Some(tag) = tag.text() {
-//!                         each((user.as_bytes(), tag.as_bytes()));
-//!                     }
+//!         let mut posts = flow.records(json.clone());
+//!         let tags = posts.count_each::<(Bytes, Bytes)>("tags", |post, each| {
+//!             let Some(user) = post.text(USER) else { return };
+//!             for tag in post.elements(TAGS) {
+//!                 // The text may have had escapes in it and be a `String` of this function: it is lent for the call.
+//!                 if let Some(tag) = tag.text() {
+//!                     each((user.as_bytes(), tag.as_bytes()));
 //!                 }
-//!             });
-//!             flow.view("tags", tags.map(|((user, tag), count)| (user, tag, count)));
-//!         }))
+//!             }
+//!         });
+//!         flow.view("tags", tags.map(|((user, tag), count)| (user, tag, count)));
+//!         Ok(())
 //!     }
 //! }
 //!
@@ -120,7 +114,7 @@
 //! {"tags": ["rust", 7], "user": {"name": "ann"}}
 //! {"tags": ["nobody"]}
 //! {"user": "#;
-//! let answer = run(&Tags, &[], lines);
+//! let answer = run(Tags, lines);
 //! assert_eq!(answer.view("tags"), ["ann\tcafé\t1", "ann\trust\t2"]);
 //! assert_eq!(answer.counts().malformed, 1);
 //! ```

@@ -42,52 +42,49 @@
 //!     }
 //! }
 //!
+//! #[derive(clap::Args)]
 //! struct Clicks;
 //!
 //! impl Dataflow for Clicks {
-//! #     fn name(&self) -> &'static str { "clicks" }
-//! #     fn about(&self) -> &'static str { "which advertisements are clicked" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[
-//!             View { name: "clicks", columns: &["id", "campaign", "seconds"], about: "how long it took; none for no click" },
-//!             View { name: "campaigns", columns: &["campaign", "clicked", "ignored"], about: "how they fared" },
-//!             View { name: "refused", columns: &["id"], about: "clicks that came too late" },
-//!         ]
-//!     }
+//! #     const NAME: &'static str = "clicks";
+//! #     const ABOUT: &'static str = "which advertisements are clicked";
+//!     const VIEWS: &'static [View] = &[
+//!         View { name: "clicks", columns: &["id", "campaign", "seconds"], about: "how long it took; none for no click" },
+//!         View { name: "campaigns", columns: &["campaign", "clicked", "ignored"], about: "how they fared" },
+//!         View { name: "refused", columns: &["id"], about: "clicks that came too late" },
+//!     ];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         let within = Within::after(Duration::from_secs(10));
-//!         Ok(Build::new(move |flow| {
-//!             let mut ads = flow.records(Ads);
-//!             ads.event_time(|ad| Some(ad.time));
+//!         let mut ads = flow.records(Ads);
+//!         ads.event_time(|ad| Some(ad.time));
 //!
-//!             // A key and a value for each. These doors are stateless; the join keeps what it needs.
-//!             let shown = ads.events::<Bytes, Bytes>("shown", |ad| Some((ad.id, ad.shown?)));
-//!             let clicks = ads.events::<Bytes, ()>("clicks", |ad| ad.shown.is_none().then_some((ad.id, ())));
-//!             let all = shown.left_join_within("clicked", clicks, within);
+//!         // A key and a value for each. These doors are stateless; the join keeps what it needs.
+//!         let shown = ads.events::<Bytes, Bytes>("shown", |ad| Some((ad.id, ad.shown?)));
+//!         let clicks = ads.events::<Bytes, ()>("clicks", |ad| ad.shown.is_none().then_some((ad.id, ())));
+//!         let all = shown.left_join_within("clicked", clicks, within);
 //!
-//!             // Each side of a row is `(time, value)`.
-//!             let rows = all.clone().map(|(id, (then, campaign), click)| {
-//!                 (id, campaign, click.map(|(time, ())| (time - then) / 1000))
-//!             });
-//!             flow.view("clicks", rows);
+//!         // Each side of a row is `(time, value)`.
+//!         let rows = all.clone().map(|(id, (then, campaign), click)| {
+//!             (id, campaign, click.map(|(time, ())| (time - then) / 1000))
+//!         });
+//!         flow.view("clicks", rows);
 //!
-//!             // What is joined is a collection like any other.
-//!             let clicked = all.clone().flat_map(|(_, (_, campaign), click)| click.map(|_| campaign));
-//!             let clicked = flow.totals("campaigns clicked", clicked);
-//!             let ignored = all.flat_map(|(_, (_, campaign), click)| click.is_none().then_some(campaign));
-//!             let ignored = flow.totals("campaigns ignored", ignored);
-//!             let campaigns = clicked.beside("campaigns", ignored);
-//!             flow.view("campaigns", campaigns.map(|(campaign, (clicked, ignored))| (campaign, clicked, ignored)));
+//!         // What is joined is a collection like any other.
+//!         let clicked = all.clone().flat_map(|(_, (_, campaign), click)| click.map(|_| campaign));
+//!         let clicked = flow.totals("campaigns clicked", clicked);
+//!         let ignored = all.flat_map(|(_, (_, campaign), click)| click.is_none().then_some(campaign));
+//!         let ignored = flow.totals("campaigns ignored", ignored);
+//!         let campaigns = clicked.beside("campaigns", ignored);
+//!         flow.view("campaigns", campaigns.map(|(campaign, (clicked, ignored))| (campaign, clicked, ignored)));
 //!
-//!             let refused = ads.refused::<Bytes>("refused", |ad| ad.shown.is_none().then_some(ad.id));
-//!             flow.view("refused", refused.map(|id| (id,)));
-//!         }))
+//!         let refused = ads.refused::<Bytes>("refused", |ad| ad.shown.is_none().then_some(ad.id));
+//!         flow.view("refused", refused.map(|id| (id,)));
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = Script::new(&Clicks)
+//! let answer = Script::new(Clicks)
 //!     .time(TimeOptions { lateness: Duration::from_secs(5), ..TimeOptions::default() })
 //!     .epoch("1 show x1 sale\n2 show x2 sale\n3 show x3 new\n6 click x1\n")
 //!     .epoch("11 click x3\n")                    // Watermark: 6 s.

@@ -28,29 +28,26 @@
 //! #         fields.next().is_none().then_some(Request { time, client, path, status })
 //! #     }
 //! # }
+//! #[derive(clap::Args)]
 //! struct Visits;
 //!
 //! impl Dataflow for Visits {
-//! #     fn name(&self) -> &'static str { "visits" }
-//! #     fn about(&self) -> &'static str { "the visits of each client" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[View { name: "visits", columns: &["client", "from", "to", "requests"], about: "visits, in seconds" }]
-//!     }
+//! #     const NAME: &'static str = "visits";
+//! #     const ABOUT: &'static str = "the visits of each client";
+//!     const VIEWS: &'static [View] = &[View { name: "visits", columns: &["client", "from", "to", "requests"], about: "visits, in seconds" }];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         let gap = Gap::new(Duration::from_secs(30)).expect("thirty seconds are a gap");
-//!         Ok(Build::new(move |flow| {
-//!             let mut requests = flow.records(Service);
-//!             requests.event_time(|request| Some(request.time));
-//!             let visits = requests.by_session(gap).count_by::<Bytes>("visits", |request| Some(request.client));
-//!             let visits = visits.map(|(span, client, count)| (client, span.start / 1000, span.end / 1000, count));
-//!             flow.view_windows("visits", visits);
-//!         }))
+//!         let mut requests = flow.records(Service);
+//!         requests.event_time(|request| Some(request.time));
+//!         let visits = requests.by_session(gap).count_by::<Bytes>("visits", |request| Some(request.client));
+//!         let visits = visits.map(|(span, client, count)| (client, span.start / 1000, span.end / 1000, count));
+//!         flow.view_windows("visits", visits);
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = Script::new(&Visits)
+//! let answer = Script::new(Visits)
 //!     .epoch("0 ann /a 200\n35 ann /b 200\n")   // Watermark: 25 s.
 //!     .epoch("30 bob /a 200\n20 ann /c 200\n")  // Second 20 is less than 30 s from both of Ann's visits.
 //!     .epoch("100 eve /a 200\n")                // Watermark: 90 s.
@@ -89,45 +86,42 @@
 //! #         fields.next().is_none().then_some(Request { time, client, path, status })
 //! #     }
 //! # }
+//! #[derive(clap::Args)]
 //! struct Streaks;
 //!
 //! impl Dataflow for Streaks {
-//! #     fn name(&self) -> &'static str { "streaks" }
-//! #     fn about(&self) -> &'static str { "failures in a row" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[
-//!             View { name: "streaks", columns: &["client", "failures"], about: "failures in a row, while they go on" },
-//!             View { name: "given-up", columns: &["client", "failures"], about: "who left after the last of them" },
-//!         ]
-//!     }
+//! #     const NAME: &'static str = "streaks";
+//! #     const ABOUT: &'static str = "failures in a row";
+//!     const VIEWS: &'static [View] = &[
+//!         View { name: "streaks", columns: &["client", "failures"], about: "failures in a row, while they go on" },
+//!         View { name: "given-up", columns: &["client", "failures"], about: "who left after the last of them" },
+//!     ];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         let idle = Gap::new(Duration::from_secs(30)).expect("thirty seconds are a gap");
-//!         Ok(Build::new(move |flow| {
-//!             let mut requests = flow.records(Service);
-//!             requests.event_time(|request| Some(request.time));
-//!             // The key, whether it failed, and the state: how often in a row.
-//!             let streaks = requests.update_state_by_key_timeout::<Bytes, bool, u64>(
-//!                 "streaks",
-//!                 idle,
-//!                 |request| Some((request.client, request.status >= 500)),
-//!                 |_client, seen, streak| match seen {
-//!                     Seen::Values(failed) => {
-//!                         let streak = failed.iter().fold(streak.unwrap_or(0), |n, failed| if *failed { n + 1 } else { 0 });
-//!                         // `None` removes the key.
-//!                         (streak > 0).then_some(streak)
-//!                     }
-//!                     Seen::TimedOut => streak,
-//!                 },
-//!             );
-//!             flow.view("streaks", streaks.rows());
-//!             flow.view("given-up", streaks.ended());
-//!         }))
+//!         let mut requests = flow.records(Service);
+//!         requests.event_time(|request| Some(request.time));
+//!         // The key, whether it failed, and the state: how often in a row.
+//!         let streaks = requests.update_state_by_key_timeout::<Bytes, bool, u64>(
+//!             "streaks",
+//!             idle,
+//!             |request| Some((request.client, request.status >= 500)),
+//!             |_client, seen, streak| match seen {
+//!                 Seen::Values(failed) => {
+//!                     let streak = failed.iter().fold(streak.unwrap_or(0), |n, failed| if *failed { n + 1 } else { 0 });
+//!                     // `None` removes the key.
+//!                     (streak > 0).then_some(streak)
+//!                 }
+//!                 Seen::TimedOut => streak,
+//!             },
+//!         );
+//!         flow.view("streaks", streaks.rows());
+//!         flow.view("given-up", streaks.ended());
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = Script::new(&Streaks)
+//! let answer = Script::new(Streaks)
 //!     .epoch("1 ann /a 500\n2 bob /a 503\n3 ann /a 500\n")
 //!     .epoch("4 ann /a 500\n5 bob /a 200\n")
 //!     .epoch("60 eve /a 200\n") // Watermark: 50 s.
@@ -168,29 +162,26 @@
 //! #         fields.next().is_none().then_some(Request { time, client, path, status })
 //! #     }
 //! # }
+//! #[derive(clap::Args)]
 //! struct Once;
 //!
 //! impl Dataflow for Once {
-//! #     fn name(&self) -> &'static str { "once" }
-//! #     fn about(&self) -> &'static str { "requests without repetitions" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[View { name: "paths", columns: &["path", "requests"], about: "each client's request counts once" }]
-//!     }
+//! #     const NAME: &'static str = "once";
+//! #     const ABOUT: &'static str = "requests without repetitions";
+//!     const VIEWS: &'static [View] = &[View { name: "paths", columns: &["path", "requests"], about: "each client's request counts once" }];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-//!         Ok(Build::new(|flow| {
-//!             let mut requests = flow.records(Service);
-//!             requests.event_time(|request| Some(request.time));
-//!             let once = requests.distinct_within::<(Bytes, Bytes), ()>("once", Duration::from_secs(5), |request| {
-//!                 Some(((request.client, request.path), ()))
-//!             });
-//!             flow.view("paths", flow.totals("paths", once.map(|((_client, path), ())| path)));
-//!         }))
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//!         let mut requests = flow.records(Service);
+//!         requests.event_time(|request| Some(request.time));
+//!         let once = requests.distinct_within::<(Bytes, Bytes), ()>("once", Duration::from_secs(5), |request| {
+//!             Some(((request.client, request.path), ()))
+//!         });
+//!         flow.view("paths", flow.totals("paths", once.map(|((_client, path), ())| path)));
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = Script::new(&Once)
+//! let answer = Script::new(Once)
 //!     .epoch("1 ann /a 200\n1 ann /a 200\n2 bob /a 200\n")
 //!     .epoch("5 ann /a 200\n6 ann /a 200\n")
 //!     .run();

@@ -1,75 +1,74 @@
 //! Step 2: what the user of a dataflow can set.
 //!
-//! A dataflow declares its options as [`Opt`](crate::dataflow::Opt)s: on the command line they are `--name VALUE`, in the
-//! configuration file `name = VALUE`, and the usage text comes of them, too. They are read once, in `prepare`, before a
-//! worker starts; what is wrong is an [`OptionError`](crate::dataflow::OptionError) that names the option and the value, and
-//! the process says so and ends. Later it is too late: the function that builds cannot fail.
+//! The fields of a dataflow are its options, with `#[derive(clap::Args)]`: on the command line they are `--name VALUE`, in
+//! the configuration file `name = VALUE`, and the usage text comes of them, too, with the comment of each field. They are
+//! read once, before a worker starts; what is wrong is an [`OptionError`](crate::dataflow::OptionError) that names the option
+//! and the value, and the process says so and ends.
 //!
-//! - [`get`](crate::dataflow::Options::get) reads whatever `FromStr` reads: numbers, text, an enum of one's own.
-//! - [`flag`](crate::dataflow::Options::flag) is for an option whose `value` is empty: it is given or not.
-//! - [`duration`](crate::dataflow::Options::duration) reads lengths of time, such as `30s` or `1h 30m`.
-//! - [`window`](crate::dataflow::Options::window) reads a length and a slide that go together (step 5).
+//! - A field is whatever `FromStr` reads: numbers, text, an enum of one's own ([`key_enum!`](crate::key_enum)).
+//! - A `bool` is a flag: it is given or not. An `Option` need not be given.
+//! - [`Length`](crate::time::Length) reads lengths of time, such as `30s` or `1h 30m`.
+//! - A function that reads the text (`value_parser`) can refuse a value for reasons of its own.
 //!
-//! The function that builds is run by every worker, so it owns what it uses (`move`), and each door's function copies or
-//! clones what it needs.
+//! What two options say together is found out in `build`, which returns a
+//! [`BuildError`](crate::dataflow::BuildError): `Window::new(self.length, self.slide)?` (step 5). It is asked once, before the
+//! run begins.
+//!
+//! `build` is run by every worker, and each door's function owns what it uses (`move`): it copies or clones what it needs
+//! of `self`.
 //!
 //! ```
 //! use thalweg::prelude::*;
 //! use thalweg::testing::run;
 //!
 //! /// Paths of slow requests, from lines such as `/cart?id=7 1250`: a path, and milliseconds.
-//! struct Slow;
-//!
-//! const SLOWER_THAN: Opt =
-//!     Opt { name: "slower-than", value: "TIME", default: "1s", about: "faster requests are left out" };
-//! const LEAST: Opt = Opt { name: "least", value: "N", default: "1", about: "paths with fewer are left out" };
-//! const QUERY: Opt = Opt { name: "query", value: "", default: "false", about: "keep what is behind a `?`" };
+//! #[derive(clap::Args)]
+//! struct Slow {
+//!     /// faster requests are left out
+//!     #[arg(long, value_name = "TIME", default_value = "1s")]
+//!     slower_than: Length,
+//!     /// paths with fewer are left out
+//!     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+//!     least: u32,
+//!     /// keep what is behind a `?`
+//!     #[arg(long)]
+//!     query: bool,
+//! }
 //!
 //! impl Dataflow for Slow {
-//! #     fn name(&self) -> &'static str { "slow" }
-//! #     fn about(&self) -> &'static str { "slow requests by path" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[View { name: "slow", columns: &["path", "requests"], about: "slow requests by path" }]
-//!     }
+//! #     const NAME: &'static str = "slow";
+//! #     const ABOUT: &'static str = "slow requests by path";
+//!     const VIEWS: &'static [View] = &[View { name: "slow", columns: &["path", "requests"], about: "slow requests by path" }];
 //!
-//!     fn options(&self) -> &'static [Opt] {
-//!         &[SLOWER_THAN, LEAST, QUERY]
-//!     }
-//!
-//!     fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
-//!         let slower_than = options.duration(SLOWER_THAN.name)?.as_millis();
-//!         let query = options.flag(QUERY.name)?;
-//!         let least: isize = options.get(LEAST.name)?;
-//!         if least < 1 {
-//!             return Err(OptionError::new(LEAST.name, options.text(LEAST.name), "it must be 1 or more"));
-//!         }
-//!         Ok(Build::new(move |flow| {
-//!             let slow = flow.records(Text).count_by::<Bytes>("slow", move |line| {
-//!                 let mut fields = line.split(|byte| *byte == b' ');
-//!                 let path = fields.next()?;
-//!                 let took: u128 = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-//!                 let end = path.iter().position(|byte| *byte == b'?').filter(|_| !query);
-//!                 (took > slower_than).then_some(&path[..end.unwrap_or(path.len())])
-//!             });
-//!             flow.view_by("slow", slow.filter(move |(_, requests)| *requests >= least), by_count);
-//!         }))
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//!         let (query, least, slower_than) = (self.query, self.least as isize, self.slower_than.millis());
+//!         let slow = flow.records(Text).count_by::<Bytes>("slow", move |line| {
+//!             let mut fields = line.split(|byte| *byte == b' ');
+//!             let path = fields.next()?;
+//!             let took: i64 = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+//!             let end = path.iter().position(|byte| *byte == b'?').filter(|_| !query);
+//!             (took > slower_than).then_some(&path[..end.unwrap_or(path.len())])
+//!         });
+//!         flow.view_by("slow", slow.filter(move |(_, requests)| *requests >= least), by_count);
+//!         Ok(())
 //!     }
 //! }
 //!
 //! let lines = b"/cart?id=7 1250\n/cart?id=8 1800\n/home 90\n/slow 3000\n";
-//! assert_eq!(run(&Slow, &[], lines).view("slow"), ["/cart\t2", "/slow\t1"]);
-//! assert_eq!(run(&Slow, &[("slower-than", "50ms"), ("least", "2")], lines).view("slow"), ["/cart\t2"]);
-//! assert_eq!(run(&Slow, &[("query", "true"), ("slower-than", "1500ms")], lines).view("slow"), ["/cart?id=8\t1", "/slow\t1"]);
+//! let slow = |options: &[(&str, &str)]| Slow::with_options(options.iter().copied());
+//! assert_eq!(run(slow(&[])?, lines).view("slow"), ["/cart\t2", "/slow\t1"]);
+//! assert_eq!(run(slow(&[("slower-than", "50ms"), ("least", "2")])?, lines).view("slow"), ["/cart\t2"]);
+//! // In code, options are fields.
+//! let slower_than: Length = "1500ms".parse()?;
+//! let answer = run(Slow { slower_than, least: 1, query: true }, lines);
+//! assert_eq!(answer.view("slow"), ["/cart?id=8\t1", "/slow\t1"]);
 //!
 //! // What the user is told.
-//! let error = |name: &str, value: &str| {
-//!     let options = Options::new(Slow.options(), [(name.to_owned(), value.to_owned())]);
-//!     Slow.prepare(&options).unwrap_err().to_string()
-//! };
+//! let error = |name, value| slow(&[(name, value)]).err().map(|error| error.to_string()).unwrap_or_default();
 //! assert_eq!(error("slower-than", "soon"), "`--slower-than soon`: expected number at 0 (such as 500ms, 30s, 1h)");
 //! assert_eq!(error("least", "many"), "`--least many`: invalid digit found in string");
-//! assert_eq!(error("least", "0"), "`--least 0`: it must be 1 or more");
+//! assert_eq!(error("least", "0"), "`--least 0`: 0 is not in 1..");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! A line that the door's function makes `None` of is not lost sight of by accident: it was a record, and this door has no

@@ -27,24 +27,21 @@
 //! #         fields.next().is_none().then_some(Request { time, client, path, status })
 //! #     }
 //! # }
+//! #[derive(clap::Args)]
 //! struct Tens;
 //!
 //! impl Dataflow for Tens {
-//! #     fn name(&self) -> &'static str { "tens" }
-//! #     fn about(&self) -> &'static str { "requests of every ten seconds" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//! #     fn views(&self) -> &'static [View] {
-//! #         &[View { name: "tens", columns: &["start", "path", "requests"], about: "paths of every ten seconds" }]
-//! #     }
+//! #     const NAME: &'static str = "tens";
+//! #     const ABOUT: &'static str = "requests of every ten seconds";
+//! #     const VIEWS: &'static [View] = &[View { name: "tens", columns: &["start", "path", "requests"], about: "paths of every ten seconds" }];
 //!     // As in step 5.
-//! #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+//! #     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //! #         let tens = Window::tumbling(Duration::from_secs(10)).expect("ten seconds are a window");
-//! #         Ok(Build::new(move |flow| {
-//! #             let mut requests = flow.records(Service);
-//! #             requests.event_time(|request| Some(request.time));
-//! #             let counts = requests.by_window(tens).count_by::<Bytes>("tens", |request| Some(request.path));
-//! #             flow.view_windows("tens", counts.map(|(window, path, count)| (window.start / 1000, path, count)));
-//! #         }))
+//! #         let mut requests = flow.records(Service);
+//! #         requests.event_time(|request| Some(request.time));
+//! #         let counts = requests.by_window(tens).count_by::<Bytes>("tens", |request| Some(request.path));
+//! #         flow.view_windows("tens", counts.map(|(window, path, count)| (window.start / 1000, path, count)));
+//! #         Ok(())
 //! #     }
 //! }
 //!
@@ -53,31 +50,31 @@
 //!
 //! // Any number of workers: lines are dealt out among them.
 //! for workers in 1..=3 {
-//!     let answer = Script::new(&Tens).workers(workers).epoch(first).epoch(second).end().run();
+//!     let answer = Script::new(Tens).workers(workers).epoch(first).epoch(second).end().run();
 //!     assert_eq!(answer.view("tens"), expected);
 //!     assert_eq!(answer.finals("tens"), expected);
 //! }
 //!
 //! // One epoch rather than two.
-//! let whole = Script::new(&Tens).epoch([first, second].concat()).end().run();
+//! let whole = Script::new(Tens).epoch([first, second].concat()).end().run();
 //! assert_eq!(whole.finals("tens"), expected);
 //!
 //! // Stopped after the first epoch; three workers go on from what two have kept.
-//! let answer = Script::new(&Tens).workers(2).epoch(first).workers(3).epoch(second).end().run();
+//! let answer = Script::new(Tens).workers(2).epoch(first).workers(3).epoch(second).end().run();
 //! assert_eq!(answer.view("tens"), expected);
 //!
 //! // What was final when it was stopped is the sinks' business, and no longer the dataflow's.
-//! let later = Script::new(&Tens).epoch(first).epoch("60 eve /b 200\n").workers(3).epoch("61 eve /b 200\n").run();
+//! let later = Script::new(Tens).epoch(first).epoch("60 eve /b 200\n").workers(3).epoch("61 eve /b 200\n").run();
 //! assert_eq!(later.view_at("tens", 1), ["0\t/a\t1", "10\t/a\t1", "60\t/b\t1"]);
 //! assert_eq!(later.view("tens"), ["60\t/b\t2"]);
 //!
 //! // Without `end`, the run was stopped and the input did not end: windows may be open.
-//! let stopped = Script::new(&Tens).epoch(first).epoch(second).run();
+//! let stopped = Script::new(Tens).epoch(first).epoch(second).run();
 //! assert_eq!(stopped.view("tens"), expected);
 //! assert_eq!(stopped.finals("tens"), ["0\t/a\t1", "0\t/b\t1"]);
 //!
 //! // Two partitions, the older first. The watermark is that of the one which is behind …
-//! let two = Script::new(&Tens)
+//! let two = Script::new(Tens)
 //!     .time(TimeOptions { lateness: Duration::ZERO, idle_timeout: Duration::from_secs(60), ..TimeOptions::default() })
 //!     .arriving(1_000_000)
 //!     .epoch_of(&[("old.log", b"3 ann /a 200\n"), ("new.log", b"42 bob /a 200\n")]);
@@ -135,34 +132,31 @@
 //! use thalweg::testing::Script;
 //!
 //! /// Lines such as `12 ann`: a second and a client.
+//! #[derive(clap::Args)]
 //! struct Clients;
 //!
 //! impl Dataflow for Clients {
-//! #     fn name(&self) -> &'static str { "clients" }
-//! #     fn about(&self) -> &'static str { "records of each client" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[
-//!             View { name: "all", columns: &["client", "records"], about: "all records" },
-//!             View { name: "once", columns: &["client", "records"], about: "those that repeat none of the last 5 s" },
-//!             View { name: "since", columns: &["client", "records"], about: "those of this run" },
-//!         ]
-//!     }
+//! #     const NAME: &'static str = "clients";
+//! #     const ABOUT: &'static str = "records of each client";
+//!     const VIEWS: &'static [View] = &[
+//!         View { name: "all", columns: &["client", "records"], about: "all records" },
+//!         View { name: "once", columns: &["client", "records"], about: "those that repeat none of the last 5 s" },
+//!         View { name: "since", columns: &["client", "records"], about: "those of this run" },
+//!     ];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-//!         Ok(Build::new(|flow| {
-//!             let mut lines = flow.records(Text);
-//!             lines.event_time(|line| Some(1000 * std::str::from_utf8(line.get(..2)?).ok()?.parse::<i64>().ok()?));
-//!             flow.view("all", lines.count_by::<Bytes>("all", |line| line.get(3..)));
-//!             let once = lines.distinct_within::<Bytes, ()>("once", Duration::from_secs(5), |line| Some((line.get(3..)?, ())));
-//!             let once = once.map(|(client, ())| client);
-//!             flow.view("once", flow.totals("once, counted", once.clone()));
-//!             flow.view("since", once.totals());
-//!         }))
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//!         let mut lines = flow.records(Text);
+//!         lines.event_time(|line| Some(1000 * std::str::from_utf8(line.get(..2)?).ok()?.parse::<i64>().ok()?));
+//!         flow.view("all", lines.count_by::<Bytes>("all", |line| line.get(3..)));
+//!         let once = lines.distinct_within::<Bytes, ()>("once", Duration::from_secs(5), |line| Some((line.get(3..)?, ())));
+//!         let once = once.map(|(client, ())| client);
+//!         flow.view("once", flow.totals("once, counted", once.clone()));
+//!         flow.view("since", once.totals());
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let script = Script::new(&Clients).epoch("10 ann\n20 ann\n20 ann\n").epoch("40 ann\n");
+//! let script = Script::new(Clients).epoch("10 ann\n20 ann\n20 ann\n").epoch("40 ann\n");
 //! let answer = script.clone().epoch("50 ann\n").run();
 //! assert_eq!((answer.view("all"), answer.view("once")), (vec!["ann\t5"], vec!["ann\t4"]));
 //! assert_eq!(answer.view("since"), ["ann\t4"]);
@@ -195,22 +189,21 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //! # use thalweg::prelude::*;
+//! # #[derive(clap::Args)]
 //! # struct WordCount;
 //! # impl Dataflow for WordCount {
-//! #     fn name(&self) -> &'static str { "word-count" }
-//! #     fn about(&self) -> &'static str { "words" }
-//! #     fn views(&self) -> &'static [View] { &[View { name: "words", columns: &["word", "count"], about: "by count" }] }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//! #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-//! #         Ok(Build::new(|flow| {
-//! #             let words = flow.records(Text).count_by::<Bytes>("words", |line| Some(line.line()));
-//! #             flow.view_by("words", words, by_count);
-//! #         }))
+//! #     const NAME: &'static str = "word-count";
+//! #     const ABOUT: &'static str = "words";
+//! #     const VIEWS: &'static [View] = &[View { name: "words", columns: &["word", "count"], about: "by count" }];
+//! #     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+//! #         let words = flow.records(Text).count_by::<Bytes>("words", |line| Some(line.line()));
+//! #         flow.view_by("words", words, by_count);
+//! #         Ok(())
 //! #     }
 //! # }
 //!
 //! fn main() -> ExitCode {
-//!     thalweg::cli::main(&[&WordCount])
+//!     thalweg::cli::main(&[AnyDataflow::of::<WordCount>()])
 //! }
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! Step 7: records and what is known beforehand.
 //!
 //! Where an address is, what a code means: tables that do not change while the dataflow runs. A
-//! [`Lookup`](crate::lookup::Lookup) is a CSV file in memory, read once in `prepare`. A door's function asks it and lends
+//! [`Lookup`](crate::lookup::Lookup) is a CSV file in memory; `flow.lookup` reads it once for all workers. A door's function asks it and lends
 //! what it found as a key, so nothing is copied, and there is no join at all: this happens while records are read.
 //!
 //! Keys are compared as bytes, or are networks of which an address finds the smallest
@@ -26,68 +26,58 @@
 //! #         fields.next().is_none().then_some(Request { time, client, path, status })
 //! #     }
 //! # }
-//! struct Sites;
-//!
-//! const TABLE: Opt = Opt { name: "table", value: "FILE", default: "sites.csv", about: "which network is which site" };
+//! #[derive(clap::Args)]
+//! struct Sites {
+//!     /// which network is which site
+//!     #[arg(long, value_name = "FILE", default_value = "sites.csv")]
+//!     table: std::path::PathBuf,
+//! }
 //!
 //! impl Dataflow for Sites {
-//! #     fn name(&self) -> &'static str { "sites" }
-//! #     fn about(&self) -> &'static str { "requests by site" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[
-//!             View { name: "sites", columns: &["site", "requests"], about: "requests by site; `-` if it is not known" },
-//!             View { name: "failures", columns: &["site", "requests"], about: "those that failed, of known sites" },
-//!         ]
-//!     }
+//! #     const NAME: &'static str = "sites";
+//! #     const ABOUT: &'static str = "requests by site";
+//!     const VIEWS: &'static [View] = &[
+//!         View { name: "sites", columns: &["site", "requests"], about: "requests by site; `-` if it is not known" },
+//!         View { name: "failures", columns: &["site", "requests"], about: "those that failed, of known sites" },
+//!     ];
 //!
-//!     fn options(&self) -> &'static [Opt] {
-//!         &[TABLE]
-//!     }
-//!
-//!     fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
-//!         let path = options.text(TABLE.name);
-//!         let wrong = |reason: String| OptionError::new(TABLE.name, path, reason);
-//!         let table = Lookup::read(path, "network", LookupKeys::Networks).map_err(|error| wrong(error.to_string()))?;
-//!         // Names are looked up once; records go by the position.
-//!         let site = table.column_of("site").ok_or_else(|| wrong("it has no column `site`".to_owned()))?;
-//!         let digest = table.digest();
-//!         let build = Build::new(move |flow| {
-//!             let mut requests = flow.records(Service);
-//!
-//!             // Each worker builds with its own handles of the one table; each door owns one.
-//!             let known = table.clone();
-//!             let sites = requests.count_each::<Bytes>("sites", move |request, each| {
-//!                 // A left join: what is not in the table has a key all the same.
-//!                 each(known.get(request.client).map_or(b"-", |row| row.column(site)));
-//!             });
-//!             flow.view_by("sites", sites, by_count);
-//!
-//!             let known = table.clone();
-//!             let failures = requests.count_each::<Bytes>("failures", move |request, each| {
-//!                 // An inner join: what is not in the table has none.
-//!                 if let Some(row) = known.get(request.client).filter(|_| request.status >= 500) {
-//!                     each(row.column(site));
-//!                 }
-//!             });
-//!             flow.view_by("failures", failures, by_count);
-//!         });
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         // Processes of a cluster whose tables differ refuse each other.
-//!         Ok(build.reading(&digest))
+//!         let table = flow.lookup(&self.table, "network", LookupKeys::Networks)?;
+//!         // Names are looked up once; records go by the position.
+//!         let site = table.column_of("site").ok_or_else(|| BuildError::new("the table has no column `site`"))?;
+//!         let mut requests = flow.records(Service);
+//!
+//!         // All workers have handles of the one table; each door owns one.
+//!         let known = table.clone();
+//!         let sites = requests.count_each::<Bytes>("sites", move |request, each| {
+//!             // A left join: what is not in the table has a key all the same.
+//!             each(known.get(request.client).map_or(b"-", |row| row.column(site)));
+//!         });
+//!         flow.view_by("sites", sites, by_count);
+//!
+//!         let known = table.clone();
+//!         let failures = requests.count_each::<Bytes>("failures", move |request, each| {
+//!             // An inner join: what is not in the table has none.
+//!             if let Some(row) = known.get(request.client).filter(|_| request.status >= 500) {
+//!                 each(row.column(site));
+//!             }
+//!         });
+//!         flow.view_by("failures", failures, by_count);
+//!         Ok(())
 //!     }
 //! }
 //!
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("sites.csv");
 //! std::fs::write(&path, "network,site\n10.0.0.0/8,office\n10.1.0.0/16,lab\n")?;
-//! let table = [("table", path.to_str().expect("this path is UTF-8"))];
-//! let answer = run(&Sites, &table, b"1 10.0.0.7 /a 200\n2 10.1.0.7 /a 500\n3 10.0.0.8 /b 200\n4 192.0.2.1 /a 500\n");
+//! let answer = run(Sites { table: path }, b"1 10.0.0.7 /a 200\n2 10.1.0.7 /a 500\n3 10.0.0.8 /b 200\n4 192.0.2.1 /a 500\n");
 //! assert_eq!(answer.view("sites"), ["office\t2", "-\t1", "lab\t1"]);
 //! assert_eq!(answer.view("failures"), ["lab\t1"]);
 //!
-//! // A table that is not there is an option's error, before anything runs.
-//! let options = Options::new(Sites.options(), [("table".to_owned(), "nowhere.csv".to_owned())]);
-//! assert!(Sites.prepare(&options).unwrap_err().to_string().starts_with("`--table nowhere.csv`: "));
+//! // A table that is not there is found out before anything runs.
+//! let error = Build::of(Sites { table: "nowhere.csv".into() }).check().unwrap_err();
+//! assert!(error.to_string().contains("nowhere.csv"), "{error}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

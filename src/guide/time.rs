@@ -40,35 +40,32 @@
 //! #         fields.next().is_none().then_some(Request { time, client, path, status })
 //! #     }
 //! # }
+//! #[derive(clap::Args)]
 //! struct Recent;
 //!
 //! impl Dataflow for Recent {
-//! #     fn name(&self) -> &'static str { "recent" }
-//! #     fn about(&self) -> &'static str { "paths of the last ten seconds" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[
-//!             View { name: "paths", columns: &["path", "requests"], about: "paths of the last ten seconds" },
-//!             View { name: "top", columns: &["end", "path", "requests"], about: "the first, and when the window ends" },
-//!         ]
-//!     }
+//! #     const NAME: &'static str = "recent";
+//! #     const ABOUT: &'static str = "paths of the last ten seconds";
+//!     const VIEWS: &'static [View] = &[
+//!         View { name: "paths", columns: &["path", "requests"], about: "paths of the last ten seconds" },
+//!         View { name: "top", columns: &["end", "path", "requests"], about: "the first, and when the window ends" },
+//!     ];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         let window = Window::new(Duration::from_secs(10), Duration::from_secs(5)).expect("they go together");
-//!         Ok(Build::new(move |flow| {
-//!             let mut requests = flow.records(Service);
-//!             requests.event_time(|request| Some(request.time));
-//!             let paths = requests.over_last(window).count_by::<Bytes>("paths", |request| Some(request.path));
-//!             flow.view_by("paths", paths.rows(), by_count);
+//!         let mut requests = flow.records(Service);
+//!         requests.event_time(|request| Some(request.time));
+//!         let paths = requests.over_last(window).count_by::<Bytes>("paths", |request| Some(request.path));
+//!         flow.view_by("paths", paths.rows(), by_count);
 //!
-//!             // Rows do not say which window they are of, or all of them would change with each slide. A few may.
-//!             let top = paths.with_window("top", paths.top_k(1));
-//!             flow.view("top", top.map(|(window, (_, path, count))| (Time(window.end), path, count)));
-//!         }))
+//!         // Rows do not say which window they are of, or all of them would change with each slide. A few may.
+//!         let top = paths.with_window("top", paths.top_k(1));
+//!         flow.view("top", top.map(|(window, (_, path, count))| (Time(window.end), path, count)));
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = Script::new(&Recent)
+//! let answer = Script::new(Recent)
 //!     .time(TimeOptions { lateness: Duration::from_secs(2), ..TimeOptions::default() })
 //!     .epoch("1 ann /a 200\n3 bob /b 200\n6 ann /a 200\n") // Watermark: 4 s.
 //!     .epoch("12 ann /c 200\n")                             // Watermark: 10 s.
@@ -121,35 +118,32 @@
 //! #         fields.next().is_none().then_some(Request { time, client, path, status })
 //! #     }
 //! # }
+//! #[derive(clap::Args)]
 //! struct Tens;
 //!
 //! impl Dataflow for Tens {
-//! #     fn name(&self) -> &'static str { "tens" }
-//! #     fn about(&self) -> &'static str { "requests of every ten seconds" }
-//! #     fn default_source(&self) -> &'static str { "stdin:" }
-//!     fn views(&self) -> &'static [View] {
-//!         &[
-//!             View { name: "tens", columns: &["start", "path", "requests"], about: "paths of every ten seconds" },
-//!             View { name: "refused", columns: &["path"], about: "what was too late" },
-//!         ]
-//!     }
+//! #     const NAME: &'static str = "tens";
+//! #     const ABOUT: &'static str = "requests of every ten seconds";
+//!     const VIEWS: &'static [View] = &[
+//!         View { name: "tens", columns: &["start", "path", "requests"], about: "paths of every ten seconds" },
+//!         View { name: "refused", columns: &["path"], about: "what was too late" },
+//!     ];
 //!
-//!     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         let tens = Window::tumbling(Duration::from_secs(10)).expect("ten seconds are a window");
-//!         Ok(Build::new(move |flow| {
-//!             let mut requests = flow.records(Service);
-//!             // A time below zero is how this service says that it does not know.
-//!             requests.event_time(|request| Some(request.time).filter(|time| *time >= 0));
-//!             let counts = requests.by_window(tens).count_by::<Bytes>("tens", |request| Some(request.path));
-//!             flow.view_windows("tens", counts.map(|(window, path, count)| (window.start / 1000, path, count)));
+//!         let mut requests = flow.records(Service);
+//!         // A time below zero is how this service says that it does not know.
+//!         requests.event_time(|request| Some(request.time).filter(|time| *time >= 0));
+//!         let counts = requests.by_window(tens).count_by::<Bytes>("tens", |request| Some(request.path));
+//!         flow.view_windows("tens", counts.map(|(window, path, count)| (window.start / 1000, path, count)));
 //!
-//!             let refused = requests.by_window(tens).refused::<Bytes>("refused", |request| Some(request.path));
-//!             flow.view("refused", refused.map(|path| (path,)));
-//!         }))
+//!         let refused = requests.by_window(tens).refused::<Bytes>("refused", |request| Some(request.path));
+//!         flow.view("refused", refused.map(|path| (path,)));
+//!         Ok(())
 //!     }
 //! }
 //!
-//! let answer = Script::new(&Tens)
+//! let answer = Script::new(Tens)
 //!     .arriving(100_000)                  // Epochs arrive at 100 s by the clock of this test.
 //!     .epoch("3 ann /a 200\n9 ann /a 200\n15 bob /a 200\n") // Watermark: 5 s.
 //!     .epoch("4 eve /b 200\n25 bob /a 200\n")               // Watermark: 15 s.

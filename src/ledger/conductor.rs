@@ -78,7 +78,7 @@ struct Open {
     closing: bool,
     /// Bytes read, or before that to be read.
     bytes: u64,
-    /// It ends the input, and is no part of the ledger.
+    /// It ends the input.
     last: bool,
 }
 
@@ -227,7 +227,8 @@ impl Conductor {
         self.arrives = arrived;
     }
 
-    /// How far the run has come with the epochs that are sealed. The end of the input is no part of it.
+    /// How far the run has come with the epochs that are sealed. That the input has ended is no part of it, but the epoch
+    /// in which it did has its number: sinks have committed it.
     ///
     /// # Panics
     ///
@@ -235,7 +236,7 @@ impl Conductor {
     pub fn mark(&self) -> Mark {
         assert!(self.open.is_empty(), "an epoch is open");
         Mark {
-            next: self.next - u64::from(self.ended),
+            next: self.next,
             partitions: self.partitions,
             sources: self.sources.clone(),
             watermark: self.watermarks.state(),
@@ -381,8 +382,11 @@ impl Conductor {
         }
         self.unclosed.push_back((record.epoch, bytes));
         if last {
+            // An epoch like any other, in which nothing was read; what it says of event time is forgotten.
             let ended = EventTime { watermark: Watermark::END, ..self.watermarks.event_time() };
-            return Word::Sealed(record.epoch, EventTimeWord(ended));
+            let epoch = record.epoch;
+            self.sealed.push(record);
+            return Word::Sealed(epoch, EventTimeWord(ended));
         }
         for source in &mut self.sources {
             for cursor in &mut source.cursors {

@@ -41,7 +41,7 @@ pub use usage::Usage;
 pub(crate) use worker::assign;
 
 use crate::data::InputCounts;
-use crate::dataflow::{Build, Dataflow, OptionError, Options};
+use crate::dataflow::{Build, BuildError};
 use crate::ledger::{Conductor, LedgerOptions};
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
 use crate::runtime::watchdog::Vitals;
@@ -68,9 +68,9 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// An option of the dataflow has a bad value.
+    /// The dataflow cannot be built.
     #[error(transparent)]
-    Option(#[from] OptionError),
+    Build(#[from] BuildError),
     /// The input cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -102,7 +102,7 @@ impl RunError {
     /// The exit code of the command that meets this error.
     pub fn exit(&self) -> Exit {
         match self {
-            RunError::Option(_) | RunError::Overwrite { .. } => Exit::Configuration,
+            RunError::Build(_) | RunError::Overwrite { .. } => Exit::Configuration,
             RunError::Source(_) => Exit::Input,
             RunError::Cluster(
                 ClusterError::NoSuchProcess { .. }
@@ -120,20 +120,15 @@ impl RunError {
     }
 }
 
-/// Runs `dataflow` with `options` as `settings` say, until its input has ended or a signal asks for the end.
+/// Runs `build` as `settings` say, until its input has ended or a signal asks for the end.
 ///
 /// Ends the process, with the code that [`Exit`] documents, when something goes wrong after the start.
 ///
 /// # Errors
 ///
 /// When the run cannot begin.
-pub fn run(
-    dataflow: &dyn Dataflow,
-    options: &Options,
-    settings: &Settings,
-    progress: Arc<Progress>,
-) -> Result<Report, RunError> {
-    let build = dataflow.prepare(options)?;
+pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Result<Report, RunError> {
+    build.check()?;
     let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
     let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
     let workers = settings.workers;
@@ -160,7 +155,7 @@ pub fn run(
         }
         Some(cluster) => {
             fatal::name_peers(&cluster.addresses);
-            let joined = cluster::join(&join_config(cluster, settings, dataflow, options, &build)?, &[])?;
+            let joined = cluster::join(&join_config(cluster, settings, build)?, &[])?;
             let hooks = Hooks::default();
             let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
             let (builders, guard) =
@@ -185,13 +180,11 @@ pub fn run(
     stop::running();
     log::info!(
         "{} with {workers} workers in each of {processes} processes: {partitions} partitions, {bytes} bytes",
-        dataflow.name()
+        build.name()
     );
     let begun = now();
     let job = Job {
-        name: dataflow.name(),
-        build,
-        views: dataflow.views(),
+        build: build.clone(),
         settings: settings.clone(),
         conductor: Mutex::new(conductor),
         progress,
@@ -243,11 +236,9 @@ fn resolved(path: &std::path::Path) -> Option<std::path::PathBuf> {
 fn join_config(
     cluster: &ClusterSettings,
     settings: &Settings,
-    dataflow: &dyn Dataflow,
-    options: &Options,
     build: &Build,
 ) -> Result<ClusterConfig, RunError> {
-    let fingerprint = fingerprint(settings, dataflow, options, build)
+    let fingerprint = fingerprint(settings, build)
         .map_err(|source| RunError::System { what: "read this program's own file", source })?;
     let addresses = cluster.addresses.clone();
     let mut config = ClusterConfig::new(cluster.process, addresses, settings.workers, fingerprint);
@@ -264,12 +255,7 @@ fn join_config(
 
 /// Of everything that must be equal for processes to understand each other: the program itself, byte for byte, since
 /// what timely exchanges has no description of its own, and what it was told to run.
-fn fingerprint(
-    settings: &Settings,
-    dataflow: &dyn Dataflow,
-    options: &Options,
-    build: &Build,
-) -> std::io::Result<Fingerprint> {
+fn fingerprint(settings: &Settings, build: &Build) -> std::io::Result<Fingerprint> {
     let program = std::fs::read(std::env::current_exe()?)?;
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -277,12 +263,8 @@ fn fingerprint(
         hash.update(bytes);
     };
     part(&Sha256::digest(program));
-    part(dataflow.name().as_bytes());
-    options.iter().for_each(|(name, value)| {
-        part(name.as_bytes());
-        part(value.as_bytes());
-    });
-    part(build.read());
+    part(build.name().as_bytes());
+    build.parts().for_each(|bytes| part(&bytes));
     // What decides which operators are built.
     settings.sinks.iter().for_each(|sink| part(sink.uri.as_bytes()));
     // What all must mean by an epoch.

@@ -16,14 +16,11 @@ use crate::ledger::Conductor;
 use crate::sink::{Outputs, Shows, SinkError, Start};
 use crate::source::{Progress, Source};
 use crate::time::Epoch;
-use crate::view::View;
 
 /// What every worker of a process is given.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub name: &'static str,
     pub build: Build,
-    pub views: &'static [View],
     pub settings: Settings,
     /// For the first worker of the run.
     pub conductor: Mutex<Option<Conductor>>,
@@ -92,10 +89,11 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
 
     let post = Post::install(worker);
     let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
-    let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.name, |scope| {
+    let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
-        let mut flow = Flow::new(scope, lines, job.views, deliveries);
-        job.build.run(&mut flow);
+        let mut flow = Flow::new(scope, lines, job.build.views(), deliveries);
+        // It could be built before, when it was checked.
+        job.build.run(&mut flow).unwrap_or_else(|error| panic!("{error}"));
         (feed, flow.finish())
     });
     let probe = installed.probe;

@@ -43,7 +43,8 @@ impl Gap {
     /// # Errors
     ///
     /// When it is nothing, not whole milliseconds, or more than a thousand years.
-    pub fn new(gap: Duration) -> Result<Self, GapError> {
+    pub fn new(gap: impl Into<Duration>) -> Result<Self, GapError> {
+        let gap = gap.into();
         let error = |reason| Err(GapError { gap, reason });
         if gap.is_zero() {
             return error("it must be more than nothing");

@@ -6,13 +6,15 @@
 pub mod epoch;
 pub mod event_time;
 pub mod gap;
+pub mod length;
 pub mod window;
 pub mod within;
 
 pub use epoch::{Delay, Epoch};
 pub use event_time::{Clock, TimeOptions, Watermark};
 pub use gap::{Gap, GapError};
-pub use window::{InWindow, Span, Window, WindowError};
+pub use length::{Length, LengthError};
+pub use window::{InWindow, Span, Window, WindowError, WindowReadError};
 pub use within::{Within, WithinError};
 
 pub(crate) use event_time::{EventTime, MOST, Millis, TimeRange, length, millis};

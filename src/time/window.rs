@@ -15,7 +15,7 @@ use std::time::Duration;
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
 
-use crate::time::{Millis, Watermark};
+use crate::time::{Length, LengthError, Millis, Watermark};
 
 /// A rule for windows of one length, one every slide.
 ///
@@ -32,6 +32,36 @@ pub struct Window {
     length: Millis,
     slide: Millis,
     pane: Millis,
+}
+
+impl std::str::FromStr for Window {
+    type Err = WindowReadError;
+
+    /// Reads a length and a slide, `30s/10s`, or a length alone, which is also the slide. It is meant for options.
+    ///
+    /// ```
+    /// use thalweg::time::Window;
+    /// let window: Window = "30s/10s".parse().unwrap();
+    /// assert_eq!((window.length(), window.slide()), (30_000, 10_000));
+    /// assert_eq!("1m".parse::<Window>().unwrap().slide(), 60_000);
+    /// assert!("10s/30s".parse::<Window>().is_err() && "10s/".parse::<Window>().is_err());
+    /// ```
+    fn from_str(text: &str) -> Result<Self, WindowReadError> {
+        let (length, slide) = text.split_once('/').unwrap_or((text, text));
+        Ok(Window::new(length.trim().parse::<Length>()?, slide.trim().parse::<Length>()?)?)
+    }
+}
+
+/// What was read are no windows.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WindowReadError {
+    /// A part is no length of time.
+    #[error("{0}; windows are a length and a slide: 30s/10s")]
+    Length(#[from] LengthError),
+    /// The two do not go together.
+    #[error(transparent)]
+    Window(#[from] WindowError),
 }
 
 /// A length and a slide that make no windows.
@@ -61,7 +91,8 @@ impl Window {
     ///
     /// When either is nothing or not whole milliseconds, the slide is longer than the length, or the two have so small a
     /// common divisor that a window would have more than [`Window::MAX_PANES`] panes.
-    pub fn new(length: Duration, slide: Duration) -> Result<Self, WindowError> {
+    pub fn new(length: impl Into<Duration>, slide: impl Into<Duration>) -> Result<Self, WindowError> {
+        let (length, slide) = (length.into(), slide.into());
         let error = |reason: &str| Err(WindowError { length, slide, reason: reason.to_owned() });
         let whole = |time: Duration| time.subsec_nanos().is_multiple_of(1_000_000);
         if !whole(length) || !whole(slide) {
@@ -91,7 +122,8 @@ impl Window {
     /// # Errors
     ///
     /// As for [`Window::new`].
-    pub fn tumbling(length: Duration) -> Result<Self, WindowError> {
+    pub fn tumbling(length: impl Into<Duration>) -> Result<Self, WindowError> {
+        let length = length.into();
         Window::new(length, length)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options};
+use thalweg::dataflow::{BuildError, Dataflow, Flow};
 use thalweg::testing::Script;
 use thalweg::view::View;
 
@@ -11,46 +11,35 @@ use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, number, records, shown, story};
 
 /// The first of each key within `horizon` milliseconds, with time and value, and what is refused.
-struct Dedup;
-
-const OPTIONS: &[Opt] = &[Opt { name: "horizon", value: "MS", about: "how far apart", default: "5000" }];
+#[derive(clap::Args)]
+struct Dedup {
+    #[arg(long, default_value_t = 5000)]
+    horizon: i64,
+}
 
 impl Dataflow for Dedup {
-    fn name(&self) -> &'static str {
-        "dedup"
-    }
-    fn about(&self) -> &'static str {
-        "first records"
-    }
-    fn options(&self) -> &'static [Opt] {
-        OPTIONS
-    }
-    fn views(&self) -> &'static [View] {
-        &[
-            View { name: "first", columns: &["key", "time", "value"], about: "accepted" },
-            View { name: "refused", columns: &["key", "time", "value"], about: "too late" },
-        ]
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
-        let horizon = Duration::from_millis(options.get("horizon")?);
-        Ok(Build::new(move |flow| {
-            let mut lines = flow.records(thalweg::format::Text);
-            lines.event_time(|line| number(line.line(), 0));
-            let word = |line: &[u8], at| number(line, at);
-            let first = lines.distinct_within::<i64, (i64, i64)>("first", horizon, move |record| {
-                let line = record.line();
-                Some((word(line, 2)?, (record.time()?, word(line, 3)?)))
-            });
-            flow.view("first", first.map(|(key, (time, value))| (key, time, value)));
-            let refused = lines.refused::<(i64, (i64, i64))>("refused", move |record| {
-                let line = record.line();
-                Some((word(line, 2)?, (record.time()?, word(line, 3)?)))
-            });
-            flow.view("refused", refused.map(|(key, (time, value))| (key, time, value)));
-        }))
+    const NAME: &'static str = "dedup";
+    const ABOUT: &'static str = "first records";
+    const VIEWS: &'static [View] = &[
+        View { name: "first", columns: &["key", "time", "value"], about: "accepted" },
+        View { name: "refused", columns: &["key", "time", "value"], about: "too late" },
+    ];
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+        let horizon = Duration::from_millis(self.horizon.unsigned_abs());
+        let mut lines = flow.records(thalweg::format::Text);
+        lines.event_time(|line| number(line.line(), 0));
+        let word = |line: &[u8], at| number(line, at);
+        let first = lines.distinct_within::<i64, (i64, i64)>("first", horizon, move |record| {
+            let line = record.line();
+            Some((word(line, 2)?, (record.time()?, word(line, 3)?)))
+        });
+        flow.view("first", first.map(|(key, (time, value))| (key, time, value)));
+        let refused = lines.refused::<(i64, (i64, i64))>("refused", move |record| {
+            let line = record.line();
+            Some((word(line, 2)?, (record.time()?, word(line, 3)?)))
+        });
+        flow.view("refused", refused.map(|(key, (time, value))| (key, time, value)));
+        Ok(())
     }
 }
 
@@ -80,7 +69,7 @@ proptest! {
 
     #[test]
     fn it_keeps_what_no_accepted_record_is_near(story in story(2 * LATENESS, 40), horizon in horizon()) {
-        let answer = story.tell(Script::new(&Dedup).option("horizon", &horizon.to_string()));
+        let answer = story.tell(Script::new(Dedup { horizon }));
         let judged = story.judged();
         let contents: Vec<Vec<String>> = (1..=judged.len())
             .map(|epochs| {
@@ -106,8 +95,8 @@ proptest! {
 
     #[test]
     fn the_cut_does_not_matter(records in records(LATENESS, 40), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
-        let whole = Story::new(&records, &[], 0, (1, 1)).run(&Dedup);
-        let cut = Story::new(&records, &cuts, 0, (2, 2)).run(&Dedup);
+        let whole = Story::new(&records, &[], 0, (1, 1)).run(Dedup { horizon: 5000 });
+        let cut = Story::new(&records, &cuts, 0, (2, 2)).run(Dedup { horizon: 5000 });
         prop_assert_eq!(whole.view("first"), cut.view("first"));
         prop_assert_eq!(cut.counts().late, 0);
     }
@@ -116,7 +105,7 @@ proptest! {
 /// A run goes on with what it may still need, and with no more.
 #[test]
 fn what_is_forgotten_is_not_handed_over() {
-    let answer = Script::new(&Dedup)
+    let answer = Script::new(Dedup { horizon: 5000 })
         .epoch("0 l 1 1\n20000 l 2 1\n14999 l 3 1\n")
         .workers(3)
         .epoch("21000 l 2 2\n11000 l 3 2\n21000 l 4 1\n")

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use differential_dataflow::input::Input;
 use proptest::prelude::*;
 use thalweg::data::{Bytes, Stats};
-use thalweg::dataflow::{Build, Dataflow, OptionError, Options};
+use thalweg::dataflow::{BuildError, Dataflow, Flow};
 use thalweg::door::Lines;
 use thalweg::operators::{TopK, Totals};
 use thalweg::testing::{run_epochs, run_stages};
@@ -81,6 +81,7 @@ proptest! {
 }
 
 /// A dataflow with every kind of door that is durable, and an operator behind one.
+#[derive(clap::Args)]
 struct EveryDoor;
 
 const VIEWS: &[View] = &[
@@ -94,44 +95,34 @@ const VIEWS: &[View] = &[
 ];
 
 impl Dataflow for EveryDoor {
-    fn name(&self) -> &'static str {
-        "every-door"
-    }
-    fn about(&self) -> &'static str {
-        "has every kind of door"
-    }
-    fn views(&self) -> &'static [View] {
-        VIEWS
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    const NAME: &'static str = "every-door";
+    const ABOUT: &'static str = "has every kind of door";
+    const VIEWS: &'static [View] = VIEWS;
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         /// The first byte, and what the second is more than `5`.
         fn pair(line: &[u8]) -> Option<(&[u8], i64)> {
             line.get(..2).map(|pair| (&pair[..1], i64::from(pair[1]) - i64::from(b'5')))
         }
-        Ok(Build::new(|flow| {
-            let mut records = flow.records(thalweg::format::Text);
-            let input = records.input();
-            flow.view("input", input.map(|counts| (counts.lines,)));
-            let counts = records.count_by::<Bytes>("counts", |record| Some(pair(record.line())?.0));
-            flow.view("counts", counts.clone());
-            flow.view("top", counts.top_k(2));
-            let bytes = records
-                .count_each::<u8>("bytes", |record, each| record.line().iter().copied().for_each(each));
-            flow.view("bytes", bytes);
-            let sums = records.sum_by::<Bytes, _>("sums", |record| pair(record.line()));
-            flow.view("sums", sums);
-            let stats = records.stats_by::<Bytes, _>("stats", |record| {
-                pair(record.line()).map(|(key, value)| (key, i128::from(value)))
-            });
-            flow.view("stats", stats.map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
-            let all = records.sum_all("all", |record, sum: &mut i64| {
-                *sum += pair(record.line()).map_or(0, |(_, value)| value);
-            });
-            flow.view("all", all.map(|sum| (sum,)));
-        }))
+        let mut records = flow.records(thalweg::format::Text);
+        let input = records.input();
+        flow.view("input", input.map(|counts| (counts.lines,)));
+        let counts = records.count_by::<Bytes>("counts", |record| Some(pair(record.line())?.0));
+        flow.view("counts", counts.clone());
+        flow.view("top", counts.top_k(2));
+        let bytes =
+            records.count_each::<u8>("bytes", |record, each| record.line().iter().copied().for_each(each));
+        flow.view("bytes", bytes);
+        let sums = records.sum_by::<Bytes, _>("sums", |record| pair(record.line()));
+        flow.view("sums", sums);
+        let stats = records.stats_by::<Bytes, _>("stats", |record| {
+            pair(record.line()).map(|(key, value)| (key, i128::from(value)))
+        });
+        flow.view("stats", stats.map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
+        let all = records.sum_all("all", |record, sum: &mut i64| {
+            *sum += pair(record.line()).map_or(0, |(_, value)| value);
+        });
+        flow.view("all", all.map(|sum| (sum,)));
+        Ok(())
     }
 }
 
@@ -147,8 +138,8 @@ proptest! {
     ) {
         let epochs: Vec<&[u8]> = epochs.iter().map(String::as_bytes).collect();
         let (first, second) = epochs.split_at(split.min(epochs.len()));
-        let whole = run_epochs(&EveryDoor, &[], 1, &epochs);
-        let staged = run_stages(&EveryDoor, &[], &[(WORKERS[before], first), (WORKERS[after], second)]);
+        let whole = run_epochs(EveryDoor, 1, &epochs);
+        let staged = run_stages(EveryDoor, &[(WORKERS[before], first), (WORKERS[after], second)]);
         for view in VIEWS {
             for epoch in 0..epochs.len() as u64 {
                 let (staged, whole) = (staged.view_at(view.name, epoch), whole.view_at(view.name, epoch));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options};
+use thalweg::dataflow::{BuildError, Dataflow, Flow};
 use thalweg::testing::Script;
 use thalweg::time::Within;
 use thalweg::view::View;
@@ -12,53 +12,40 @@ use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, is_left, number, records, shown, story};
 
 /// Left and right lines by key.
-struct Joined;
+#[derive(clap::Args)]
+struct Joined {
+    #[arg(long, default_value_t = 0)]
+    lower: i64,
+    #[arg(long, default_value_t = 2000)]
+    upper: i64,
+}
 
-const OPTIONS: &[Opt] = &[
-    Opt { name: "lower", value: "MS", about: "least distance", default: "0" },
-    Opt { name: "upper", value: "MS", about: "largest distance", default: "2000" },
-];
+const COLUMNS: &[&str] = &["key", "left time", "left value", "right time", "right value"];
 
 impl Dataflow for Joined {
-    fn name(&self) -> &'static str {
-        "joined"
-    }
-    fn about(&self) -> &'static str {
-        "lines that belong together"
-    }
-    fn options(&self) -> &'static [Opt] {
-        OPTIONS
-    }
-    fn views(&self) -> &'static [View] {
-        const COLUMNS: &[&str] = &["key", "left time", "left value", "right time", "right value"];
-        &[
-            View { name: "inner", columns: COLUMNS, about: "pairs" },
-            View { name: "left", columns: COLUMNS, about: "pairs and left lines without" },
-        ]
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
-        let within =
-            Within::new(options.get("lower")?, options.get("upper")?).expect("the tests ask for bounds");
-        Ok(Build::new(move |flow| {
-            let mut lines = flow.records(thalweg::format::Text);
-            lines.event_time(|line| number(line.line(), 0));
-            let pair = |line: &[u8]| Some((number(line, 2)?, number(line, 3)?));
-            let left = lines
-                .events::<i64, i64>("lefts", move |line| pair(line.line()).filter(|_| is_left(line.line())));
-            let right = lines.events::<i64, i64>("rights", move |line| {
-                pair(line.line()).filter(|_| !is_left(line.line()))
-            });
-            let inner = left.clone().join_within("inner", right.clone(), within);
-            flow.view("inner", inner.map(|(key, (l, v), (r, w))| (key, l, v, r, w)));
-            let outer = left.left_join_within("outer", right, within);
-            flow.view(
-                "left",
-                outer.map(|(key, (l, v), right)| (key, l, v, right.map(|(r, _)| r), right.map(|(_, w)| w))),
-            );
-        }))
+    const NAME: &'static str = "joined";
+    const ABOUT: &'static str = "lines that belong together";
+    const VIEWS: &'static [View] = &[
+        View { name: "inner", columns: COLUMNS, about: "pairs" },
+        View { name: "left", columns: COLUMNS, about: "pairs and left lines without" },
+    ];
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+        let within = Within::new(self.lower, self.upper)?;
+        let mut lines = flow.records(thalweg::format::Text);
+        lines.event_time(|line| number(line.line(), 0));
+        let pair = |line: &[u8]| Some((number(line, 2)?, number(line, 3)?));
+        let left =
+            lines.events::<i64, i64>("lefts", move |line| pair(line.line()).filter(|_| is_left(line.line())));
+        let right = lines
+            .events::<i64, i64>("rights", move |line| pair(line.line()).filter(|_| !is_left(line.line())));
+        let inner = left.clone().join_within("inner", right.clone(), within);
+        flow.view("inner", inner.map(|(key, (l, v), (r, w))| (key, l, v, r, w)));
+        let outer = left.left_join_within("outer", right, within);
+        flow.view(
+            "left",
+            outer.map(|(key, (l, v), right)| (key, l, v, right.map(|(r, _)| r), right.map(|(_, w)| w))),
+        );
+        Ok(())
     }
 }
 
@@ -102,7 +89,7 @@ proptest! {
 
     #[test]
     fn pairs_are_all_that_are_within(story in story(2 * LATENESS, 30), (lower, upper) in bounds()) {
-        let script = Script::new(&Joined).option("lower", &lower.to_string()).option("upper", &upper.to_string());
+        let script = Script::new(Joined { lower, upper });
         let answer = story.tell(script);
         let judged = story.judged();
         let (mut inner, mut outer) = (Vec::new(), Vec::new());
@@ -119,8 +106,8 @@ proptest! {
 
     #[test]
     fn the_cut_does_not_matter(records in records(LATENESS, 30), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
-        let whole = Story::new(&records, &[], 0, (1, 1)).run(&Joined);
-        let cut = Story::new(&records, &cuts, 0, (3, 3)).run(&Joined);
+        let whole = Story::new(&records, &[], 0, (1, 1)).run(Joined { lower: 0, upper: 2000 });
+        let cut = Story::new(&records, &cuts, 0, (3, 3)).run(Joined { lower: 0, upper: 2000 });
         prop_assert_eq!(whole.view("inner"), cut.view("inner"));
         prop_assert_eq!(whole.view("left"), cut.view("left"));
         prop_assert_eq!(cut.counts().late, 0);
@@ -130,7 +117,7 @@ proptest! {
 /// Two equal lines on each side are four pairs, whenever they come.
 #[test]
 fn equal_events_are_events_of_their_own() {
-    let answer = Script::new(&Joined)
+    let answer = Script::new(Joined { lower: 0, upper: 2000 })
         .workers(2)
         .epoch("1000 l 1 7\n1000 r 1 8\n")
         .epoch("1000 l 1 7\n1000 r 1 8\n")
@@ -142,9 +129,7 @@ fn equal_events_are_events_of_their_own() {
 /// A left line that had its pair before the run was handed over is not without one after.
 #[test]
 fn having_been_in_a_pair_is_handed_over() {
-    let answer = Script::new(&Joined)
-        .option("lower", "-2000")
-        .option("upper", "9000")
+    let answer = Script::new(Joined { lower: -2000, upper: 9000 })
         // The right one is freed as the watermark passes 10 s, the left ones as it passes 19 s.
         .epoch("10000 l 1 1\n10000 l 2 1\n8000 r 1 1\n")
         .epoch("21000 r 9 1\n")
@@ -162,7 +147,12 @@ fn having_been_in_a_pair_is_handed_over() {
 #[test]
 fn many_pairs_are_all_there() {
     let side = |side: char| (0..400).map(|n| format!("{} {side} 1 1\n", n % 400)).collect::<String>();
-    let answer = Script::new(&Joined).workers(2).epoch(side('l')).epoch(side('r')).end().run();
+    let answer = Script::new(Joined { lower: 0, upper: 2000 })
+        .workers(2)
+        .epoch(side('l'))
+        .epoch(side('r'))
+        .end()
+        .run();
     let pairs =
         (0..400i64).map(|l| (0..400i64).filter(|r| (0..=2000).contains(&(r - l))).count()).sum::<usize>();
     assert_eq!(answer.view("inner").len(), pairs);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::{Build, Dataflow, OptionError, Options};
+use thalweg::dataflow::{BuildError, Dataflow, Flow};
 use thalweg::prelude::*;
 use thalweg::view::View;
 
@@ -17,6 +17,7 @@ use crate::seconds::{Told, number, pair, sum, timed, told};
 /// In seconds.
 const TIMEOUT: i64 = 5;
 
+#[derive(clap::Args)]
 struct Logs;
 
 /// The log after a call with `values`.
@@ -29,47 +30,37 @@ fn log(values: &[i64], state: Option<String>) -> Option<String> {
 }
 
 impl Dataflow for Logs {
-    fn name(&self) -> &'static str {
-        "logs"
-    }
-    fn about(&self) -> &'static str {
-        "what became of each key"
-    }
-    fn views(&self) -> &'static [View] {
-        &[
-            View { name: "states", columns: &["key", "log"], about: "for ever" },
-            View { name: "timed", columns: &["key", "log"], about: "until idle" },
-            View { name: "ended", columns: &["key", "log"], about: "idle" },
-            View { name: "refused", columns: &["seconds"], about: "too late" },
-        ]
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    const NAME: &'static str = "logs";
+    const ABOUT: &'static str = "what became of each key";
+    const VIEWS: &'static [View] = &[
+        View { name: "states", columns: &["key", "log"], about: "for ever" },
+        View { name: "timed", columns: &["key", "log"], about: "until idle" },
+        View { name: "ended", columns: &["key", "log"], about: "idle" },
+        View { name: "refused", columns: &["seconds"], about: "too late" },
+    ];
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let timeout = Gap::new(Duration::from_secs(TIMEOUT as u64)).expect("seconds are a gap");
-        Ok(Build::new(move |flow| {
-            let mut lines = timed(flow);
-            let states = lines.update_state_by_key::<u8, i64, String>(
-                "states",
-                |line| pair(line.line()),
-                |_, values, state| log(values, state),
-            );
-            let timed = lines.update_state_by_key_timeout::<u8, i64, String>(
-                "timed",
-                timeout,
-                |line| pair(line.line()),
-                |_, seen, state| match seen {
-                    Seen::Values(values) => log(values, state),
-                    Seen::TimedOut => state.map(|log| format!("{log}.")),
-                },
-            );
-            let refused = lines.refused_by_timeout::<i64>("refused", timeout, |line| number(line.line(), 0));
-            flow.view("states", states.map(|(key, log)| (i64::from(key), log)));
-            flow.view("timed", timed.rows().map(|(key, log)| (i64::from(key), log)));
-            flow.view("ended", timed.ended().map(|(key, log)| (i64::from(key), log)));
-            flow.view("refused", refused.map(|seconds| (seconds,)));
-        }))
+        let mut lines = timed(flow);
+        let states = lines.update_state_by_key::<u8, i64, String>(
+            "states",
+            |line| pair(line.line()),
+            |_, values, state| log(values, state),
+        );
+        let timed = lines.update_state_by_key_timeout::<u8, i64, String>(
+            "timed",
+            timeout,
+            |line| pair(line.line()),
+            |_, seen, state| match seen {
+                Seen::Values(values) => log(values, state),
+                Seen::TimedOut => state.map(|log| format!("{log}.")),
+            },
+        );
+        let refused = lines.refused_by_timeout::<i64>("refused", timeout, |line| number(line.line(), 0));
+        flow.view("states", states.map(|(key, log)| (i64::from(key), log)));
+        flow.view("timed", timed.rows().map(|(key, log)| (i64::from(key), log)));
+        flow.view("ended", timed.ended().map(|(key, log)| (i64::from(key), log)));
+        flow.view("refused", refused.map(|seconds| (seconds,)));
+        Ok(())
     }
 }
 
@@ -145,7 +136,7 @@ proptest! {
 
     #[test]
     fn states_are_those_of_a_replay(told in told(true)) {
-        let answer = told.run(&Logs);
+        let answer = told.run(Logs);
         let mut replay = Replay::default();
         for (epoch, (lines, before, now)) in told.watermarks().into_iter().enumerate() {
             replay.epoch(lines, before, now);
@@ -165,10 +156,10 @@ proptest! {
 
     #[test]
     fn the_same_values_cut_differently_end_in_the_same_states(told in told(false)) {
-        let (cut, whole) = (told.run(&Logs), told.at_once().run(&Logs));
+        let (cut, whole) = (told.run(Logs), told.at_once().run(Logs));
         let singly = Told { epochs: told.epochs.concat().into_iter().map(|line| vec![line]).collect(), ..told.clone() };
         let lines = singly.epochs.len();
-        let singly = singly.run(&Logs);
+        let singly = singly.run(Logs);
         for view in ["states", "timed", "ended"] {
             let cut = folded(sum(&cut, view, told.epochs.len()));
             prop_assert_eq!(&cut, &folded(sum(&whole, view, 1)), "view {}", view);
@@ -183,7 +174,7 @@ fn a_key_times_out_with_the_time_of_others() {
     let epochs = vec![vec![(100, b'a', 1)], vec![(110, b'b', 2)], vec![(111, b'b', 3)], vec![(112, b'a', 4)]];
     for workers in 1..4 {
         let told = Told { epochs: epochs.clone(), workers, handed_over: (2, 4 - workers), ends: true };
-        let answer = told.run(&Logs);
+        let answer = told.run(Logs);
         assert_eq!(answer.changes("timed", 1), ["+1\t98\t[2]"]);
         // The watermark is 105 s, five seconds after the key's only value.
         assert_eq!(answer.changes("timed", 2), ["-1\t97\t[1]", "-1\t98\t[2]", "+1\t98\t[2][3]"]);

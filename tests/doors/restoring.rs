@@ -9,6 +9,7 @@ use thalweg::testing::{Answer, Script};
 use crate::oracle::cases;
 
 /// Lines such as `12 a`: a second and a key, through every kind of door that goes by time.
+#[derive(clap::Args)]
 struct ByTime;
 
 const VIEWS: &[View] = &[
@@ -32,50 +33,41 @@ fn key(line: &[u8]) -> Option<&[u8]> {
 }
 
 impl Dataflow for ByTime {
-    fn name(&self) -> &'static str {
-        "by-time"
-    }
-    fn about(&self) -> &'static str {
-        "every kind of door that goes by time"
-    }
-    fn views(&self) -> &'static [View] {
-        VIEWS
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-        let window = Window::new(Duration::from_secs(6), Duration::from_secs(2)).expect("they go together");
-        let gap = Gap::new(Duration::from_secs(3)).expect("three seconds are a gap");
-        Ok(Build::new(move |flow| {
-            let mut lines = flow.records(Text);
-            lines.event_time(|line| {
-                Some(1000 * std::str::from_utf8(line.get(..2)?).ok()?.parse::<i64>().ok()?)
-            });
-            flow.view("all", lines.count_by::<Bytes>("all", |line| key(line.line())));
-            let last = lines.over_last(window).count_by::<Bytes>("last", |line| key(line.line()));
-            flow.view("last", last.rows());
-            flow.view("window", last.window().map(|span| (Time(span.start), Time(span.end))));
-            let states = lines.update_state_by_key_timeout::<Bytes, (), u64>(
-                "states",
-                gap,
-                |line| Some((key(line.line())?, ())),
-                |_, seen, count| match seen {
-                    Seen::Values(values) => Some(count.unwrap_or(0) + values.len() as u64),
-                    Seen::TimedOut => count,
-                },
-            );
-            flow.view("states", states.rows());
-            flow.view("ended", flow.totals("ended", states.ended().map(|(key, _)| key)));
-            let once = lines.distinct_within::<Bytes, ()>("once", Duration::from_secs(2), |line| {
-                Some((key(line.line())?, ()))
-            });
-            flow.view("once", flow.totals("once, counted", once.map(|(key, ())| key)));
-            let windows = lines.by_window(window).count_by::<Bytes>("windows", |line| key(line.line()));
-            flow.view_windows("windows", windows.map(|(span, key, count)| (Time(span.start), key, count)));
-            let sessions = lines.by_session(gap).count_by::<Bytes>("sessions", |line| key(line.line()));
-            flow.view_windows("sessions", sessions.map(|(span, key, count)| (Time(span.start), key, count)));
-        }))
+    const NAME: &'static str = "by-time";
+
+    const ABOUT: &'static str = "every kind of door that goes by time";
+
+    const VIEWS: &'static [View] = VIEWS;
+
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+        let window = Window::new(Duration::from_secs(6), Duration::from_secs(2))?;
+        let gap = Gap::new(Duration::from_secs(3))?;
+        let mut lines = flow.records(Text);
+        lines.event_time(|line| Some(1000 * std::str::from_utf8(line.get(..2)?).ok()?.parse::<i64>().ok()?));
+        flow.view("all", lines.count_by::<Bytes>("all", |line| key(line.line())));
+        let last = lines.over_last(window).count_by::<Bytes>("last", |line| key(line.line()));
+        flow.view("last", last.rows());
+        flow.view("window", last.window().map(|span| (Time(span.start), Time(span.end))));
+        let states = lines.update_state_by_key_timeout::<Bytes, (), u64>(
+            "states",
+            gap,
+            |line| Some((key(line.line())?, ())),
+            |_, seen, count| match seen {
+                Seen::Values(values) => Some(count.unwrap_or(0) + values.len() as u64),
+                Seen::TimedOut => count,
+            },
+        );
+        flow.view("states", states.rows());
+        flow.view("ended", flow.totals("ended", states.ended().map(|(key, _)| key)));
+        let once = lines.distinct_within::<Bytes, ()>("once", Duration::from_secs(2), |line| {
+            Some((key(line.line())?, ()))
+        });
+        flow.view("once", flow.totals("once, counted", once.map(|(key, ())| key)));
+        let windows = lines.by_window(window).count_by::<Bytes>("windows", |line| key(line.line()));
+        flow.view_windows("windows", windows.map(|(span, key, count)| (Time(span.start), key, count)));
+        let sessions = lines.by_session(gap).count_by::<Bytes>("sessions", |line| key(line.line()));
+        flow.view_windows("sessions", sessions.map(|(span, key, count)| (Time(span.start), key, count)));
+        Ok(())
     }
 }
 
@@ -84,7 +76,7 @@ impl Dataflow for ByTime {
 fn run(epochs: &[String], stop: usize, workers: [usize; 2], ended: bool) -> Answer {
     let (first, second) = epochs.split_at(stop);
     let script =
-        first.iter().fold(Script::new(&ByTime).workers(workers[0]), |script, epoch| script.epoch(epoch));
+        first.iter().fold(Script::new(ByTime).workers(workers[0]), |script, epoch| script.epoch(epoch));
     let script = if ended { script.end() } else { script.epoch("") };
     second.iter().fold(script.workers(workers[1]), |script, epoch| script.epoch(epoch)).end().run()
 }
@@ -135,7 +127,7 @@ fn many_keys_are_restored_slice_by_slice() {
     const KEYS: usize = 10_000;
     let all: String = (0..KEYS).map(|key| format!("10 {key:05}\n")).collect();
     let some: String = (0..KEYS).step_by(7).map(|key| format!("11 {key:05}\n")).collect();
-    let answer = Script::new(&ByTime).epoch(&all).workers(3).epoch(&some).run();
+    let answer = Script::new(ByTime).epoch(&all).workers(3).epoch(&some).run();
     let rows: Vec<_> =
         (0..KEYS).map(|key| format!("{key:05}\t{}", if key % 7 == 0 { 2 } else { 1 })).collect();
     assert_eq!(answer.view("all"), rows);

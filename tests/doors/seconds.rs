@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::Dataflow;
+use thalweg::dataflow::Build;
 use thalweg::prelude::*;
 use thalweg::testing::{Answer, Script};
 use thalweg::time::TimeOptions;
@@ -48,7 +48,7 @@ impl Told {
         Told { epochs, workers: 1, handed_over: (usize::MAX, 1), ends: self.ends }
     }
 
-    pub fn run(&self, dataflow: &dyn Dataflow) -> Answer {
+    pub fn run(&self, dataflow: impl Into<Build>) -> Answer {
         let lateness = Duration::from_secs(LATENESS as u64);
         let options = TimeOptions { lateness, ..TimeOptions::default() };
         let mut script = Script::new(dataflow).time(options).workers(self.workers);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::{Build, Dataflow, OptionError, Options};
+use thalweg::dataflow::{BuildError, Dataflow, Flow};
 use thalweg::prelude::*;
 use thalweg::view::View;
 
@@ -14,58 +14,42 @@ use crate::seconds::{Line, Told, number, pair, sum, timed, told};
 /// In seconds.
 const GAP: i64 = 4;
 
+#[derive(clap::Args)]
 struct Sessions;
 
 impl Dataflow for Sessions {
-    fn name(&self) -> &'static str {
-        "sessions"
-    }
-    fn about(&self) -> &'static str {
-        "sessions by key"
-    }
-    fn views(&self) -> &'static [View] {
-        &[
-            View { name: "counts", columns: &["start", "end", "key", "count"], about: "how many" },
-            View { name: "sums", columns: &["start", "end", "key", "sum"], about: "of what" },
-            View {
-                name: "stats",
-                columns: &["start", "end", "key", "count", "min", "max"],
-                about: "not undone",
-            },
-            View { name: "refused", columns: &["seconds"], about: "too late" },
-        ]
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+    const NAME: &'static str = "sessions";
+    const ABOUT: &'static str = "sessions by key";
+    const VIEWS: &'static [View] = &[
+        View { name: "counts", columns: &["start", "end", "key", "count"], about: "how many" },
+        View { name: "sums", columns: &["start", "end", "key", "sum"], about: "of what" },
+        View { name: "stats", columns: &["start", "end", "key", "count", "min", "max"], about: "not undone" },
+        View { name: "refused", columns: &["seconds"], about: "too late" },
+    ];
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let gap = Gap::new(Duration::from_secs(GAP as u64)).expect("seconds are a gap");
         let ends = |span: Span| (span.start / 1000, span.end / 1000);
-        Ok(Build::new(move |flow| {
-            let mut lines = timed(flow);
-            let mut sessions = lines.by_session(gap);
-            let counts = sessions.count_by::<u8>("counts", |line| Some(pair(line.line())?.0)).rows();
-            let sums = sessions.sum_by::<u8, _>("sums", |line| pair(line.line())).rows();
-            let stats = sessions.stats_by::<u8, _>("stats", |line| {
-                pair(line.line()).map(|(key, number)| (key, i128::from(number)))
-            });
-            let refused = sessions.refused::<i64>("refused", |line| number(line.line(), 0));
-            let row = move |span: Span| ends(span);
-            flow.view(
-                "counts",
-                counts.map(move |(span, key, n)| (row(span).0, row(span).1, i64::from(key), n)),
-            );
-            flow.view(
-                "sums",
-                sums.map(move |(span, key, n)| (row(span).0, row(span).1, i64::from(key), n as i64)),
-            );
-            flow.view("refused", refused.map(|seconds| (seconds,)));
-            let stats = stats.rows().map(move |(span, key, stats)| {
-                let (start, end) = row(span);
-                (start, end, i64::from(key), stats.count, stats.min, stats.max)
-            });
-            flow.view("stats", stats);
-        }))
+        let mut lines = timed(flow);
+        let mut sessions = lines.by_session(gap);
+        let counts = sessions.count_by::<u8>("counts", |line| Some(pair(line.line())?.0)).rows();
+        let sums = sessions.sum_by::<u8, _>("sums", |line| pair(line.line())).rows();
+        let stats = sessions.stats_by::<u8, _>("stats", |line| {
+            pair(line.line()).map(|(key, number)| (key, i128::from(number)))
+        });
+        let refused = sessions.refused::<i64>("refused", |line| number(line.line(), 0));
+        let row = move |span: Span| ends(span);
+        flow.view("counts", counts.map(move |(span, key, n)| (row(span).0, row(span).1, i64::from(key), n)));
+        flow.view(
+            "sums",
+            sums.map(move |(span, key, n)| (row(span).0, row(span).1, i64::from(key), n as i64)),
+        );
+        flow.view("refused", refused.map(|seconds| (seconds,)));
+        let stats = stats.rows().map(move |(span, key, stats)| {
+            let (start, end) = row(span);
+            (start, end, i64::from(key), stats.count, stats.min, stats.max)
+        });
+        flow.view("stats", stats);
+        Ok(())
     }
 }
 
@@ -103,7 +87,7 @@ proptest! {
 
     #[test]
     fn sessions_are_those_of_the_records_that_are_not_refused(told in told(true)) {
-        let answer = told.run(&Sessions);
+        let answer = told.run(Sessions);
         let (mut done, mut open, mut refused) = (Vec::new(), Vec::new(), 0);
         for (epoch, (lines, before, now)) in told.watermarks().into_iter().enumerate() {
             let (late, taken): (Vec<Line>, Vec<Line>) = lines.iter().partition(|line| line.0 + GAP <= before);
@@ -126,7 +110,7 @@ proptest! {
 
     #[test]
     fn the_same_records_cut_differently_end_in_the_same_table(told in told(false)) {
-        let cut = told.run(&Sessions);
+        let cut = told.run(Sessions);
         let expected = table(sessions(told.epochs.concat()).iter());
         for (name, expected) in ["counts", "sums", "stats"].into_iter().zip(expected) {
             prop_assert_eq!(&sum(&cut, name, told.epochs.len()), &expected, "{}", name);
@@ -141,7 +125,7 @@ fn a_late_record_that_bridges_two_sessions_retracts_two_rows_and_inserts_one() {
         vec![vec![(100, b'a', 1), (106, b'a', 2)], vec![(103, b'a', 4)], vec![(120, b'b', 0)], vec![]];
     for workers in 1..4 {
         let told = Told { epochs: epochs.clone(), workers, handed_over: (1, 4 - workers), ends: true };
-        let answer = told.run(&Sessions);
+        let answer = told.run(Sessions);
         assert_eq!(answer.changes("sums", 0), ["+1\t100\t104\t97\t1", "+1\t106\t110\t97\t2"]);
         let bridged = ["-1\t100\t104\t97\t1", "-1\t106\t110\t97\t2", "+1\t100\t110\t97\t7"];
         assert_eq!(answer.changes("sums", 1), bridged);
@@ -158,7 +142,7 @@ fn a_late_record_starts_its_own_session_beside_a_final_one() {
     // The watermark is 104 s as the last epoch begins: the session that ends there is final.
     let epochs = vec![vec![(100, b'a', 1), (110, b'b', 0)], vec![(101, b'a', 2), (100, b'a', 4)]];
     let told = Told { epochs, workers: 2, handed_over: (usize::MAX, 1), ends: false };
-    let answer = told.run(&Sessions);
+    let answer = told.run(Sessions);
     assert_eq!(answer.changes("sums", 1), ["+1\t101\t105\t97\t2"]);
     assert_eq!(answer.changes("refused", 1), ["+1\t100"]);
 }

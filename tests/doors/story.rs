@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use proptest::prelude::*;
-use thalweg::dataflow::Dataflow;
+use thalweg::dataflow::Build;
 use thalweg::testing::{Answer, Script};
 
 /// The lateness of all these runs: that of the default options, in milliseconds.
@@ -71,12 +71,12 @@ impl Story {
         Story { split: split % (epochs.len() + 1), epochs, workers }
     }
 
-    pub fn run(&self, dataflow: &dyn Dataflow) -> Answer {
+    pub fn run(&self, dataflow: impl Into<Build>) -> Answer {
         self.tell(Script::new(dataflow))
     }
 
     /// Runs `script`, which has no epochs yet, with these.
-    pub fn tell(&self, script: Script<'_>) -> Answer {
+    pub fn tell(&self, script: Script) -> Answer {
         let mut script = script.workers(self.workers.0);
         for (at, epoch) in self.epochs.iter().enumerate() {
             if at == self.split {

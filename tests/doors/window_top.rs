@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::{Build, Dataflow, Opt, OptionError, Options};
+use thalweg::dataflow::{BuildError, Dataflow, Flow};
 use thalweg::testing::Script;
 use thalweg::time::Window;
 use thalweg::view::View;
@@ -13,38 +13,27 @@ use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, number, records, shown, story};
 
 /// The most frequent pairs of key and value of each window of ten seconds, one every five.
-struct Top;
-
-const OPTIONS: &[Opt] = &[Opt { name: "k", value: "N", about: "how many", default: "2" }];
+#[derive(clap::Args)]
+struct Top {
+    #[arg(long, default_value_t = 2)]
+    k: usize,
+}
 
 impl Dataflow for Top {
-    fn name(&self) -> &'static str {
-        "top"
-    }
-    fn about(&self) -> &'static str {
-        "most frequent"
-    }
-    fn options(&self) -> &'static [Opt] {
-        OPTIONS
-    }
-    fn views(&self) -> &'static [View] {
-        &[View { name: "top", columns: &["start", "rank", "key", "value", "count"], about: "by rank" }]
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, options: &Options) -> Result<Build, OptionError> {
-        let k = options.get("k")?;
+    const NAME: &'static str = "top";
+    const ABOUT: &'static str = "most frequent";
+    const VIEWS: &'static [View] =
+        &[View { name: "top", columns: &["start", "rank", "key", "value", "count"], about: "by rank" }];
+    fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+        let k = self.k;
         let window = Window::new(Duration::from_secs(10), Duration::from_secs(5)).expect("five go into ten");
-        Ok(Build::new(move |flow| {
-            let mut lines = flow.records(thalweg::format::Text);
-            lines.event_time(|line| number(line.line(), 0));
-            let pairs = |line: &[u8]| Some((number(line, 2)?, number(line, 3)?));
-            let counts =
-                lines.by_window(window).count_by::<(i64, i64)>("counts", move |line| pairs(line.line()));
-            let top = counts.top_k(k).map(|(span, rank, (key, value), n)| (span.start, rank, key, value, n));
-            flow.view_windows("top", top);
-        }))
+        let mut lines = flow.records(thalweg::format::Text);
+        lines.event_time(|line| number(line.line(), 0));
+        let pairs = |line: &[u8]| Some((number(line, 2)?, number(line, 3)?));
+        let counts = lines.by_window(window).count_by::<(i64, i64)>("counts", move |line| pairs(line.line()));
+        let top = counts.top_k(k).map(|(span, rank, (key, value), n)| (span.start, rank, key, value, n));
+        flow.view_windows("top", top);
+        Ok(())
     }
 }
 
@@ -81,7 +70,7 @@ proptest! {
 
     #[test]
     fn ranks_are_those_of_sorting(story in story(2 * LATENESS, 40), k in prop::sample::select(vec![0usize, 1, 2, 100])) {
-        let answer = story.tell(Script::new(&Top).option("k", &k.to_string()));
+        let answer = story.tell(Script::new(Top { k }));
         let (contents, finals) = naive(&story, k);
         prop_assert_eq!(shown(&answer, "top", contents.len()), changes(&contents));
         let mut shown = answer.finals("top");
@@ -93,8 +82,8 @@ proptest! {
 
     #[test]
     fn the_cut_does_not_matter(records in records(LATENESS, 40), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
-        let whole = Story::new(&records, &[], 0, (1, 1)).run(&Top);
-        let cut = Story::new(&records, &cuts, 0, (3, 3)).run(&Top);
+        let whole = Story::new(&records, &[], 0, (1, 1)).run(Top { k: 2 });
+        let cut = Story::new(&records, &cuts, 0, (3, 3)).run(Top { k: 2 });
         prop_assert_eq!(whole.view("top"), cut.view("top"));
     }
 }

@@ -15,68 +15,54 @@ const KEYS: i64 = 50;
 /// The sum of the counts of each window, and how many rows the run was given when it began.
 type Totals = BTreeMap<Span, (isize, usize)>;
 
-struct Week(Arc<Mutex<Totals>>);
-
 /// The events of a line, which is a number of seconds: their keys.
 fn events(line: &[u8]) -> impl Iterator<Item = u64> {
     let second: i64 = std::str::from_utf8(line).unwrap().parse().unwrap();
     (0..EVENTS).map(move |event| ((second + 3 * event) % KEYS + KEYS * (second / 86_400)) as u64)
 }
 
-impl Dataflow for Week {
-    fn name(&self) -> &'static str {
-        "week"
-    }
-    fn about(&self) -> &'static str {
-        "a week, with other keys every day"
-    }
-    fn views(&self) -> &'static [View] {
-        &[
-            View { name: "last", columns: &["key", "count"], about: "by key" },
-            View { name: "rows", columns: &["one"], about: "as many as the table has" },
-            View { name: "values", columns: &["key", "count", "min", "max"], about: "by key" },
-        ]
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-        let windows = Arc::clone(&self.0);
+const VIEWS: &[View] = &[
+    View { name: "last", columns: &["key", "count"], about: "by key" },
+    View { name: "rows", columns: &["one"], about: "as many as the table has" },
+    View { name: "values", columns: &["key", "count", "min", "max"], about: "by key" },
+];
+
+/// A week, with other keys every day.
+fn week(windows: &Arc<Mutex<Totals>>) -> Build {
+    let windows = Arc::clone(windows);
+    Build::new("week", VIEWS, move |flow| {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         let (last, table) =
             (Window::new(minutes(5), minutes(1)).unwrap(), Window::tumbling(minutes(1)).unwrap());
-        Ok(Build::new(move |flow| {
-            let mut records = flow.records(Text);
-            records
-                .event_time(|line| Some(1000 * std::str::from_utf8(line.line()).ok()?.parse::<i64>().ok()?));
-            let mut sliding = records.over_last(last);
-            let counts = sliding.count_each::<u64>("counts", |line, each| events(line.line()).for_each(each));
-            let values = sliding.merged_by::<u64, Stats>("values", |line, sums| {
-                events(line.line()).zip(0..).for_each(|(key, value)| sums.entry(key).record(value));
-            });
-            let table = records
-                .by_window(table)
-                .count_each::<u64>("table", |line, each| events(line.line()).for_each(each));
-            let windows = Arc::clone(&windows);
-            let table = table.rows().inspect(move |((span, _, count), time, diff)| {
-                let mut windows = windows.lock().unwrap();
-                let (sum, given) = windows.entry(*span).or_default();
-                if time.number() == 0 { *given += 1 } else { *sum += count * diff }
-            });
-            drop(records);
-            flow.view("last", counts.rows());
-            flow.view("rows", table.map(|_| (1,)));
-            flow.view("values", values.rows().map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
-        }))
-    }
+        let mut records = flow.records(Text);
+        records.event_time(|line| Some(1000 * std::str::from_utf8(line.line()).ok()?.parse::<i64>().ok()?));
+        let mut sliding = records.over_last(last);
+        let counts = sliding.count_each::<u64>("counts", |line, each| events(line.line()).for_each(each));
+        let values = sliding.merged_by::<u64, Stats>("values", |line, sums| {
+            events(line.line()).zip(0..).for_each(|(key, value)| sums.entry(key).record(value));
+        });
+        let table = records
+            .by_window(table)
+            .count_each::<u64>("table", |line, each| events(line.line()).for_each(each));
+        let windows = Arc::clone(&windows);
+        let table = table.rows().inspect(move |((span, _, count), time, diff)| {
+            let mut windows = windows.lock().unwrap();
+            let (sum, given) = windows.entry(*span).or_default();
+            if time.number() == 0 { *given += 1 } else { *sum += count * diff }
+        });
+        drop(records);
+        flow.view("last", counts.rows());
+        flow.view("rows", table.map(|_| (1,)));
+        flow.view("values", values.rows().map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
+        Ok(())
+    })
 }
 
 #[test]
 fn a_week_of_ten_million_events_keeps_no_more_than_its_windows() {
     const { assert!(EVENTS * WEEK > 10_000_000) };
     let windows = Arc::default();
-    let week = Week(Arc::clone(&windows));
-    let mut script = Script::new(&week).epoch("");
+    let mut script = Script::new(week(&windows)).epoch("");
     let hours: Vec<_> = (0..WEEK / 3600).collect();
     for hour in &hours {
         // Neighbours are out of order, within the lateness.

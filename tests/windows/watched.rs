@@ -156,26 +156,16 @@ fn key(key: u8) -> String {
     char::from(key).to_string()
 }
 
-impl Dataflow for Watched {
-    fn name(&self) -> &'static str {
-        "watched"
-    }
-    fn about(&self) -> &'static str {
-        "all windowed doors"
-    }
-    fn views(&self) -> &'static [View] {
-        &[
-            View { name: "last", columns: &["key", "count"], about: "the last window" },
-            View { name: "rows", columns: &["one"], about: "as many as all doors have" },
-            View { name: "input", columns: &["late", "ahead", "untimed"], about: "what became of the lines" },
-        ]
-    }
-    fn default_source(&self) -> &'static str {
-        "stdin:"
-    }
-    fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
+const VIEWS: &[View] = &[
+    View { name: "last", columns: &["key", "count"], about: "the last window" },
+    View { name: "rows", columns: &["one"], about: "as many as all doors have" },
+    View { name: "input", columns: &["late", "ahead", "untimed"], about: "what became of the lines" },
+];
+
+impl Watched {
+    pub fn build(&self) -> Build {
         let (window, seen) = (self.window, Arc::clone(&self.seen));
-        Ok(Build::new(move |flow| {
+        Build::new("watched", VIEWS, move |flow| {
             let mut records = flow.records(Text);
             records.event_time(|record| Some(Record::read(record.line())?.time));
             let keyed = |record: &Parsed<'_, Text>| Some(Record::read(record.line())?.key);
@@ -222,7 +212,8 @@ impl Dataflow for Watched {
             let scope = input.scope();
             flow.view("rows", concatenate(scope, watched).map(|()| (1,)));
             flow.view("input", input.map(|counts| (counts.late, counts.ahead, counts.untimed)));
-        }))
+            Ok(())
+        })
     }
 }
 
@@ -244,13 +235,9 @@ fn watch<'scope>(
 }
 
 /// What all doors show of what `tell` makes of a script.
-pub fn told(
-    (length, slide): (u64, u64),
-    time: TimeOptions,
-    tell: impl for<'a> FnOnce(Script<'a>) -> Script<'a>,
-) -> Seen {
+pub fn told((length, slide): (u64, u64), time: TimeOptions, tell: impl FnOnce(Script) -> Script) -> Seen {
     let watched = Watched::new(length, slide);
-    let answer = tell(Script::new(&watched).time(time)).run();
+    let answer = tell(Script::new(watched.build()).time(time)).run();
     let mut seen = std::mem::take(&mut *watched.seen.lock().unwrap());
     seen.counts = answer.counts();
     seen

@@ -190,24 +190,23 @@ impl<'scope, F: Format> BySession<'_, 'scope, F> {
     /// # use std::time::Duration;
     /// # use thalweg::prelude::*;
     /// # use thalweg::testing::Script;
+    /// # #[derive(clap::Args)]
     /// # struct Late;
     /// # impl Dataflow for Late {
-    /// #     fn name(&self) -> &'static str { "late" }
-    /// #     fn about(&self) -> &'static str { "too late" }
-    /// #     fn views(&self) -> &'static [View] { &[View { name: "refused", columns: &["line"], about: "too late" }] }
-    /// #     fn default_source(&self) -> &'static str { "stdin:" }
-    /// #     fn prepare(&self, _: &Options) -> Result<Build, OptionError> {
-    /// #         Ok(Build::new(|flow| {
+    /// #     const NAME: &'static str = "late";
+    /// #     const ABOUT: &'static str = "too late";
+    /// #     const VIEWS: &'static [View] = &[View { name: "refused", columns: &["line"], about: "too late" }];
+    /// #     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
     /// let gap = Gap::new(Duration::from_secs(5)).unwrap();
     /// let mut lines = flow.records(Text);
     /// lines.event_time(|line| Some(1000 * std::str::from_utf8(line.line()).ok()?.parse::<i64>().ok()?));
     /// let refused = lines.by_session(gap).refused::<Bytes>("refused", |line| Some(line.line()));
     /// flow.view("refused", refused.map(|line| (line,)));
-    /// #         }))
+    /// #         Ok(())
     /// #     }
     /// # }
     /// // With a lateness of ten seconds, the watermark is 80 s as the second epoch begins.
-    /// let answer = Script::new(&Late).epoch("90\n1\n").epoch("75\n76\n").run();
+    /// let answer = Script::new(Late).epoch("90\n1\n").epoch("75\n76\n").run();
     /// assert_eq!(answer.view("refused"), ["75"]);
     /// ```
     ///

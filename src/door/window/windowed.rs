@@ -132,6 +132,7 @@ impl<'scope, D: InWindow> Windowed<'scope, D> {
     ///
     /// If these are the rows of sessions, or of windows of several lengths.
     #[must_use]
+    #[track_caller]
     pub fn count_rows_by<K: ExchangeData + Hash + Stored>(
         self,
         name: &str,

@@ -411,7 +411,9 @@ impl Stage {
     fn step_while(&self, worker: &mut Worker, faults: &FaultProbe, mut waiting: impl FnMut() -> bool) {
         let failed = || self.failed.load(Ordering::SeqCst);
         worker.step_or_park_while(Some(PARK), || waiting() && !failed() && !faults.is_set());
-        faults.get().into_iter().for_each(|line| panic!("{line}"));
+        if let Some(line) = faults.get() {
+            panic!("{line}");
+        }
         assert!(!failed(), "another worker panicked; its message stands above");
     }
 
@@ -513,7 +515,9 @@ where
         input.send(Event::End(End { arrived: FAR_AHEAD, live, finished: false }));
         input.close();
         worker.step_or_park_while(Some(PARK), || !probe.done() && !faults.is_set());
-        faults.get().into_iter().for_each(|line| panic!("{line}"));
+        if let Some(line) = faults.get() {
+            panic!("{line}");
+        }
         let mut held = held.take();
         consolidate(&mut held);
         held

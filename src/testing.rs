@@ -228,6 +228,8 @@ pub struct Script {
     arriving: i64,
     /// Whether what is read is digested.
     digest: bool,
+    /// Epochs as they were, in place of those of the script.
+    replay: Option<Vec<EpochRecord>>,
     stages: Vec<(usize, Vec<Telling>)>,
 }
 
@@ -262,7 +264,7 @@ impl Script {
     pub fn new(dataflow: impl Into<Build>) -> Self {
         let (build, time) = (dataflow.into(), TimeOptions::default());
         let stages = vec![(1, Vec::new())];
-        Script { build, time, arriving: FAR_AHEAD, digest: false, stages }
+        Script { build, time, arriving: FAR_AHEAD, digest: false, replay: None, stages }
     }
 
     /// With times as `options` say, in the whole run.
@@ -290,6 +292,33 @@ impl Script {
     /// With digests of what is read in the records of the ledger.
     pub fn digested(mut self) -> Self {
         self.digest = true;
+        self
+    }
+
+    /// As this, in epochs as `records` of an earlier run say, and on as many workers as the script ends with.
+    ///
+    /// ```
+    /// use thalweg::ledger::{decode_records, encode_record};
+    /// use thalweg::prelude::*;
+    /// use thalweg::testing::Script;
+    /// const VIEWS: &[View] = &[View { name: "bytes", columns: &["byte", "count"], about: "" }];
+    /// let build = Build::new("bytes", VIEWS, |flow| {
+    ///     let bytes = flow.records(Text).count_by::<u8>("bytes", |line| line.first().copied());
+    ///     flow.view("bytes", bytes);
+    ///     Ok(())
+    /// });
+    /// let script = |lines: &str| Script::new(build.clone()).digested().epoch(lines).epoch("c\n");
+    /// let first = script("a\nb\na\n").run();
+    /// let ledger: Vec<u8> = first.records().iter().flat_map(encode_record).collect();
+    /// let again = script("a\nb\na\n").workers(3).replaying(decode_records(&ledger)?).run();
+    /// assert_eq!(first, again);
+    /// // Other bytes are not what was read.
+    /// let other = script("a\nb\nX\n").replaying(decode_records(&ledger)?);
+    /// assert!(std::panic::catch_unwind(|| other.run()).is_err());
+    /// # Ok::<(), thalweg::ledger::RecordError>(())
+    /// ```
+    pub fn replaying(mut self, records: Vec<EpochRecord>) -> Self {
+        self.replay = Some(records);
         self
     }
 
@@ -338,6 +367,12 @@ impl Script {
             stages.push((workers, told, if end { Afterwards::End } else { Afterwards::Stop }));
         }
         let sources = partitions.sources();
+        let mut replay = self.replay;
+        if replay.is_some() {
+            // In one go: what stood between the stages is not what is looked at.
+            let workers = stages.last().map_or(1, |(workers, ..)| *workers);
+            stages = vec![(workers, Vec::new(), Afterwards::Stop)];
+        }
         let (mut handed, mut mark, mut first) = (None::<Vec<u8>>, None::<Mark>, 0);
         for (workers, epochs, afterwards) in stages {
             // What is handed over is bytes, as if it had been on a disk.
@@ -370,7 +405,10 @@ impl Script {
                 reads: partitions.reads(&ends),
                 ..EpochRecord::default()
             });
-            conductor.replay(records, afterwards);
+            match replay.take() {
+                Some(records) => conductor.replay(records, afterwards),
+                None => conductor.replay(records, afterwards),
+            }
             let stage = Stage {
                 build: build.clone(),
                 time: self.time,
@@ -525,7 +563,9 @@ impl Stage {
         while !installed.probe.done() || behind(ingest.next_epoch()) {
             let failed = self.failed.load(Ordering::SeqCst);
             assert!(!failed, "another worker panicked; its message stands above");
-            installed.faults.get().into_iter().for_each(|line| panic!("{line}"));
+            if let Some(line) = installed.faults.get() {
+                panic!("{line}");
+            }
             let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
             let closed = frontier.map_or(u64::MAX, |epoch| epoch.number());
             let turn = ingest.turn(closed, outputs.has_room()).unwrap_or_else(|error| panic!("{error}"));
@@ -603,7 +643,9 @@ where
         input.end();
         input.close();
         worker.step_or_park_while(Some(PARK), || !probe.done() && !faults.is_set());
-        faults.get().into_iter().for_each(|line| panic!("{line}"));
+        if let Some(line) = faults.get() {
+            panic!("{line}");
+        }
         let mut held = held.take();
         consolidate(&mut held);
         held

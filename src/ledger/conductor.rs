@@ -80,6 +80,8 @@ struct Open {
     bytes: u64,
     /// It ends the input.
     last: bool,
+    /// What it was when it was first read, where it is read again.
+    before: Option<EpochRecord>,
 }
 
 /// What comes after a replay.
@@ -139,6 +141,8 @@ pub struct Conductor {
     sealed: Vec<EpochRecord>,
     /// Whether workers have been told where the run begins.
     begun_words: bool,
+    /// What was read again, and was not what it had been.
+    changed: Option<SourceError>,
 }
 
 impl Conductor {
@@ -174,6 +178,7 @@ impl Conductor {
             requested: 0,
             sealed: Vec::new(),
             begun_words: false,
+            changed: None,
         };
         let mut seen = BTreeSet::new();
         for (number, source) in (0..).zip(sources) {
@@ -257,6 +262,11 @@ impl Conductor {
     /// Whether no source is live.
     pub fn is_bounded(&self) -> bool {
         self.sources.iter().all(|source| source.bounded)
+    }
+
+    /// Why the run cannot go on: what is read again is not what it was.
+    pub fn take_changed(&mut self) -> Option<SourceError> {
+        self.changed.take()
     }
 
     /// The records of the epochs that were sealed since this was last asked.
@@ -365,7 +375,7 @@ impl Conductor {
     }
 
     fn seal(&mut self, open: Open) -> Word {
-        let Open { mut record, reached, last, limits, bytes: _, .. } = open;
+        let Open { mut record, reached, last, limits, before, .. } = open;
         let mut bytes = 0;
         for (partition, one) in reached {
             let from = limits.get(&partition).map_or(0, |limit| limit.from);
@@ -381,6 +391,9 @@ impl Conductor {
             }
         }
         self.unclosed.push_back((record.epoch, bytes));
+        if let Some(before) = before {
+            self.compare(&before, &record);
+        }
         if last {
             // An epoch like any other, in which nothing was read; what it says of event time is forgotten.
             let ended = EventTime { watermark: Watermark::END, ..self.watermarks.event_time() };
@@ -407,6 +420,22 @@ impl Conductor {
         }
         self.sealed.push(record);
         Word::Sealed(epoch, EventTimeWord(event_time))
+    }
+
+    /// Looks whether an epoch that was read again has what it had `before`, as far as that was written down.
+    fn compare(&mut self, before: &EpochRecord, now: &EpochRecord) {
+        for was in before.reads.iter().filter(|read| read.digest != 0 || read.lines != 0) {
+            let read = now.reads.iter().find(|read| read.partition == was.partition);
+            let same = |read: &Read| (read.lines, read.times) == (was.lines, was.times);
+            let digest = |read: &Read| !self.options.digest || was.digest == 0 || read.digest == was.digest;
+            if read.is_some_and(|read| same(read) && digest(read)) {
+                continue;
+            }
+            let cursors = self.sources.iter().flat_map(|source| &source.cursors);
+            let mut named = cursors.filter(|cursor| cursor.partition.id == was.partition);
+            let name = named.next().map_or_else(|| was.partition.to_string(), |it| it.partition.found.name.to_string());
+            self.changed.get_or_insert(SourceError::Changed { partition: name, from: was.from, upto: was.upto });
+        }
     }
 
     fn live(&self) -> impl Iterator<Item = &Cursor> {
@@ -513,7 +542,12 @@ impl Conductor {
         };
         let limits = record.reads.iter().map(limit).collect();
         self.next = record.epoch;
-        self.open(record.arrived, limits, false, now, false)
+        self.ended |= record.end;
+        let opened = self.open(record.arrived, limits, false, now, record.end);
+        if let Some(open) = self.open.back_mut() {
+            open.before = Some(record);
+        }
+        opened
     }
 
     fn open(&mut self, arrived: Millis, limits: Vec<Limit>, hold: bool, now: Moment, last: bool) -> Opened {
@@ -534,6 +568,7 @@ impl Conductor {
             arrived,
             before: Some(EventTimeWord(self.watermarks.event_time())),
             new: new.clone(),
+            end: last,
             ..EpochRecord::default()
         };
         self.open.push_back(Open {
@@ -545,6 +580,7 @@ impl Conductor {
             closing: !live || !self.replay.is_empty() || self.afterwards != Afterwards::GoOn || self.by_hand,
             bytes: if live { 0 } else { bytes },
             last,
+            before: None,
         });
         self.next += 1;
         self.opened_at = Some(now.elapsed);

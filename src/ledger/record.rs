@@ -166,6 +166,9 @@ pub struct EpochRecord {
     pub ended: Vec<PartitionId>,
     /// Partitions that had caught up with their source.
     pub caught_up: Vec<PartitionId>,
+    /// Whether the input was at its end, and nothing was read.
+    #[serde(default)]
+    pub end: bool,
 }
 
 /// The version that is written.

@@ -173,6 +173,9 @@ impl Ingest {
             let Some(conductor) = &mut self.conductor else { return Ok(busy) };
             let now = Moment { millis: clock::millis(), elapsed: clock::now() - self.begun };
             let words = conductor.turn(now, closed, room);
+            if let Some(changed) = conductor.take_changed() {
+                return Err(changed);
+            }
             words.iter().for_each(|word| self.post.say_all(word));
             if words.is_empty() {
                 return Ok(busy);

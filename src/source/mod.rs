@@ -201,6 +201,19 @@ pub enum SourceError {
         /// From where it was to be read.
         offset: u64,
     },
+    /// What is read again is not what was read before.
+    #[error(
+        "{partition} has changed: what stands from byte {from} up to byte {upto} is not what was read there before\n  \
+         hint: a run that is replayed needs the same bytes; restore the file, or begin anew without the recorded ledger"
+    )]
+    Changed {
+        /// The partition's name.
+        partition: String,
+        /// Where the changed part begins.
+        from: u64,
+        /// Where it ends.
+        upto: u64,
+    },
     /// What another process, or another run, says of a partition cannot be understood.
     #[error("{partition} is described in a way that this program does not understand: {reason}")]
     Detail {

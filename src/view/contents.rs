@@ -194,12 +194,17 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
         }
     }
 
-    /// Notes that `row` is final.
-    fn finish(&mut self, row: R) {
-        if let Some(time) = self.time_of(&row) {
+    /// Notes that `rows` have become final, the older ones first.
+    fn finish(&mut self, rows: &[(R, isize)]) {
+        let each = |(row, count): &(R, isize)| {
+            std::iter::repeat_n(row.clone(), usize::try_from(*count).unwrap_or(0))
+        };
+        let mut finals: Vec<R> = rows.iter().flat_map(each).collect();
+        finals.sort_by_key(|row| self.time_of(row));
+        if let Some(time) = finals.last().and_then(|row| self.time_of(row)) {
             self.newest = self.newest.max(time);
         }
-        self.finals.push_back(row);
+        self.finals.extend(finals);
     }
 
     fn time_of(&self, row: &R) -> Option<i64> {
@@ -258,9 +263,7 @@ impl<R: Row, C: Compare<R>> Contents for Held<R, C> {
             if appended {
                 self.refuse_retractions(time, sorted)?;
                 if bounded {
-                    for (row, count) in sorted {
-                        (0..*count).for_each(|_| self.finish(row.clone()));
-                    }
+                    self.finish(sorted);
                 }
             }
             if self.holding.rows {
@@ -284,9 +287,7 @@ impl<R: Row, C: Compare<R>> Contents for Held<R, C> {
             let sorted = changes.sorted(order);
             self.refuse_retractions(time, sorted)?;
             if bounded {
-                for (row, count) in sorted {
-                    (0..*count).for_each(|_| self.finish(row.clone()));
-                }
+                self.finish(sorted);
             }
         }
         if bounded {

@@ -8,9 +8,9 @@ use std::time::Duration;
 ///
 /// A table of windows or sessions gains rows for as long as the run lasts, and what is final is never retracted. A sink
 /// that shows whole views therefore keeps the newest of them and forgets the rest; rows that can still change are all
-/// kept. "Newest" is by when rows became final. The length of time is event time, taken from the first column that holds
-/// one: a row is too old when it is older, by more than this, than the newest row that is final. A view without such a
-/// column is bounded by the number alone.
+/// kept. "Newest" is by when rows became final, and of those that did at the same moment by event time, which is taken from
+/// the first column that holds one. The length of time is event time, too: a row is too old when it is older, by more than
+/// this, than the newest row that is final. A view without such a column is bounded by the number alone.
 ///
 /// ```
 /// use std::time::Duration;

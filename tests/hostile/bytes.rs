@@ -215,20 +215,32 @@ fn keys_of_arbitrary_bytes_are_valid_json_with_each_bad_byte_escaped() {
     }
 }
 
-/// Text, with `\xNN` for each byte that is not UTF-8; by another way than the command's.
+/// Text, with `\xNN` for each byte that is not UTF-8, and backslashes doubled before those and before text that looks like
+/// one; by another way than the command's.
 fn escaped(mut bytes: &[u8]) -> String {
+    static LOOKS: LazyLock<Regex> = LazyLock::new(|| Regex::new("^x[89a-f][0-9a-f]").expect("a pattern"));
     let mut text = String::new();
     while !bytes.is_empty() {
-        let good = match std::str::from_utf8(bytes) {
-            Ok(all) => all.len(),
-            Err(error) => error.valid_up_to(),
+        let run = bytes.iter().take_while(|byte| **byte == b'\\').count();
+        let rest = &bytes[run..];
+        let first = std::str::from_utf8(&rest[..rest.len().min(4)]);
+        let bad = first.is_err_and(|error| error.valid_up_to() == 0);
+        let times = if bad || LOOKS.is_match(rest) { 2 } else { 1 };
+        text += &"\\".repeat(times * run);
+        let length = match rest.first() {
+            None => 0,
+            Some(byte) if bad => {
+                text += &format!("\\x{byte:02x}");
+                1
+            }
+            Some(_) => {
+                let head = rest.utf8_chunks().next().expect("there is something").valid();
+                let char = head.chars().next().expect("it is good");
+                text.push(char);
+                char.len_utf8()
+            }
         };
-        text += std::str::from_utf8(&bytes[..good]).expect("it is valid up to here");
-        bytes = &bytes[good..];
-        if let Some((bad, rest)) = bytes.split_first() {
-            text += &format!("\\x{bad:02x}");
-            bytes = rest;
-        }
+        bytes = &rest[length..];
     }
     text
 }

@@ -84,6 +84,40 @@ fn a_signal_ends_a_live_run_in_order() {
 }
 
 #[test]
+fn a_signal_loses_no_line_that_was_taken_from_the_pipe() {
+    for workers in ["1", "2"] {
+        let (input, mut output) = std::io::pipe().expect("a pipe");
+        let mut rest = input.try_clone().expect("another end of it");
+        let mut command = command();
+        let args = ["--source", "stdin:", "--sink", "jsonl:-?mode=changes", "--tick", "20ms", "--summary", "json"];
+        command.args(["run", "word-count"]).args(args).args(["-w", workers]).stdin(input);
+        let mut running = Running::start(&mut command);
+        drop(command);
+        let shown = running.stdout_lines();
+        // Somebody writes all the while, as fast as the pipe takes it.
+        let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let told = std::sync::Arc::clone(&over);
+        let writing = std::thread::spawn(move || {
+            let mut written = 0;
+            while !told.load(std::sync::atomic::Ordering::SeqCst) {
+                output.write_all(&b"w\n".repeat(1000)).expect("somebody holds the other end");
+                written += 2000;
+            }
+            written
+        });
+        shown.until(r#""diff":1"#);
+        running.signal("TERM");
+        let lines = running.wait().exits(0).summary()["lines"].as_u64().expect("a number");
+        over.store(true, std::sync::atomic::Ordering::SeqCst);
+        // What was not taken is in the pipe still, or not yet in it.
+        let mut left = Vec::new();
+        rest.read_to_end(&mut left).expect("the writer ends");
+        let taken = writing.join().expect("it wrote") - left.len() as u64;
+        assert_eq!(lines, taken / 2, "of {taken} bytes that were taken, with {workers} workers");
+    }
+}
+
+#[test]
 fn a_signal_before_the_first_line_ends_a_live_run_in_order() {
     let sink = ["--sink", "jsonl:-?mode=changes", "--tick", "20ms", "--summary", "json"];
     let mut running = live("access-log", &sink);

@@ -255,7 +255,7 @@ impl<'a> Bytes<'a> {
     /// A column of `rows` values; nothing is allocated for values that are not there.
     fn column(&mut self, field: &Field, rows: usize) -> Result<Column, StateError> {
         let present = if self.flag()? { Some(self.bits(rows)?) } else { None };
-        let room = |width: usize| rows.checked_mul(width).unwrap_or(usize::MAX);
+        let room = |width: usize| rows.saturating_mul(width);
         let data = match field.kind {
             ColumnType::U64 | ColumnType::I64 | ColumnType::Time => {
                 let (words, _) = self.take(room(8))?.as_chunks();

@@ -358,9 +358,8 @@ impl Machine for Shown {
         emitted: &mut Emitted<Span, ()>,
         keeper: &Keeper<(), Time>,
     ) -> Option<Epoch> {
-        let ends = ends.drain(..).map(|(end, _)| end);
-        let Some((end, durable)) = ends.max() else { return None };
-        if self.end != Some(end) {
+        let last = ends.drain(..).map(|(end, _)| end).max();
+        if let Some((end, durable)) = last.filter(|(end, _)| self.end != Some(*end)) {
             let span = |end: Millis| Span::new(end - self.window.length(), end);
             emitted.rows.extend(self.end.map(|end| (span(end), closing.epoch, -1)));
             emitted.rows.push((span(end), closing.epoch, 1));

@@ -168,7 +168,7 @@ pub trait Emit<'a, R> {
 /// }
 ///
 /// let fields = thalweg::testing::collection(Fixed, b"aaaaaaaabbbbbbbbaaaaaaaarest", |records| {
-///     records.count_by::<Bytes>("fields", |field| Some(*field))
+///     records.count_by::<Bytes>("fields", |field| Some(field.line()))
 /// });
 /// assert_eq!(fields, [((Bytes::from("aaaaaaaa"), 2), 1), ((Bytes::from("bbbbbbbb"), 1), 1)]);
 /// ```

@@ -67,7 +67,7 @@
 //! let error = |name, value| slow(&[(name, value)]).err().map(|error| error.to_string()).unwrap_or_default();
 //! assert_eq!(error("slower-than", "soon"), "`--slower-than soon`: expected number at 0 (such as 500ms, 30s, 1h)");
 //! assert_eq!(error("least", "many"), "`--least many`: invalid digit found in string");
-//! assert_eq!(error("least", "0"), "`--least 0`: 0 is not in 1..");
+//! assert_eq!(error("least", "0"), "`--least 0`: 0 is not in 1..=4294967295");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -543,7 +543,8 @@ impl Conductor {
         let limits = record.reads.iter().map(limit).collect();
         self.next = record.epoch;
         self.ended |= record.end;
-        let opened = self.open(record.arrived, limits, false, now, record.end);
+        let mut opened = self.open(record.arrived, limits, false, now, record.end);
+        opened.exact = true;
         if let Some(open) = self.open.back_mut() {
             open.before = Some(record);
         }
@@ -585,6 +586,6 @@ impl Conductor {
         self.next += 1;
         self.opened_at = Some(now.elapsed);
         let stop = self.stopped && self.stopping;
-        Opened { epoch, arrived, new, limits, hold, stop, digest: self.options.digest }
+        Opened { epoch, arrived, new, limits, hold, stop, exact: false, digest: self.options.digest }
     }
 }

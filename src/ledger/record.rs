@@ -32,6 +32,8 @@ pub struct Opened {
     pub hold: bool,
     /// Whether sources are to take nothing more from outside: this is the last epoch.
     pub stop: bool,
+    /// Whether the limits are those of an epoch that was before: nothing is to be read beyond them.
+    pub exact: bool,
     /// Whether the digest of what is read is wanted.
     pub digest: bool,
 }

@@ -31,6 +31,8 @@ pub(super) struct Reading {
     readers: BTreeMap<PartitionId, Open>,
     /// The epoch that is being read.
     epoch: Option<Epoch>,
+    /// Whether nothing is to be read before its epoch is opened.
+    exact: bool,
 }
 
 /// A partition that is being read.
@@ -97,6 +99,7 @@ impl Reading {
             partitions: BTreeMap::new(),
             readers: BTreeMap::new(),
             epoch: None,
+            exact: false,
         }
     }
 
@@ -126,7 +129,8 @@ impl Reading {
             reached.insert(limit.partition, nothing);
         }
         let lanes = lanes.into_values().collect();
-        let Opened { arrived, hold, stop, .. } = *opened;
+        let Opened { arrived, hold, stop, exact, .. } = *opened;
+        self.exact = exact;
         self.epoch = Some(Epoch { arrived, hold, stop, lanes, reached });
     }
 
@@ -226,7 +230,7 @@ impl Reading {
     /// room.
     pub(super) fn read_ahead(&mut self) -> Result<(bool, bool), SourceError> {
         let (mut any, mut full) = (false, false);
-        for open in self.readers.values_mut().filter(|open| open.live) {
+        for open in self.readers.values_mut().filter(|open| open.live && !self.exact) {
             if !open.ended && open.bytes < AHEAD {
                 match open.reader.poll(u64::MAX, &self.pool)? {
                     Step::Chunk(chunk) => {

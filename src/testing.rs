@@ -22,8 +22,9 @@ use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Rea
 use crate::runtime::assign;
 use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
 use crate::runtime::post::Post;
+use crate::runtime::reading::Inputs;
 use crate::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
-use crate::source::{Chunk, Memory, PartitionId, Progress, ReadOptions, Source};
+use crate::source::{Memory, PartitionId, Progress, ReadOptions, Source};
 use crate::state::{Keep, Memory as Stored, Queue, Snapshot, Store, Writer};
 use crate::time::Epoch;
 use crate::time::TimeOptions;
@@ -383,17 +384,7 @@ impl Script {
             let snapshot = snapshot.map(Arc::new);
             let writer = Writer::start(memory.clone(), workers, Writer::QUEUE);
             let writer = writer.unwrap_or_else(|error| panic!("{error}"));
-            let pace = LedgerOptions {
-                peers: workers,
-                time: self.time,
-                tick: std::time::Duration::ZERO,
-                epoch_bytes: u64::MAX,
-                chunk_bytes: 1,
-                max_open_epochs: 1,
-                max_open_bytes: u64::MAX,
-                event_time: true,
-                digest: self.digest,
-            };
+            let pace = pace(workers, self.time, self.digest);
             let of: Vec<_> = sources.iter().map(|(_, source)| Arc::clone(source)).collect();
             let mut conductor = Conductor::new(pace, &of).unwrap_or_else(|error| panic!("{error}"));
             if let Some(mark) = mark.take() {
@@ -432,6 +423,21 @@ impl Script {
             first = mark.as_ref().map_or(0, Mark::next_epoch);
         }
         std::mem::take(&mut answer.lock().expect("no worker panicked"))
+    }
+}
+
+/// One epoch at a time, which is as long as it is told to be.
+fn pace(peers: usize, time: TimeOptions, digest: bool) -> LedgerOptions {
+    LedgerOptions {
+        peers,
+        time,
+        tick: std::time::Duration::ZERO,
+        epoch_bytes: u64::MAX,
+        chunk_bytes: 1,
+        max_open_epochs: 1,
+        max_open_bytes: u64::MAX,
+        event_time: true,
+        digest,
     }
 }
 
@@ -625,26 +631,41 @@ where
     D: ExchangeData,
     R: ExchangeData + Semigroup,
 {
-    let lines = lines.to_vec();
+    let bytes: Arc<[u8]> = Arc::from(lines);
     timely::execute_directly(move |worker| {
         let held = Rc::new(RefCell::new(Vec::new()));
         let receiver = Rc::clone(&held);
-        let (mut input, faults, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (lines, input) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
+        let post = Post::install(worker);
+        let (feed, lines, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
+            let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let mut records = lines.records(format);
             let updates = build(&mut records).inspect(move |(datum, _, diff)| {
                 receiver.borrow_mut().push((datum.clone(), diff.clone()));
             });
-            (input, lines.faults(), updates.probe().0)
+            drop(records);
+            (feed, (lines.faults(), lines.goes_by_event_time()), updates.probe().0)
         });
-        let mut chunk = Chunk::from_bytes("test:", 0, &lines);
-        chunk.arrived = FAR_AHEAD;
-        input.chunk(chunk);
-        input.end();
-        input.close();
-        worker.step_or_park_while(Some(PARK), || !probe.done() && !faults.is_set());
-        if let Some(line) = faults.get() {
-            panic!("{line}");
+        let (faults, event_time) = lines;
+        let length = bytes.len() as u64;
+        let memory = Memory::fixed(vec![("test:".into(), bytes)]).open_ended();
+        let sources: Vec<Arc<dyn Source>> = vec![Arc::new(memory)];
+        let conductor = Conductor::new(pace(1, TimeOptions::default(), false), &sources);
+        let mut conductor = conductor.unwrap_or_else(|error| panic!("{error}"));
+        let reads = vec![Read::planned(PartitionId(0), length)];
+        let epoch = EpochRecord { arrived: FAR_AHEAD, reads, ..EpochRecord::default() };
+        conductor.replay([epoch], Afterwards::Stop);
+        let inputs = Inputs { sources, inputs: vec![0] };
+        let (options, conductor) = (ReadOptions::default(), Some(conductor));
+        let setup = IngestSetup { inputs, options, conductor, event_time, checks: false };
+        let mut ingest = Ingest::new(worker, post, feed, setup);
+        while !probe.done() {
+            let closed =
+                probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
+            ingest.turn(closed, true).unwrap_or_else(|error| panic!("{error}"));
+            worker.step();
+            if let Some(line) = faults.get() {
+                panic!("{line}");
+            }
         }
         let mut held = held.take();
         consolidate(&mut held);

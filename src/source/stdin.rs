@@ -76,7 +76,11 @@ impl Source for Stdin {
         if again || from > 0 {
             return Err(SourceError::Gone { partition: name, offset: from });
         }
-        Ok(Box::new(Pipe::new(&name, io::stdin(), options.max_line, wake)?))
+        // Not `Stdin` itself, which has a buffer of its own: what is in that, nobody can wait for.
+        let input = io::stdin().as_fd().try_clone_to_owned();
+        let input =
+            input.map_err(|source| SourceError::Read { partition: name.clone(), offset: 0, source })?;
+        Ok(Box::new(Pipe::new(&name, std::fs::File::from(input), options.max_line, wake)?))
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {

@@ -467,8 +467,9 @@ impl Conductor {
 
     fn has_credit(&self, closed: u64) -> bool {
         let open = self.next.saturating_sub(closed.max(self.first));
-        let bytes: u64 = self.unclosed.iter().map(|(_, bytes)| bytes).sum();
-        let bytes = bytes + self.open.iter().map(|open| open.bytes).sum::<u64>();
+        let bytes =
+            self.unclosed.iter().map(|(_, bytes)| *bytes).chain(self.open.iter().map(|open| open.bytes));
+        let bytes = bytes.fold(0, u64::saturating_add);
         open < self.options.max_open_epochs.max(1) && (open == 0 || bytes < self.options.max_open_bytes)
     }
 

@@ -108,6 +108,11 @@ impl Ingest {
         self.conductor.as_mut()
     }
 
+    /// How many epochs have been sealed, those of earlier runs too; 0 on other workers than the first.
+    pub(crate) fn epochs(&self) -> u64 {
+        self.conductor.as_ref().map_or(0, Conductor::sealed_before)
+    }
+
     /// The part of `frontier` that sinks may be shown, on the first worker: no epoch before it is sealed.
     pub(crate) fn sealed(&self, frontier: Option<Epoch>) -> Option<Epoch> {
         let Some(conductor) = self.conductor.as_ref().filter(|it| !it.has_finished()) else {

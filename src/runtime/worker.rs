@@ -154,7 +154,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             vitals.beat(Doing::Write);
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());
             let frontier = ingest.sealed(frontier);
-            let epochs = installed.summary.get().epochs;
+            let epochs = ingest.epochs();
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
         }
     }
@@ -170,5 +170,5 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     outputs.finish().unwrap_or_else(|error| failed(error));
     vitals.wait_for(None);
     let summary = installed.summary.get();
-    Outcome { counts: summary.counts, epochs: summary.epochs }
+    Outcome { counts: summary.counts, epochs: ingest.epochs() }
 }

@@ -210,17 +210,18 @@ enum Decoded<R: Read> {
 
 /// Looks at the first bytes of `input`.
 fn decoded<R: Read>(mut input: R) -> io::Result<Decoded<R>> {
-    let mut head = Vec::with_capacity(FileKind::MAGIC);
-    let mut byte = [0];
-    // No further than the bytes might be magic: the first line of a log may be shorter, and is due at once.
-    while head.len() < FileKind::MAGIC && may_be_compressed(&head) {
-        match input.read(&mut byte) {
+    let (mut head, mut len) = (vec![0; BLOCK], 0);
+    // No more than there is, unless that might be a magic number: the first line of a log may be shorter than one, and
+    // is due at once.
+    while len < FileKind::MAGIC && may_be_compressed(&head[..len]) {
+        match input.read(&mut head[len..]) {
             Ok(0) => break,
-            Ok(_) => head.push(byte[0]),
+            Ok(more) => len += more,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+    head.truncate(len);
     let kind = FileKind::of(&head);
     let input = Cursor::new(head).chain(input);
     Ok(match kind {
@@ -236,13 +237,13 @@ fn decoded<R: Read>(mut input: R) -> io::Result<Decoded<R>> {
     })
 }
 
-/// Whether bytes that begin like this may turn out to be compressed.
+/// Whether these first bytes may turn out to be those of something compressed.
 fn may_be_compressed(head: &[u8]) -> bool {
-    let rest = &[0x1f, 0x8b, 0x08, 0][..];
-    let frame = &[0x28, 0xb5, 0x2f, 0xfd][..];
+    let gzip = [0x1f, 0x8b, 0x08];
+    let frame = [0x28, 0xb5, 0x2f, 0xfd];
     let skippable = head.first().is_none_or(|first| (0x50..=0x5f).contains(first))
         && [0x2a, 0x4d, 0x18].starts_with(head.get(1..).unwrap_or_default());
-    rest.starts_with(head) || frame.starts_with(head) || skippable
+    gzip.starts_with(head) || frame.starts_with(head) || skippable
 }
 
 impl<R: Read> Decoded<R> {

@@ -88,7 +88,7 @@ impl Sources {
             }
             None => {
                 let schemes: Vec<_> = self.0.iter().map(|(scheme, _)| format!("`{scheme}:`")).collect();
-                Err(error(format!("a source is one of {}", schemes.join(", "))))
+                Err(error(format!("a source is one of {}, as in `file:PATH`", schemes.join(", "))))
             }
         }
     }

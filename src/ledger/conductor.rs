@@ -433,8 +433,14 @@ impl Conductor {
             }
             let cursors = self.sources.iter().flat_map(|source| &source.cursors);
             let mut named = cursors.filter(|cursor| cursor.partition.id == was.partition);
-            let name = named.next().map_or_else(|| was.partition.to_string(), |it| it.partition.found.name.to_string());
-            self.changed.get_or_insert(SourceError::Changed { partition: name, from: was.from, upto: was.upto });
+            let name = named
+                .next()
+                .map_or_else(|| was.partition.to_string(), |it| it.partition.found.name.to_string());
+            self.changed.get_or_insert(SourceError::Changed {
+                partition: name,
+                from: was.from,
+                upto: was.upto,
+            });
         }
     }
 

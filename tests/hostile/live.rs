@@ -89,7 +89,8 @@ fn a_signal_loses_no_line_that_was_taken_from_the_pipe() {
         let (input, mut output) = std::io::pipe().expect("a pipe");
         let mut rest = input.try_clone().expect("another end of it");
         let mut command = command();
-        let args = ["--source", "stdin:", "--sink", "jsonl:-?mode=changes", "--tick", "20ms", "--summary", "json"];
+        let args =
+            ["--source", "stdin:", "--sink", "jsonl:-?mode=changes", "--tick", "20ms", "--summary", "json"];
         command.args(["run", "word-count"]).args(args).args(["-w", workers]).stdin(input);
         let mut running = Running::start(&mut command);
         drop(command);

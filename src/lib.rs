@@ -75,6 +75,8 @@ pub mod testing;
 pub mod time;
 pub mod view;
 
+pub use runtime::Run;
+
 // The README's program is compiled as a documentation test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -75,7 +75,7 @@ pub mod testing;
 pub mod time;
 pub mod view;
 
-pub use runtime::Run;
+pub use runtime::{Change, Run};
 
 // The README's program is compiled as a documentation test.
 #[cfg(doctest)]

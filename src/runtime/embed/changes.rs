@@ -22,7 +22,7 @@ pub struct Change<R> {
 }
 
 /// Takes the changes of a view that an epoch has made.
-pub(super) type Each = Box<dyn FnMut(&Arrived, u64, Vec<Batch>) -> Result<(), RunError> + Send>;
+pub(super) type Each = Box<dyn FnMut(&Schema, u64, Vec<Batch>) -> Result<(), RunError> + Send>;
 
 /// What has arrived of a view.
 pub(super) struct Arrived {
@@ -51,34 +51,57 @@ impl Arrived {
 
     /// Gives what `epoch` has changed to whoever takes it as it comes.
     pub(super) fn give(&mut self, epoch: u64) -> Result<(), RunError> {
-        if self.each.is_empty() {
-            return Ok(());
-        }
+        let Some((last, others)) = self.each.split_last_mut() else { return Ok(()) };
         let mut batches = Vec::new();
         while let Some(batch) = self.changes.pop_front_if(|batch| batch.time.number() <= epoch) {
             batches.push(batch);
         }
-        let mut each = std::mem::take(&mut self.each);
-        let given = each.iter_mut().try_for_each(|each| each(self, epoch, batches.clone()));
-        self.each = each;
-        given
+        for each in others {
+            each(&self.schema, epoch, batches.clone())?;
+        }
+        // The last who has rows need not copy them.
+        last(&self.schema, epoch, batches)
+    }
+
+    /// What has changed since this was asked last.
+    pub(super) fn take_changes<R: Row>(&mut self) -> Result<Vec<Change<R>>, RunError> {
+        check::<R>(&self.schema, &self.changes)?;
+        rows(&self.schema, std::mem::take(&mut self.changes), self.schema.rows == Rows::Appended)
+    }
+
+    /// What has become final since this was asked last.
+    pub(super) fn take_finals<R: Row>(&mut self) -> Result<Vec<Change<R>>, RunError> {
+        check::<R>(&self.schema, &self.finals)?;
+        rows(&self.schema, std::mem::take(&mut self.finals), true)
     }
 }
 
-/// The rows of `batches`, which are of `view`.
-pub(super) fn rows<R: Row>(view: &Arrived, batches: Vec<Batch>) -> Result<Vec<Change<R>>, RunError> {
-    let Arrived { schema, .. } = view;
+/// The changes in `batches`, which are the rows of the view `schema` as it changes.
+pub(super) fn changes<R: Row>(schema: &Schema, batches: Vec<Batch>) -> Result<Vec<Change<R>>, RunError> {
+    check::<R>(schema, &batches)?;
+    rows(schema, batches, schema.rows == Rows::Appended)
+}
+
+/// Refuses batches of other rows.
+fn check<'a, R: Row>(schema: &Schema, batches: impl IntoIterator<Item = &'a Batch>) -> Result<(), RunError> {
+    match batches.into_iter().all(Batch::has_rows::<R>) {
+        true => Ok(()),
+        false => Err(RunError::OtherRows { view: schema.to_string(), rows: std::any::type_name::<R>() }),
+    }
+}
+
+/// The changes in `batches`, which were checked; `appended` says whether no row may be retracted.
+fn rows<R: Row>(
+    schema: &Schema,
+    batches: impl IntoIterator<Item = Batch>,
+    appended: bool,
+) -> Result<Vec<Change<R>>, RunError> {
     let mut changes = Vec::new();
     for batch in batches {
         let time = batch.time;
-        let rows = batch.into_rows::<R>().ok_or_else(|| RunError::OtherRows {
-            view: schema.to_string(),
-            rows: std::any::type_name::<R>(),
-        })?;
-        let mut retracted = rows.iter().filter(|(_, diff)| *diff < 0);
-        if let Some((row, _)) = retracted.next().filter(|_| schema.rows == Rows::Appended) {
-            let row = format!("{row:?}");
-            return Err(Retracted { view: schema.view.name, row, time }.into());
+        let rows = batch.into_rows::<R>().unwrap_or_default();
+        if let Some((row, _)) = rows.iter().find(|(_, diff)| appended && *diff < 0) {
+            return Err(Retracted { view: schema.view.name, row: format!("{row:?}"), time }.into());
         }
         changes.extend(rows.into_iter().map(|(row, diff)| Change { time, row, diff }));
     }

@@ -5,6 +5,8 @@
 //! sealed. Nothing here ends the process, installs a panic hook, reads arguments or writes anywhere.
 
 mod changes;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::fmt;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use timely::communication::WorkerGuards;
 
 pub use changes::Change;
-use changes::{Arrived, Each, rows};
+use changes::{Arrived, Each, changes};
 use worker::{Event, Job, Shared, work};
 
 use crate::data::{InputCounts, Row};
@@ -26,7 +28,7 @@ use crate::runtime::RunError;
 use crate::sink::panic_message;
 use crate::source::{Dealer, Dealt, ReadOptions, Source};
 use crate::time::{Millis, TimeOptions};
-use crate::view::{Deliveries, Delivery, View};
+use crate::view::{Deliveries, Delivery, Schema, View};
 
 /// A dataflow that runs inside this program, on worker threads in the background.
 ///
@@ -178,8 +180,8 @@ impl RunBuilder {
         view: &str,
         mut callback: impl FnMut(u64, Vec<Change<R>>) + Send + 'static,
     ) -> Self {
-        let each = move |view: &Arrived, epoch, batches| {
-            callback(epoch, rows(view, batches)?);
+        let each = move |schema: &Schema, epoch, batches| {
+            callback(epoch, changes(schema, batches)?);
             Ok(())
         };
         self.each.push((view.to_owned(), Box::new(each)));
@@ -333,6 +335,8 @@ impl Run {
         self.requested += 1;
         self.shared.request();
         while self.closed <= epoch {
+            // What shows no view has ended before anything was asked of it.
+            self.going_on()?;
             self.hear()?;
         }
         Ok(epoch)
@@ -350,11 +354,8 @@ impl Run {
     /// When there is no such view, its rows are of another type (they can then be asked for again), or
     /// it is appended to and a row was retracted.
     pub fn changes<R: Row>(&mut self, view: &str) -> Result<Vec<Change<R>>, RunError> {
-        let view = self.view(view)?;
-        let batches = view.changes.iter().cloned().collect();
-        let rows = rows(view, batches)?;
-        view.changes.clear();
-        Ok(rows)
+        let changes = self.view(view)?.take_changes();
+        self.ended_by(changes)
     }
 
     /// The rows of view `view` that have become final in the epochs that were closed since this was
@@ -366,11 +367,8 @@ impl Run {
     ///
     /// As for [`Run::changes`].
     pub fn finals<R: Row>(&mut self, view: &str) -> Result<Vec<Change<R>>, RunError> {
-        let view = self.view(view)?;
-        let batches = view.finals.iter().cloned().collect();
-        let rows = rows(view, batches)?;
-        view.finals.clear();
-        Ok(rows)
+        let finals = self.view(view)?.take_finals();
+        self.ended_by(finals)
     }
 
     /// What became of the lines of the epochs that are closed.
@@ -393,7 +391,7 @@ impl Run {
             self.hear()?;
         }
         self.join();
-        Ok(self.counts)
+        self.shared.take_error().map_or(Ok(self.counts), Err)
     }
 
     fn going_on(&self) -> Result<(), RunError> {
@@ -452,13 +450,19 @@ impl Run {
         self.counts = summary.counts;
         for epoch in self.closed..upto {
             self.closed = epoch + 1;
-            if let Err(error) = self.views.iter_mut().try_for_each(|view| view.give(epoch)) {
-                self.over = true;
-                self.shared.give_up();
-                return Err(error);
-            }
+            let given = self.views.iter_mut().try_for_each(|view| view.give(epoch));
+            self.ended_by(given)?;
         }
         Ok(())
+    }
+
+    /// `result`, with which the run is over if it says that a row was retracted that was final.
+    fn ended_by<T>(&mut self, result: Result<T, RunError>) -> Result<T, RunError> {
+        if let Err(RunError::Retracted(_)) = result {
+            self.over = true;
+            self.shared.give_up();
+        }
+        result
     }
 
     /// Why a worker has ended before it should have.

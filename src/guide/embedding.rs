@@ -9,8 +9,6 @@
 //! use std::time::Duration;
 //!
 //! use thalweg::prelude::*;
-//! use thalweg::runtime::RunError;
-//! use thalweg::time::TimeOptions;
 //! use thalweg::{Change, Run};
 //!
 //! /// Lines such as `12 /a`: a second and a path.
@@ -19,6 +17,12 @@
 //!     /// length of the windows
 //!     #[arg(long, default_value = "10s")]
 //!     length: Length,
+//! }
+//!
+//! /// The second and the path.
+//! fn parts(line: &[u8]) -> Option<(u32, &[u8])> {
+//!     let (second, path) = line.split_at_checked(line.iter().position(|byte| *byte == b' ')?)?;
+//!     Some((std::str::from_utf8(second).ok()?.parse().ok()?, path.strip_prefix(b" ")?))
 //! }
 //!
 //! impl Dataflow for Paths {
@@ -31,16 +35,11 @@
 //!
 //!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         let mut lines = flow.records(Text);
-//!         lines.event_time(|line| {
-//!             let (second, _) = line.split_at_checked(line.iter().position(|byte| *byte == b' ')?)?;
-//!             std::str::from_utf8(second).ok()?.parse::<i64>().ok()?.checked_mul(1000)
-//!         });
-//!         let path = |line: &[u8]| line.iter().position(|byte| *byte == b' ').map(|at| at + 1);
-//!         let all = lines.count_by::<Bytes>("all", move |line| line.get(path(line.line())?..));
+//!         lines.event_time(|line| parts(line).map(|(second, _)| 1000 * i64::from(second)));
+//!         let all = lines.count_by::<Bytes>("all", |line| Some(parts(line.line())?.1));
 //!         flow.view("all", all);
 //!         let window = Window::tumbling(self.length.duration())?;
-//!         let windows = lines.by_window(window);
-//!         let windows = windows.count_by::<Bytes>("windows", move |line| line.get(path(line.line())?..));
+//!         let windows = lines.by_window(window).count_by::<Bytes>("windows", |line| Some(parts(line.line())?.1));
 //!         flow.view_windows("windows", windows.map(|(window, path, count)| (Time(window.start), path, count)));
 //!         Ok(())
 //!     }

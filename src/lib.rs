@@ -55,6 +55,7 @@
 //! Read the [`guide`], from counting words to joining streams within a window. See [`dataflow::Dataflow`], and the files
 //! in `dataflows/`, which use nothing but the public API:
 //! `fn main() -> ExitCode { thalweg::cli::main(&[AnyDataflow::of::<Mine>()]) }` makes a command of them.
+//! [`cli::App`] takes sources and sinks of your own, too, and [`Run`] is a dataflow inside another program.
 
 pub mod bench;
 pub mod cli;
@@ -74,6 +75,8 @@ pub mod state;
 pub mod testing;
 pub mod time;
 pub mod view;
+
+pub use runtime::{Change, Run};
 
 // The README's program is compiled as a documentation test.
 #[cfg(doctest)]

@@ -3,6 +3,7 @@
 //! Arguments and configuration file are read into strings by name (`given`), and those into checked values once;
 //! then something is done. Only this module and the console sink write to the terminal.
 
+mod app;
 mod args;
 mod bench;
 mod generate;
@@ -16,11 +17,13 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
+pub use app::App;
+
 use crate::data::escape_text;
 use crate::dataflow::AnyDataflow;
-use crate::runtime::{Exit, end_on_panic};
+use crate::runtime::Exit;
 
-/// The `thalweg` command with `dataflows`; returns when it is done.
+/// The `thalweg` command with `dataflows`; returns when it is done. [`App`] takes sources and sinks, too.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -28,11 +31,11 @@ use crate::runtime::{Exit, end_on_panic};
 /// }
 /// ```
 pub fn main(dataflows: &[AnyDataflow]) -> ExitCode {
-    end_on_panic();
-    main_from(dataflows, std::env::args_os())
+    App::new(dataflows).main()
 }
 
-fn main_from(dataflows: &[AnyDataflow], args: impl Iterator<Item = OsString>) -> ExitCode {
+fn main_from(app: &App, args: impl Iterator<Item = OsString>) -> ExitCode {
+    let dataflows = &app.dataflows;
     let matches = match args::command(dataflows).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
@@ -42,7 +45,7 @@ fn main_from(dataflows: &[AnyDataflow], args: impl Iterator<Item = OsString>) ->
         }
     };
     let result = match matches.subcommand() {
-        Some(("run", matches)) => run::run(dataflows, matches),
+        Some(("run", matches)) => run::run(app, matches),
         Some(("list", matches)) => list::list(dataflows, matches),
         Some(("generate", matches)) => generate::generate(matches),
         Some(("bench", matches)) => bench::bench(dataflows, matches),

@@ -11,13 +11,13 @@ use clap::ArgMatches;
 use crate::cli::args::own_options;
 use crate::cli::given::{Given, GivenError};
 use crate::cli::progress;
-use crate::cli::{Failure, eprint};
+use crate::cli::{App, Failure, eprint};
 use crate::data::{escape_text, grouped};
 use crate::dataflow::AnyDataflow;
 use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{ClusterSettings, Exit, Report, Settings, Usage};
-use crate::sink::{SinkSpec, Sinks};
+use crate::sink::SinkSpec;
 use crate::source::Progress;
 use crate::source::{ReadOptions, Source, SourceUriError, Sources};
 use crate::time::{Clock, TimeOptions};
@@ -25,9 +25,10 @@ use crate::time::{Clock, TimeOptions};
 /// The variable of the environment that may hold the cluster's secret.
 const SECRET_VARIABLE: &str = "THALWEG_CLUSTER_SECRET";
 
-pub(super) fn run(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<(), Failure> {
     let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
-    let dataflow = dataflows.iter().find(|dataflow| dataflow.name() == name).expect("clap knows them all");
+    let dataflow =
+        app.dataflows.iter().find(|dataflow| dataflow.name() == name).expect("clap knows them all");
     let common = super::args::run_args();
     let common = common.iter().filter_map(|arg| arg.get_long()).filter(|name| *name != "config");
     let own: Vec<_> = own_options(dataflow).into_iter().map(|option| option.name).collect();
@@ -42,7 +43,7 @@ pub(super) fn run(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(),
             )));
         }
     };
-    let settings = settings(&given, dataflow)?;
+    let settings = settings(&given, app, dataflow)?;
     let own = own.iter().flat_map(|name| given.all(name).iter().map(|value| (name.as_str(), value.as_str())));
     let build = dataflow.prepare(own).map_err(Failure::configuration)?;
 
@@ -83,9 +84,9 @@ fn start_log(given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-fn settings(given: &Given, dataflow: &AnyDataflow) -> Result<Settings, Failure> {
-    let sources = sources(given, dataflow)?;
-    let known = Sinks::builtin();
+fn settings(given: &Given, app: &App, dataflow: &AnyDataflow) -> Result<Settings, Failure> {
+    let sources = sources(given, &app.sources, dataflow)?;
+    let known = &app.sinks;
     let sinks = match given.all("sink") {
         [] => vec![known.parse(dataflow.sink())],
         uris => uris.iter().map(|uri| known.parse(uri)).collect(),
@@ -97,8 +98,7 @@ fn settings(given: &Given, dataflow: &AnyDataflow) -> Result<Settings, Failure> 
 }
 
 /// The sources, each with the input that it is for, if it says so.
-fn sources(given: &Given, dataflow: &AnyDataflow) -> Result<Vec<Named>, Failure> {
-    let known = Sources::builtin();
+fn sources(given: &Given, known: &Sources, dataflow: &AnyDataflow) -> Result<Vec<Named>, Failure> {
     let sources: Result<Vec<_>, _> = match given.all("source") {
         [] => [dataflow.source()].into_iter().map(|uri| known.open(uri)).collect(),
         uris => uris.iter().map(|uri| known.open(uri)).collect(),

@@ -86,14 +86,18 @@ impl Build {
     ///
     /// If two doors have one name, or a view is not shown as it was declared.
     pub fn check(&self) -> Result<(), BuildError> {
+        self.inputs().map(|_| ())
+    }
+
+    /// The inputs that it reads, by name: what [`Build::check`] finds.
+    pub(crate) fn inputs(&self) -> Result<Vec<String>, BuildError> {
         let allocator = Allocator::Thread(Thread::default());
         let mut worker = Worker::new(WorkerConfig::default(), allocator, None);
         worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, _feed) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let mut flow = Flow::new(scope, lines, self.views, Deliveries::rows(Delivery::Changes));
             self.run(&mut flow)?;
-            let _ = flow.finish();
-            Ok(())
+            Ok(flow.finish().inputs)
         })
     }
 

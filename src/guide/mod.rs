@@ -12,6 +12,8 @@
 //! 7. [`tables`]: records and what is known beforehand.
 //! 8. [`joins`]: two kinds of records that belong together.
 //! 9. [`running`]: testing it, making a command of it, and making it fast.
+//! 10. [`own`]: a format, a source and a sink of one's own.
+//! 11. [`embedding`]: a dataflow inside another program.
 //!
 //! # The words
 //!
@@ -34,11 +36,13 @@
 //! This module has no code: there is nothing here to import.
 
 pub mod collections;
+pub mod embedding;
 pub mod first;
 pub mod formats;
 pub mod joins;
 pub mod keyed;
 pub mod options;
+pub mod own;
 pub mod running;
 pub mod tables;
 pub mod time;

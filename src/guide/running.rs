@@ -184,7 +184,8 @@
 //! # A command
 //!
 //! [`cli::main`](crate::cli::main) makes a command of dataflows, with all that `thalweg` itself can do: `run` and `list`,
-//! sources and sinks, worker threads and processes, a configuration file, and usage texts of your own options.
+//! sources and sinks, worker threads and processes, a configuration file, and usage texts of your own options. To one with
+//! sources and sinks of your own comes [`own`](super::own).
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -250,4 +251,4 @@
 //!
 //! `thalweg bench` measures throughput and updates of the ready-made dataflows, to compare with.
 //!
-//! That is all. The files in `dataflows/` are dataflows of this kind, made to be copied.
+//! Next: [`own`](super::own).

@@ -7,11 +7,13 @@
 //! - `worker`: the loop that feeds, steps and commits.
 //! - `stop`: ending in order.
 //! - [`cluster`]: how processes meet.
+//! - `embed`: a [`Run`] inside another program, in place of `worker`.
 //! - `watchdog`, `fatal`: ending when nothing moves, or when one thread cannot go on.
 
 pub mod cluster;
 
 mod clock;
+mod embed;
 mod fatal;
 pub(crate) mod ingest;
 pub(crate) mod post;
@@ -34,6 +36,7 @@ use timely::execute::execute_from;
 
 pub(crate) use clock::millis;
 pub use clock::now;
+pub use embed::{Change, Run, RunBuilder};
 pub use fatal::{Exit, end, end_on_panic};
 pub use settings::{ClusterSettings, Settings};
 pub use stop::end_in_order_on_signals;
@@ -42,12 +45,14 @@ pub(crate) use worker::assign;
 
 use crate::data::InputCounts;
 use crate::dataflow::{Build, BuildError};
+use crate::door::FatalLine;
 use crate::ledger::{Conductor, LedgerOptions};
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
 use crate::source::{Progress, ReadOptions, SourceError};
 use crate::time::{Clock, TimeOptions};
+use crate::view::Retracted;
 
 /// How a run went.
 #[derive(Clone, Copy, Debug)]
@@ -62,9 +67,9 @@ pub struct Report {
     pub interrupted: bool,
 }
 
-/// Why a run did not begin.
+/// Why a run did not begin, or why an embedded one ([`Run`]) cannot go on.
 ///
-/// What goes wrong later ends the process: see [`Exit`].
+/// What goes wrong later with [`run`](run()) ends the process: see [`Exit`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -96,14 +101,67 @@ pub enum RunError {
     /// Timely could not start its workers.
     #[error("cannot start the workers: {0}")]
     Timely(String),
+    /// A line that its format does not put up with.
+    #[error(transparent)]
+    Line(#[from] FatalLine),
+    /// The dataflow retracts a row that it has called final.
+    #[error(transparent)]
+    Retracted(#[from] Retracted),
+    /// A worker of an embedded run has panicked, or the dataflow as it was built.
+    #[error("{what} panicked: {message}")]
+    Panicked {
+        /// Who that was.
+        what: String,
+        /// The message of the panic.
+        message: String,
+    },
+    /// What a worker has built is not what was built to check it.
+    #[error("the dataflow is not built the same each time: {0}")]
+    Differs(String),
+    /// The dataflow reads no such input.
+    #[error(
+        "the dataflow reads no input `{input}`; its inputs are {inputs:?}\n  hint: name one of them in `push_to`"
+    )]
+    NoSuchInput {
+        /// The input that was named.
+        input: String,
+        /// Those that there are.
+        inputs: Vec<String>,
+    },
+    /// The dataflow shows no such view.
+    #[error("the dataflow shows no view `{view}`; its views are {}", views.join(", "))]
+    NoSuchView {
+        /// The view that was named.
+        view: String,
+        /// Those that there are.
+        views: Vec<&'static str>,
+    },
+    /// The rows of a view are of another type.
+    #[error(
+        "the rows of view {view} are no `{rows}`\n  hint: name the type that the dataflow gives to the view"
+    )]
+    OtherRows {
+        /// The view and its columns.
+        view: String,
+        /// The type that was named.
+        rows: &'static str,
+    },
+    /// The run has been finished, or has failed before.
+    #[error("the run is over: it was finished, or has failed")]
+    Over,
 }
 
 impl RunError {
     /// The exit code of the command that meets this error.
     pub fn exit(&self) -> Exit {
         match self {
-            RunError::Build(_) | RunError::Overwrite { .. } => Exit::Configuration,
-            RunError::Source(_) => Exit::Input,
+            RunError::Build(_)
+            | RunError::Overwrite { .. }
+            | RunError::NoSuchInput { .. }
+            | RunError::NoSuchView { .. }
+            | RunError::OtherRows { .. } => Exit::Configuration,
+            RunError::Source(_) | RunError::Line(_) => Exit::Input,
+            RunError::Retracted(_) => Exit::Output,
             RunError::Cluster(
                 ClusterError::NoSuchProcess { .. }
                 | ClusterError::BadAddress(_)
@@ -115,7 +173,11 @@ impl RunError {
                 | ClusterError::SecretLength { .. },
             ) => Exit::Configuration,
             RunError::Cluster(_) => Exit::Join,
-            RunError::System { .. } | RunError::Timely(_) => Exit::Panic,
+            RunError::System { .. }
+            | RunError::Timely(_)
+            | RunError::Panicked { .. }
+            | RunError::Differs(_)
+            | RunError::Over => Exit::Panic,
         }
     }
 }

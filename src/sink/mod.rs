@@ -33,6 +33,7 @@ pub use outputs::{Attached, Outputs, Start};
 pub use registry::Sinks;
 pub use shows::{At, Mode, Shows};
 pub use spec::SinkSpec;
+pub(crate) use thread::message as panic_message;
 pub use uri::{SinkSpecError, SinkUri};
 
 use std::path::Path;

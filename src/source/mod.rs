@@ -9,6 +9,7 @@
 mod assemble;
 mod chunk;
 mod compressed;
+mod dealt;
 mod file;
 mod glob;
 mod memory;
@@ -21,6 +22,7 @@ mod stdin;
 use std::path::PathBuf;
 
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
+pub(crate) use dealt::{Dealer, Dealt};
 pub use file::{FileKind, FileSource};
 pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};

@@ -64,6 +64,11 @@ impl Batch {
         ))
     }
 
+    /// Whether its rows are `R`, so that [`Batch::into_rows`] gives them.
+    pub(crate) fn has_rows<R: Row>(&self) -> bool {
+        self.changes.is::<Changes<R>>()
+    }
+
     /// Its changes.
     ///
     /// # Panics

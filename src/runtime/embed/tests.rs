@@ -1,0 +1,259 @@
+//! Embedded runs: the same changes at any number of workers, and every error as a value.
+
+use std::time::Duration;
+
+use super::*;
+use crate::data::Bytes;
+use crate::dataflow::BuildError;
+use crate::format::{Json, JsonMode, Text};
+use crate::testing::Script;
+use crate::time::Window;
+
+const LINES: &[View] = &[View { name: "lines", columns: &["line", "count"], about: "by line" }];
+const WINDOWS: &[View] = &[View { name: "tens", columns: &["start", "word", "count"], about: "by 10 s" }];
+
+/// Lines such as `12 north`, counted by ten seconds and word.
+fn tens() -> Build {
+    Build::new("tens", WINDOWS, |flow| {
+        let tens = Window::tumbling(Duration::from_secs(10))?;
+        let mut lines = flow.records(Text);
+        lines.event_time(|line| {
+            let seconds = std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?;
+            seconds.parse::<i64>().ok()?.checked_mul(1000)
+        });
+        let word = |line: &[u8]| line.iter().position(|byte| *byte == b' ').map(|at| at + 1);
+        let counts =
+            lines.by_window(tens).count_by::<Bytes>("tens", move |line| line.get(word(line.line())?..));
+        flow.view_windows("tens", counts.map(|(window, word, count)| (window.start, word, count)));
+        Ok(())
+    })
+}
+
+type Tens = (i64, Bytes, isize);
+
+/// Three epochs of lines: in order and not, some without a time, the last without an LF.
+fn epochs() -> [String; 3] {
+    let line = |n: i64| format!("{} {}\n", n / 3 + n % 7, ["north", "south", "east"][n as usize % 3]);
+    let part = |from: i64, to: i64| (from..to).map(line).collect::<String>();
+    let last = part(150, 300);
+    [part(0, 90), format!("{}no time\n", part(90, 150)), last.trim_end().to_owned()]
+}
+
+/// Pushes `lines` in pieces of `size` bytes.
+fn push(run: &mut Run, lines: &str, size: usize) {
+    lines.as_bytes().chunks(size).for_each(|piece| run.push(piece).unwrap());
+}
+
+/// The changes and the final rows of each epoch, the last two of which are those of the end.
+fn changes(workers: usize, size: usize) -> (Vec<Change<Tens>>, Vec<Change<Tens>>, InputCounts) {
+    let run = Run::of(tens()).workers(workers).arriving(32_503_680_000_000).with_finals();
+    let mut run = run.start().unwrap();
+    let (mut changes, mut finals) = (Vec::new(), Vec::new());
+    let [first, second, last] = epochs();
+    for (epoch, lines) in (0..).zip([first, second]) {
+        push(&mut run, &lines, size);
+        assert_eq!(run.close_epoch().unwrap(), epoch);
+        let new = run.changes("tens").unwrap();
+        assert!(new.iter().all(|change: &Change<Tens>| change.time.number() == epoch));
+        changes.extend(new);
+        finals.extend(run.finals("tens").unwrap());
+    }
+    push(&mut run, &last, size);
+    let counts = run.finish().unwrap();
+    changes.extend(run.changes("tens").unwrap());
+    finals.extend(run.finals("tens").unwrap());
+    (changes, finals, counts)
+}
+
+#[test]
+fn the_number_of_workers_and_the_pieces_change_nothing() {
+    let one = changes(1, usize::MAX);
+    assert_eq!((one.2.lines, one.2.untimed), (301, 1));
+    for (workers, size) in [(1, 1), (2, 7), (3, 1), (3, 100), (4, usize::MAX)] {
+        assert_eq!(changes(workers, size), one, "{workers} workers, pieces of {size}");
+    }
+    // As the kit has it.
+    let [first, second, last] = epochs();
+    let answer = Script::new(tens()).epoch(first).epoch(second).epoch(last).end().run();
+    let show = |change: &Change<Tens>| {
+        let (start, word, count) = &change.row;
+        format!("{start}\t{}\t{count}", String::from_utf8_lossy(word))
+    };
+    assert_eq!(one.1.iter().map(show).collect::<Vec<_>>(), answer.finals("tens"));
+    for epoch in 0..4 {
+        let changed = one.0.iter().filter(|change| change.time.number() == epoch);
+        let mut changed: Vec<_> =
+            changed.map(|change| format!("{:+}\t{}", change.diff, show(change))).collect();
+        let mut expected = answer.changes("tens", epoch);
+        changed.sort();
+        expected.sort();
+        assert_eq!(changed, expected, "epoch {epoch}");
+    }
+}
+
+#[test]
+fn a_line_belongs_to_the_epoch_of_its_end() {
+    let build = Build::new("lines", LINES, |flow| {
+        let lines = flow.records(Text).count_by::<Bytes>("lines", |line| Some(line.line()));
+        flow.view("lines", lines);
+        Ok(())
+    });
+    let mut run = Run::of(build).workers(2).start().unwrap();
+    let lines = |run: &mut Run| {
+        let changes = run.changes::<(Bytes, isize)>("lines").unwrap();
+        let text = |row: &Bytes| String::from_utf8_lossy(row).into_owned();
+        changes.iter().map(|change| (change.time.number(), text(&change.row.0))).collect::<Vec<_>>()
+    };
+    run.push("one\ntw").unwrap();
+    run.close_epoch().unwrap();
+    run.push("o\n").unwrap();
+    run.close_epoch().unwrap();
+    run.push("three").unwrap();
+    assert_eq!(lines(&mut run), [(0, "one".to_owned()), (1, "two".to_owned())]);
+    assert_eq!((run.counts().lines, run.finish().unwrap().lines), (2, 3));
+    assert_eq!(lines(&mut run), [(2, "three".to_owned())]);
+    assert!(matches!(run.close_epoch(), Err(RunError::Over)));
+    assert!(matches!(run.finish(), Err(RunError::Over)));
+}
+
+#[test]
+fn what_cannot_be_built_is_not_started() {
+    let moody = Build::new("moody", &[], |_| Err(BuildError::new("no good today")));
+    let error = Run::of(moody).workers(3).start().unwrap_err();
+    assert!(matches!(&error, RunError::Build(error) if error.to_string().contains("no good today")));
+    let twice = Build::new("twice", LINES, |flow| {
+        let mut lines = flow.records(Text);
+        let _ = lines.count_by::<Bytes>("door", |line| Some(line.line()));
+        flow.view("lines", lines.count_by::<Bytes>("door", |line| Some(line.line())));
+        Ok(())
+    });
+    let error = Run::of(twice).workers(2).start().unwrap_err();
+    assert!(error.to_string().contains("panicked: two doors are named `door`"), "{error}");
+    let error = Run::of(tens()).each::<Tens>("twenties", |_, _| ()).start().unwrap_err();
+    assert!(error.to_string().contains("no view `twenties`; its views are tens"), "{error}");
+}
+
+/// As for a mistake that only one of the workers makes.
+#[test]
+fn a_worker_that_cannot_build_ends_all() {
+    let built = std::sync::atomic::AtomicUsize::new(0);
+    let changing = Build::new("changing", LINES, move |flow| {
+        if built.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2 {
+            return Err(BuildError::new("not a third time"));
+        }
+        let lines = flow.records(Text).count_by::<Bytes>("lines", |line| Some(line.line()));
+        flow.view("lines", lines);
+        Ok(())
+    });
+    let failed = Run::of(changing).workers(3).start().and_then(|mut run| run.close_epoch());
+    assert!(failed.unwrap_err().to_string().contains("not a third time"));
+}
+
+#[test]
+fn a_panic_in_a_fold_comes_back() {
+    for workers in 1..=4 {
+        let fragile = Build::new("fragile", LINES, |flow| {
+            let states = flow.records(Text).update_state_by_key::<Bytes, (), isize>(
+                "lines",
+                |line| Some((line.line(), ())),
+                |key, values, count| {
+                    assert_ne!(&**key, b"boom", "it was too much");
+                    Some(count.unwrap_or(0) + values.len() as isize)
+                },
+            );
+            flow.view("lines", states);
+            Ok(())
+        });
+        let mut run = Run::of(fragile).workers(workers).start().unwrap();
+        run.push("one\ntwo\nthree\n").unwrap();
+        run.close_epoch().unwrap();
+        run.push("one\nboom\n").unwrap();
+        let error = run.close_epoch().unwrap_err();
+        assert!(matches!(&error, RunError::Panicked { what, .. } if what.starts_with("worker ")));
+        assert!(error.to_string().contains("it was too much"), "{error}");
+        // What was closed before is there still.
+        assert_eq!(run.changes::<(Bytes, isize)>("lines").unwrap().len(), 3);
+        assert!(matches!(run.push("more\n"), Err(RunError::Over)));
+        assert!(matches!(run.finish(), Err(RunError::Over)));
+    }
+}
+
+#[test]
+fn a_line_that_ends_the_run_is_an_error() {
+    let strict = Build::new("strict", LINES, |flow| {
+        let json = Json::new([("a", "a")])?.with_mode(JsonMode::FailFast);
+        let counts = flow.records(json).count_by::<Bytes>("lines", |line| Some(line.line()));
+        flow.view("lines", counts);
+        Ok(())
+    });
+    let mut run = Run::of(strict).workers(2).start().unwrap();
+    run.push("{\"a\": 1}\n{\"a\"\n").unwrap();
+    let error = run.close_epoch().unwrap_err();
+    assert!(matches!(&error, RunError::Line(line) if line.offset == 9), "{error}");
+}
+
+#[test]
+fn a_row_that_was_final_is_not_retracted_in_silence() {
+    let retracting = || {
+        Build::new("retracting", LINES, |flow| {
+            let lines = flow.records(Text).count_by::<Bytes>("lines", |line| Some(line.line()));
+            flow.view_appended("lines", lines);
+            Ok(())
+        })
+    };
+    let mut run = Run::of(retracting()).start().unwrap();
+    let mut asked = Run::of(retracting()).each::<(Bytes, isize)>("lines", |_, _| ()).start().unwrap();
+    for run in [&mut run, &mut asked] {
+        run.push("one\n").unwrap();
+        run.close_epoch().unwrap();
+        run.push("one\n").unwrap();
+    }
+    run.close_epoch().unwrap();
+    let error = run.changes::<(Bytes, isize)>("lines").unwrap_err();
+    assert!(matches!(error, RunError::Retracted(_)) && run.push("").is_err());
+    assert!(matches!(asked.close_epoch(), Err(RunError::Retracted(_))));
+}
+
+#[test]
+fn inputs_and_views_go_by_name() {
+    let both = Build::new("both", LINES, |flow| {
+        let asked = flow.read("asked", Text).count_by::<Bytes>("asked", |line| Some(line.line()));
+        let told = flow.read("told", Text).count_by::<Bytes>("told", |line| Some(line.line()));
+        flow.view("lines", asked.concat(told));
+        Ok(())
+    });
+    let mut run = Run::of(both).workers(3).start().unwrap();
+    let error = run.push("one\n").unwrap_err();
+    assert!(error.to_string().contains("[\"asked\", \"told\"]"), "{error}");
+    run.push_to("told", "one\n").unwrap();
+    run.push_to("asked", "two\ntwo\n").unwrap();
+    run.close_epoch().unwrap();
+    let error = run.changes::<(Bytes, u64)>("lines").unwrap_err();
+    assert!(error.to_string().contains("view lines (line*: "), "{error}");
+    let error = run.changes::<(Bytes, isize)>("line").unwrap_err();
+    assert!(matches!(error, RunError::NoSuchView { .. }), "{error}");
+    let counts: Vec<_> = run.changes::<(Bytes, isize)>("lines").unwrap().iter().map(|it| it.row.1).collect();
+    assert_eq!(counts, [1, 2]);
+    assert_eq!(run.changes::<(Bytes, isize)>("lines").unwrap(), []);
+    // Without an end, and with lines that nobody has read.
+    run.push_to("told", "one\n").unwrap();
+}
+
+#[test]
+fn the_callbacks_are_given_each_epoch_once() {
+    let (to, from) = channel();
+    let sum = |changes: &[Change<Tens>]| changes.iter().map(|it| it.row.2 * it.diff).sum::<isize>();
+    let second = to.clone();
+    let run = Run::of(tens()).workers(2).arriving(32_503_680_000_000);
+    let run = run.each::<Tens>("tens", move |epoch, changes| to.send((epoch, sum(&changes))).unwrap());
+    let run = run.each::<Tens>("tens", move |epoch, _| second.send((epoch, -1)).unwrap());
+    let mut run = run.start().unwrap();
+    run.push("1 a\n2 b\n").unwrap();
+    run.close_epoch().unwrap();
+    run.close_epoch().unwrap();
+    run.push("3 b").unwrap();
+    run.finish().unwrap();
+    assert_eq!(run.changes::<Tens>("tens").unwrap(), []);
+    let expected = [(0, 2), (0, -1), (1, 0), (1, -1), (2, 1), (2, -1), (3, 0), (3, -1)];
+    assert_eq!(from.try_iter().collect::<Vec<_>>(), expected);
+}

@@ -1,8 +1,6 @@
 //! The conductor of the ledger, told by hand what workers say: when epochs are opened, how they end, and what a later run
 //! goes on from.
 
-#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,8 +5,6 @@
 //! sealed. Nothing here ends the process, installs a panic hook, reads arguments or writes anywhere.
 
 mod changes;
-#[cfg(test)]
-mod tests;
 mod worker;
 
 use std::fmt;

@@ -1,13 +1,15 @@
 //! Embedded runs: the same changes at any number of workers, and every error as a value.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use super::*;
-use crate::data::Bytes;
-use crate::dataflow::BuildError;
-use crate::format::{Json, JsonMode, Text};
-use crate::testing::Script;
-use crate::time::Window;
+use thalweg::prelude::*;
+use thalweg::runtime::RunError;
+use thalweg::testing::Script;
+use thalweg::{Change, Run};
 
 const LINES: &[View] = &[View { name: "lines", columns: &["line", "count"], about: "by line" }];
 const WINDOWS: &[View] = &[View { name: "tens", columns: &["start", "word", "count"], about: "by 10 s" }];
@@ -136,9 +138,9 @@ fn what_cannot_be_built_is_not_started() {
 /// As for a mistake that only one of the workers makes.
 #[test]
 fn a_worker_that_cannot_build_ends_all() {
-    let built = std::sync::atomic::AtomicUsize::new(0);
+    let built = AtomicUsize::new(0);
     let changing = Build::new("changing", LINES, move |flow| {
-        if built.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2 {
+        if built.fetch_add(1, Ordering::SeqCst) == 2 {
             return Err(BuildError::new("not a third time"));
         }
         let lines = flow.records(Text).count_by::<Bytes>("lines", |line| Some(line.line()));

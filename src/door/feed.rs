@@ -61,7 +61,7 @@ type Handle<T> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
 /// Feeds one worker's dataflow.
 ///
 /// For each epoch: its chunks, [`Feed::end`], steps of the worker until [`Feed::take_observed`] has something, and
-/// then [`Feed::advance`]. Where the dataflow goes by event time, [`Feed::sealed`] comes before that.
+/// then [`Feed::advance`]. Where the dataflow goes by event time, `Feed::sealed` comes before that.
 pub struct Feed {
     /// `None` once the input is closed.
     handles: Option<(Handle<Event>, Handle<EventTime>)>,

@@ -36,7 +36,7 @@
 //!
 //! # Sketches
 //!
-//! [`Distinct`] and [`Quantiles`] are totals that stay small by being approximate. What they hold is a function of the
+//! [`Distinct`](crate::data::Distinct) and [`Quantiles`](crate::data::Quantiles) are totals that stay small by being approximate. What they hold is a function of the
 //! set or multiset of values they have seen, and of nothing else: not of the order, nor of how the values were shared
 //! out among workers and merged. So output with sketches in it is the same, byte for byte, at any number of workers.
 

@@ -15,7 +15,7 @@
 //! - When all have answered the epoch is *sealed*: its record is complete. No sink commits before that.
 //!
 //! Everything behind it is a function of the records: given the same ones ([`Conductor::replay`]) a run gives the same
-//! answer, at any number of workers. How bounded sources are cut into epochs ([`cut`]) depends on the partitions alone.
+//! answer, at any number of workers. How bounded sources are cut into epochs (`cut`) depends on the partitions alone.
 //!
 //! The conductor is a plain struct. It knows no dataflow and no clock: it is handed words and times, and says what is to
 //! be said to the workers.

@@ -45,6 +45,9 @@ enum Phase {
 /// The longest wait: something else may have been asked for in the meantime, and the watchdog wants signs of life.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
+/// Bytes that are fed at once at least, where there are so many: the formats and doors run between.
+const ENOUGH: usize = 64 << 10;
+
 /// One worker's input.
 pub(crate) struct Ingest {
     post: Post,
@@ -147,13 +150,15 @@ impl Ingest {
     /// Hears what was said, and reads at most a chunk of each source; `closed` is the first epoch that is not closed
     /// everywhere, and `room` says whether the sinks can take more.
     pub(crate) fn turn(&mut self, closed: u64, room: bool) -> Result<Turn, SourceError> {
-        let mut busy = self.converse(closed, room)?;
-        busy |= match self.phase {
-            Phase::Between => self.begin(),
-            Phase::Reading(epoch) => self.read(epoch)?,
-            Phase::Observing(..) | Phase::Sealing(_) => false,
-        };
-        busy |= self.observe();
+        // In the order in which an epoch goes by, so that a small one is over in as few turns as can be.
+        let mut busy = self.observe();
+        busy |= self.converse(closed, room)?;
+        if matches!(self.phase, Phase::Between) {
+            busy |= self.begin();
+        }
+        if let Phase::Reading(epoch) = self.phase {
+            busy |= self.read(epoch)?;
+        }
         if !busy && !self.feed.is_closed() && !matches!(self.phase, Phase::Reading(_)) {
             self.read_ahead()?;
         }
@@ -241,20 +246,30 @@ impl Ingest {
         true
     }
 
+    /// Reads until there is enough for the formats to work on.
     fn read(&mut self, epoch: u64) -> Result<bool, SourceError> {
-        Ok(match self.reading.look()? {
-            Look::Chunks(chunks) => {
-                chunks.into_iter().for_each(|chunk| self.feed.chunk(chunk));
-                true
+        let mut fed = 0;
+        loop {
+            match self.reading.look()? {
+                Look::Chunks(chunks) => {
+                    for chunk in chunks {
+                        // Even one without a line has been looked at.
+                        fed += chunk.bytes().len() + 1;
+                        self.feed.chunk(chunk);
+                    }
+                    if fed >= ENOUGH {
+                        return Ok(true);
+                    }
+                }
+                Look::Nothing => return Ok(fed > 0),
+                Look::Over => {
+                    let reached = self.reading.end();
+                    self.feed.end();
+                    self.phase = Phase::Observing(epoch, reached);
+                    return Ok(true);
+                }
             }
-            Look::Nothing => false,
-            Look::Over => {
-                let reached = self.reading.end();
-                self.feed.end();
-                self.phase = Phase::Observing(epoch, reached);
-                true
-            }
-        })
+        }
     }
 
     /// Says how far the epoch was read, once the formats have come to its end.

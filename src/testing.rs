@@ -315,7 +315,8 @@ impl Script {
     /// assert_eq!(first, again);
     /// // Other bytes are not what was read.
     /// let other = script("a\nb\nX\n").replaying(decode_records(&ledger)?);
-    /// assert!(std::panic::catch_unwind(|| other.run()).is_err());
+    /// let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| other.run()));
+    /// assert!(refused.is_err());
     /// # Ok::<(), thalweg::ledger::RecordError>(())
     /// ```
     pub fn replaying(mut self, records: Vec<EpochRecord>) -> Self {

@@ -144,7 +144,8 @@ impl Read {
 ///
 /// ```
 /// use thalweg::ledger::{decode_records, encode_record, EpochRecord};
-/// let record = EpochRecord { epoch: 7, arrived: 1_500_000_000_000, ..EpochRecord::default() };
+/// let mut record = EpochRecord::default();
+/// (record.epoch, record.arrived) = (7, 1_500_000_000_000);
 /// let bytes = [encode_record(&record), encode_record(&record)].concat();
 /// assert_eq!(decode_records(&bytes)?, [record.clone(), record]);
 /// let mut torn = bytes.clone();

@@ -110,7 +110,11 @@ pub(super) fn run_args() -> Vec<Arg> {
         Arg::new(name).long(name).value_name(value).help(help).help_heading("Epochs and bounds")
     };
     vec![
-        many("source", "URI", "Where to read: file:PATH (globs) or stdin:, plain, gzip or zstd; NAME=URI for an input of that name (repeatable)"),
+        many(
+            "source",
+            "URI",
+            "Where to read: file:PATH (globs) or stdin:, plain, gzip or zstd; NAME=URI for an input of that name (repeatable)",
+        ),
         many(
             "sink",
             "URI",

@@ -397,10 +397,8 @@ impl Script {
                 reads: partitions.reads(&ends),
                 ..EpochRecord::default()
             });
-            match replay.take() {
-                Some(records) => conductor.replay(records, afterwards),
-                None => conductor.replay(records, afterwards),
-            }
+            let records = replay.take().unwrap_or_else(|| records.collect());
+            conductor.replay(records, afterwards);
             let stage = Stage {
                 build: build.clone(),
                 time: self.time,

@@ -377,9 +377,10 @@ impl Conductor {
     fn seal(&mut self, open: Open) -> Word {
         let Open { mut record, reached, last, limits, before, .. } = open;
         let mut bytes = 0;
-        for (partition, one) in reached {
+        for (partition, one) in &reached {
+            let partition = *partition;
             let from = limits.get(&partition).map_or(0, |limit| limit.from);
-            let Reached { offset: upto, lines, digest, times, .. } = one;
+            let Reached { offset: upto, lines, digest, times, .. } = *one;
             bytes += one.bytes;
             if upto > from || lines > 0 {
                 record.reads.push(Read { partition, from, upto, lines, digest, times });
@@ -403,11 +404,12 @@ impl Conductor {
         }
         for source in &mut self.sources {
             for cursor in &mut source.cursors {
-                if let Some(read) = record.reads.iter().find(|read| read.partition == cursor.partition.id) {
-                    cursor.from = cursor.from.max(read.upto);
+                if let Some(one) = reached.get(&cursor.partition.id) {
+                    cursor.from = cursor.from.max(one.offset);
                 }
             }
-            source.cursors.retain(|cursor| !record.ended.contains(&cursor.partition.id));
+            let ended = |cursor: &Cursor| reached.get(&cursor.partition.id).is_some_and(|one| one.ended);
+            source.cursors.retain(|cursor| !ended(cursor));
         }
         let sources = &self.sources;
         let more =
@@ -561,11 +563,12 @@ impl Conductor {
     fn open(&mut self, arrived: Millis, limits: Vec<Limit>, hold: bool, now: Moment, last: bool) -> Opened {
         let epoch = self.next;
         let new = std::mem::take(&mut self.news);
-        for limit in &limits {
-            let all = self.sources.iter().flat_map(|source| source.cursors.iter().map(move |c| (source, c)));
-            let of = all.into_iter().find(|(_, cursor)| cursor.partition.id == limit.partition);
-            if let Some((source, cursor)) = of.filter(|_| limit.from == 0) {
-                self.watermarks.add(&cursor.partition, source.sequence, arrived);
+        let by_partition: BTreeMap<_, _> = limits.iter().map(|limit| (limit.partition, *limit)).collect();
+        for source in &self.sources {
+            for Cursor { partition, .. } in &source.cursors {
+                if by_partition.get(&partition.id).is_some_and(|limit| limit.from == 0) {
+                    self.watermarks.add(partition, source.sequence, arrived);
+                }
             }
         }
         let bytes =
@@ -581,7 +584,7 @@ impl Conductor {
         };
         self.open.push_back(Open {
             record,
-            limits: limits.iter().map(|limit| (limit.partition, *limit)).collect(),
+            limits: by_partition,
             ended: 0,
             reached: BTreeMap::new(),
             since: now.elapsed,

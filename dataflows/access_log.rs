@@ -2,7 +2,7 @@
 
 use thalweg::prelude::*;
 
-/// `access-log`.
+/// statistics over access logs (Apache common and combined, nginx)
 #[derive(clap::Args)]
 pub struct AccessLogStatistics {
     /// frequent clients are those with strictly more requests than this
@@ -18,33 +18,6 @@ pub struct AccessLogStatistics {
 
 impl Dataflow for AccessLogStatistics {
     const NAME: &'static str = "access-log";
-
-    const ABOUT: &'static str = "statistics over access logs (Apache common and combined, nginx)";
-
-    const VIEWS: &'static [View] = &[
-        View {
-            name: "input",
-            columns: &["lines", "parsed", "malformed", "oversize"],
-            about: "what became of the lines",
-        },
-        View { name: "status_counts", columns: &["status", "count"], about: "lines by response status" },
-        View {
-            name: "content_size",
-            columns: &["count", "sum", "min", "max", "mean", "missing"],
-            about: "sizes of responses in bytes, and how many lines have none",
-        },
-        View {
-            name: "frequent_clients",
-            columns: &["client", "count"],
-            about: "clients with more than --min-requests lines, by count",
-        },
-        View {
-            name: "top_endpoints",
-            columns: &["rank", "endpoint", "count"],
-            about: "the first --top endpoints by count",
-        },
-    ];
-
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
@@ -117,31 +90,25 @@ impl AccessLogStatistics {
     where
         for<'a> F::Record<'a>: Request<'a>,
     {
-        let mut records = flow.records(format);
-
-        let input = records.input();
-        flow.view("input", input.map(|n| (n.lines, n.parsed, n.malformed, n.oversize)));
-
-        let statuses = records.count_by::<u16>("status_counts", |record| record.status());
-        flow.view("status_counts", statuses);
-
-        let sizes =
-            records.sum_all("content_size", |record, (stats, missing): &mut (Stats, i64)| {
-                match record.size() {
-                    Some(bytes) => stats.record(bytes),
-                    None => *missing += 1,
-                }
-            });
-        let sizes = sizes.map(|(sizes, missing)| {
-            let mean = sizes.mean().map(Real::from);
-            (sizes.count, sizes.sum, sizes.min, sizes.max, mean, missing)
+        let log = flow.records(format);
+        let input = log.input().map(["lines", "parsed", "malformed", "oversize"], |n| {
+            (n.lines, n.parsed, n.malformed, n.oversize)
         });
-        flow.view("content_size", sizes);
+        input.about("what became of the lines").show("input");
 
-        let clients = records.count_by::<Bytes>("clients", |record| record.client());
-        flow.view_by("frequent_clients", clients.more_than(self.min_requests as isize), by_count);
+        let statuses = log.by(column::<u16>("status"), |record| record.status()).count("status_counts");
+        statuses.about("lines by response status").show("status_counts");
 
-        let endpoints = records.count_by::<Bytes>("endpoints", |record| record.endpoint());
-        flow.view("top_endpoints", endpoints.top_k(self.top as usize));
+        let sizes = log.all().aggregate("content_size", |all| {
+            all.stats("", |record| record.size()).count_if("missing", |record| record.size().is_none())
+        });
+        sizes.about("sizes of responses in bytes, and how many lines have none").show("content_size");
+
+        let clients = log.by(text("client"), |record| record.client()).count("clients");
+        let frequent = clients.more_than(self.min_requests as isize).sorted_by(by_count);
+        frequent.about("clients with more than --min-requests lines, by count").show("frequent_clients");
+
+        let endpoints = log.by(text("endpoint"), |record| record.endpoint()).count("endpoints");
+        endpoints.top(self.top as usize).about("the first --top endpoints by count").show("top_endpoints");
     }
 }

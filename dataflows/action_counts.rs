@@ -2,7 +2,7 @@
 
 use thalweg::prelude::*;
 
-/// `action-counts`.
+/// actions in lines of JSON, by windows of time
 #[derive(clap::Args)]
 pub struct ActionCounts {
     /// how long a window is
@@ -18,42 +18,22 @@ pub struct ActionCounts {
 
 impl Dataflow for ActionCounts {
     const NAME: &'static str = "action-counts";
-
-    const ABOUT: &'static str = "actions in lines of JSON, by windows of time";
-
-    const VIEWS: &'static [View] = &[
-        View {
-            name: "actions",
-            columns: &["start", "end", "action", "count"],
-            about: "how often each action occurs in each window",
-        },
-        View {
-            name: "corrupt",
-            columns: &["lines"],
-            about: "how many lines are not JSON, where --json-mode is permissive",
-        },
-    ];
-
     const SOURCE: &'static str = "file:data/actions.jsonl";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let window = Window::new(self.length, self.slide.unwrap_or(self.length))?.for_table()?;
+        let window = Window::new(self.length, self.slide.unwrap_or(self.length))?;
         let lines = Json::new([("action", "action"), ("time", "time")])?.with_mode(self.json_mode);
-        let mut records = flow.records(lines);
-        records.event_time(|record| record.seconds("time"));
-
-        let actions = records.by_window(window).count_each::<Bytes>("actions", |record, each| {
-            if let Some(action) = record.text("action") {
-                each(action.as_bytes());
-            }
+        let log = flow.records(lines).event_time(|record| record.seconds("time"));
+        // What is read of a line lives as long as the call, so it is given to a function and not returned.
+        let actions = log.by_each(text("action"), |record, each| {
+            record.text("action").iter().for_each(|action| each(action.as_bytes()));
         });
-        let actions = actions.map(|(span, action, count)| (Time(span.start), Time(span.end), action, count));
-        flow.view_windows("actions", actions);
+        let actions = actions.by_window(window).count("actions");
+        actions.about("how often each action occurs in each window").show("actions");
 
-        let corrupt = records.sum_all("corrupt", |record, corrupt: &mut isize| {
-            *corrupt += isize::from(record.corrupt().is_some());
-        });
-        flow.view("corrupt", corrupt.map(|lines| (lines,)));
+        let corrupt =
+            log.all().aggregate("corrupt", |all| all.count_if("lines", |record| record.corrupt().is_some()));
+        corrupt.about("how many lines are not JSON, where --json-mode is permissive").show("corrupt");
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thalweg::prelude::*;
 
-/// `enrich`.
+/// lines of an access log by what a table says of their clients
 #[derive(clap::Args)]
 pub struct Enrich {
     /// the table: comma-separated values under a header
@@ -21,38 +21,27 @@ pub struct Enrich {
     column: String,
 }
 
-/// What clients are counted under that are not in the table.
-const UNKNOWN: &[u8] = b"-";
-
 impl Dataflow for Enrich {
     const NAME: &'static str = "enrich";
-
-    const ABOUT: &'static str = "lines of an access log by what a table says of their clients";
-
-    const VIEWS: &'static [View] = &[View {
-        name: "requests",
-        columns: &["value", "count", "bytes"],
-        about: "lines and bytes by the value in --column, by count; `-` for clients that are not in the table",
-    }];
-
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let Enrich { table: path, key, keys, column } = self;
         let table = flow.lookup(path, key, *keys)?;
         let column = table.column_of(column).ok_or_else(|| {
-            let (path, known) = (path.display(), table.columns().join(", "));
-            BuildError::new(format!("`--column {column}`: {path} has the columns {known}"))
+            let known = table.columns().join(", ");
+            BuildError::new(format!("`--column {column}`: {} has the columns {known}", path.display()))
         })?;
-        let mut records = flow.records(AccessLog);
-        let requests = records.totals_by::<Bytes, (isize, i128)>("requests", move |record, sums| {
-            let row = table.get(record.client);
-            let (count, bytes) = sums.entry(row.map_or(UNKNOWN, |row| row.column(column)));
-            *count += 1;
-            *bytes += i128::from(record.size.bytes().unwrap_or(0));
+        let log = flow.records(AccessLog);
+        let values = log.by_each(text("value"), move |record, each| {
+            each(table.get(record.client).map_or(b"-", |row| row.column(column)));
         });
-        let requests = requests.map(|(value, (count, bytes))| (value, count, bytes));
-        flow.view_by("requests", requests, |a, b| b.1.cmp(&a.1));
+        let requests = values.aggregate("requests", |all| {
+            all.count("count").sum("bytes", |record| Some(record.size.bytes().unwrap_or(0)))
+        });
+        let about =
+            "lines and bytes by the value in --column, by count; `-` for clients that are not in the table";
+        requests.sorted_by(by_count).about(about).show("requests");
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use thalweg::prelude::*;
 
-/// `error-lines`.
+/// lines that contain a text
 #[derive(clap::Args)]
 pub struct ErrorLines {
     /// the text to look for
@@ -12,35 +12,21 @@ pub struct ErrorLines {
 
 impl Dataflow for ErrorLines {
     const NAME: &'static str = "error-lines";
-
-    const ABOUT: &'static str = "lines that contain a text";
-
-    const VIEWS: &'static [View] = &[
-        View { name: "errors", columns: &["line"], about: "the lines that contain --contains" },
-        View { name: "error_count", columns: &["count"], about: "how many they are" },
-    ];
-
     const SOURCE: &'static str = "file:data/access.log";
-
     // Lines that were shown are not shown again when more arrive.
     const SINK: &'static str = "console:?mode=update";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let finder = memchr::memmem::Finder::new(self.contains.as_bytes()).into_owned();
-        let mut lines = flow.records(Text);
+        let lines = flow.records(Text);
+        let found = lines.by(text("line"), move |line| finder.find(line.line()).map(|_| line.line()));
+        found.collect("errors").about("the lines that contain --contains").show("errors");
 
-        let found = finder.clone();
-        let errors = lines.collect::<Bytes>("errors", move |record| {
-            let line = record.line();
-            found.find(line).map(|_| line)
+        let finder = memchr::memmem::Finder::new(self.contains.as_bytes()).into_owned();
+        let count = lines.all().aggregate("error_count", |all| {
+            all.count_if("count", move |line| finder.find(line.line()).is_some())
         });
-        flow.view("errors", errors.map(|line| (line,)));
-
-        let found = finder.clone();
-        let count = lines.sum_all("error_count", move |record, count: &mut isize| {
-            *count += isize::from(found.find(record.line()).is_some());
-        });
-        flow.view("error_count", count.map(|count| (count,)));
+        count.about("how many they are").show("error_count");
         Ok(())
     }
 }

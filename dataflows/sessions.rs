@@ -2,7 +2,7 @@
 
 use thalweg::prelude::*;
 
-/// `sessions`.
+/// sessions of the clients of an access log
 #[derive(clap::Args)]
 pub struct Sessions {
     /// a pause as long as this ends a session
@@ -12,33 +12,23 @@ pub struct Sessions {
 
 impl Dataflow for Sessions {
     const NAME: &'static str = "sessions";
-
-    const ABOUT: &'static str = "sessions of the clients of an access log";
-
-    const VIEWS: &'static [View] = &[View {
-        name: "sessions",
-        columns: &["client", "start", "last", "seconds", "pages", "bytes"],
-        about: "every session, by client: its first and last request, what is between them, and how many they are",
-    }];
-
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let gap = Gap::new(self.gap)?;
-        let mut records = flow.records(AccessLog);
-        records.event_time(|record| record.event_time());
-        let sessions = records.by_session(gap).sums_by::<Bytes, (isize, i128)>("sessions", |record, sums| {
-            let (pages, bytes) = sums.entry(record.client);
-            *pages += 1;
-            *bytes += i128::from(record.size.bytes().unwrap_or(0));
+        let log = flow.records(AccessLog).event_time(|record| record.event_time());
+        let sessions = log.by(text("client"), |record| Some(record.client)).by_session(gap);
+        let sessions = sessions.aggregate("sessions", |all| {
+            all.count("pages").sum("bytes", |record| Some(record.size.bytes().unwrap_or(0)))
         });
-        let sessions = sessions.map(move |(span, client, (pages, bytes))| {
-            // A session ends when a gap has passed since its last request.
+        // A session ends when a gap has passed since its last request.
+        let columns = ["client", "start", "last", "seconds", "pages", "bytes"];
+        let sessions = sessions.map(columns, move |(span, client, (pages, bytes))| {
             let last = span.end - gap.millis();
-            let seconds = (last - span.start) / 1000;
-            (client, Time(span.start), Time(last), seconds, pages, bytes)
+            (client, Time(span.start), Time(last), (last - span.start) / 1000, pages, bytes)
         });
-        flow.view_windows("sessions", sessions);
+        let about = "every session, by client: its first and last request, what is between them, and how many they are";
+        sessions.about(about).show("sessions");
         Ok(())
     }
 }

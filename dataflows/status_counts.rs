@@ -2,26 +2,19 @@
 
 use thalweg::prelude::*;
 
-/// `status-counts`.
+/// lines of an access log by response status
 #[derive(clap::Args)]
 pub struct StatusCounts;
 
 impl Dataflow for StatusCounts {
     const NAME: &'static str = "status-counts";
-
-    const ABOUT: &'static str = "lines of an access log by response status";
-
-    const VIEWS: &'static [View] =
-        &[View { name: "counts", columns: &["status", "count"], about: "every status, by count" }];
-
     const SOURCE: &'static str = "file:data/access.log";
-
     const SINK: &'static str = "console:?mode=complete";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let mut records = flow.records(AccessLog);
-        let counts = records.count_by::<u16>("counts", |record| Some(record.status));
-        flow.view_by("counts", counts, by_count);
+        let counts =
+            flow.records(AccessLog).by(column::<u16>("status"), |record| Some(record.status)).count("counts");
+        counts.sorted_by(by_count).about("every status, by count").show("counts");
         Ok(())
     }
 }

@@ -19,7 +19,7 @@
 //! | `state` | what is durable of the doors | `time`, `data` |
 //! | [`operators`] | collections to collections | `time`, `data` |
 //! | [`view`] | what a dataflow shows: named rows with typed columns, as owned batches | `time`, `data` |
-//! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `source`, `ledger`, `state`, `operators` |
+//! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `source`, `ledger`, `state`, `operators`, `view` |
 //! | [`dataflow`] | what a ready-made job is, and how it is built | all above |
 //! | [`sink`] | views to the world, by whole epochs, each sink on its own thread | `time`, `data`, `view` |
 //! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | all above |
@@ -76,6 +76,9 @@ pub mod testing;
 pub mod time;
 pub mod view;
 
+/// The engines, in the versions that collections and scopes of this crate are of.
+pub use {differential_dataflow, timely};
+
 pub use runtime::{Change, Run};
 
 // The README's program is compiled as a documentation test.
@@ -85,27 +88,27 @@ struct Readme;
 
 /// Packages that macros of this one, and users of its types, need in the same version.
 pub mod reexport {
-    pub use {differential_dataflow, serde, timely};
+    pub use {clap, differential_dataflow, serde, timely};
 }
 
 /// What dataflows are written with.
 pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
-    pub use crate::data::{ByteSize, Bytes, Distinct, InputCounts, Key, Quantiles, Stats, Stored, Total};
-    pub use crate::data::{Cell, Real, Row, Time, by_count};
+    pub use crate::data::{ByteSize, Bytes, Distinct, InputCounts, Key, Maximum, Minimum, Quantiles};
+    pub use crate::data::{Cell, Real, Row, Stats, Stored, Time, Total, by_count};
     pub use clap;
 
-    pub use crate::dataflow::{AnyDataflow, Build, BuildError, Dataflow, Flow, OptionError};
-    pub use crate::door::{Events, Last, Parsed, Partials, Records, Seen, SessionSums, WindowSums, Windowed};
+    pub use crate::dataflow::{AnyDataflow, Build, BuildError, Dataflow, Flow, OptionError, WindowOptions};
+    pub use crate::door::{Events, Facts, KeyedState, Last, Next, Parsed, Partials, Records, Refusal, Rows};
+    pub use crate::door::{Seen, Table, Timeout, Windowed, column, flag, number, string, text, time};
     pub use crate::format::{
         AccessLog, AccessRecord, Fields, Format, Json, JsonMode, JsonRecord, LineFormat, Logfmt,
         LogfmtRecord, Pattern, PatternRecord, Size, Text,
     };
     pub use crate::key_enum;
     pub use crate::lookup::{Lookup, LookupKeys};
-    pub use crate::operators::{Beside, Threshold, TopK, TopKByGroup, Totals};
+    pub use crate::operators::{TopK, TopKByGroup, Totals};
     pub use crate::time::Epoch;
     pub use crate::time::{Gap, Length, Span, TimeOptions, Window, Within};
-    pub use crate::view::View;
 }

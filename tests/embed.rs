@@ -11,22 +11,28 @@ use thalweg::runtime::RunError;
 use thalweg::testing::Script;
 use thalweg::{Change, Run};
 
-const LINES: &[View] = &[View { name: "lines", columns: &["line", "count"], about: "by line" }];
-const WINDOWS: &[View] = &[View { name: "tens", columns: &["start", "word", "count"], about: "by 10 s" }];
-
 /// Lines such as `12 north`, counted by ten seconds and word.
 fn tens() -> Build {
-    Build::new("tens", WINDOWS, |flow| {
+    Build::new("tens", |flow| {
         let tens = Window::tumbling(Duration::from_secs(10))?;
-        let mut lines = flow.records(Text);
-        lines.event_time(|line| {
+        let lines = flow.records(Text).event_time(|line| {
             let seconds = std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?;
             seconds.parse::<i64>().ok()?.checked_mul(1000)
         });
         let word = |line: &[u8]| line.iter().position(|byte| *byte == b' ').map(|at| at + 1);
+        let words = lines.by(text("word"), move |line| line.get(word(line.line())?..));
+        let counts = words.by_window(tens).count("tens");
         let counts =
-            lines.by_window(tens).count_by::<Bytes>("tens", move |line| line.get(word(line.line())?..));
-        flow.view_windows("tens", counts.map(|(window, word, count)| (window.start, word, count)));
+            counts.map(["start", "word", "count"], |(window, word, count)| (window.start, word, count));
+        counts.about("by 10 s").show("tens");
+        Ok(())
+    })
+}
+
+/// Lines, counted by line as a door and a view named `lines`.
+fn lines() -> Build {
+    Build::new("lines", |flow| {
+        flow.records(Text).by(text("line"), |line| Some(line.line())).count("lines").show("lines");
         Ok(())
     })
 }
@@ -95,12 +101,7 @@ fn the_number_of_workers_and_the_pieces_change_nothing() {
 
 #[test]
 fn a_line_belongs_to_the_epoch_of_its_end() {
-    let build = Build::new("lines", LINES, |flow| {
-        let lines = flow.records(Text).count_by::<Bytes>("lines", |line| Some(line.line()));
-        flow.view("lines", lines);
-        Ok(())
-    });
-    let mut run = Run::of(build).workers(2).start().unwrap();
+    let mut run = Run::of(lines()).workers(2).start().unwrap();
     let lines = |run: &mut Run| {
         let changes = run.changes::<(Bytes, isize)>("lines").unwrap();
         let text = |row: &Bytes| String::from_utf8_lossy(row).into_owned();
@@ -119,18 +120,26 @@ fn a_line_belongs_to_the_epoch_of_its_end() {
 }
 
 #[test]
+fn a_panic_as_it_is_built_comes_back() {
+    let build = Build::new("moody", |_| panic!("not today"));
+    let error = Run::of(build).start().map(drop).unwrap_err();
+    assert!(matches!(&error, RunError::Panicked { message, .. } if message == "not today"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_built_is_not_started() {
-    let moody = Build::new("moody", &[], |_| Err(BuildError::new("no good today")));
+    let moody = Build::new("moody", |_| Err(BuildError::new("no good today")));
     let error = Run::of(moody).workers(3).start().unwrap_err();
     assert!(matches!(&error, RunError::Build(error) if error.to_string().contains("no good today")));
-    let twice = Build::new("twice", LINES, |flow| {
-        let mut lines = flow.records(Text);
-        let _ = lines.count_by::<Bytes>("door", |line| Some(line.line()));
-        flow.view("lines", lines.count_by::<Bytes>("door", |line| Some(line.line())));
+    let twice = Build::new("twice", |flow| {
+        let lines = flow.records(Text);
+        let _ = lines.all().count("door");
+        lines.by(text("line"), |line| Some(line.line())).count("door").show("lines");
         Ok(())
     });
     let error = Run::of(twice).workers(2).start().unwrap_err();
-    assert!(error.to_string().contains("panicked: two doors are named `door`"), "{error}");
+    assert!(matches!(&error, RunError::Build(_)), "{error}");
+    assert!(error.to_string().contains("two doors are named `door`"), "{error}");
     let error = Run::of(tens()).each::<Tens>("twenties", |_, _| ()).start().unwrap_err();
     assert!(error.to_string().contains("no view `twenties`; its views are tens"), "{error}");
 }
@@ -139,12 +148,11 @@ fn what_cannot_be_built_is_not_started() {
 #[test]
 fn a_worker_that_cannot_build_ends_all() {
     let built = AtomicUsize::new(0);
-    let changing = Build::new("changing", LINES, move |flow| {
+    let changing = Build::new("changing", move |flow| {
         if built.fetch_add(1, Ordering::SeqCst) == 2 {
             return Err(BuildError::new("not a third time"));
         }
-        let lines = flow.records(Text).count_by::<Bytes>("lines", |line| Some(line.line()));
-        flow.view("lines", lines);
+        flow.records(Text).all().count("lines").show("lines");
         Ok(())
     });
     let failed = Run::of(changing).workers(3).start().and_then(|mut run| run.close_epoch());
@@ -154,16 +162,18 @@ fn a_worker_that_cannot_build_ends_all() {
 #[test]
 fn a_panic_in_a_fold_comes_back() {
     for workers in 1..=4 {
-        let fragile = Build::new("fragile", LINES, |flow| {
-            let states = flow.records(Text).update_state_by_key::<Bytes, (), isize>(
+        let fragile = Build::new("fragile", |flow| {
+            let states = flow.records(Text).by(text("line"), |line| Some(line.line())).state(
                 "lines",
-                |line| Some((line.line(), ())),
-                |key, values, count| {
+                Timeout::Never,
+                |_| Some(()),
+                |key, seen, count: Option<isize>, _: &mut Vec<()>| {
                     assert_ne!(&**key, b"boom", "it was too much");
-                    Some(count.unwrap_or(0) + values.len() as isize)
+                    let Seen::Values(values) = seen else { return Next::Drop };
+                    Next::Keep(count.unwrap_or(0) + values.len() as isize)
                 },
             );
-            flow.view("lines", states);
+            states.states.show("lines");
             Ok(())
         });
         let mut run = Run::of(fragile).workers(workers).start().unwrap();
@@ -182,10 +192,9 @@ fn a_panic_in_a_fold_comes_back() {
 
 #[test]
 fn a_line_that_ends_the_run_is_an_error() {
-    let strict = Build::new("strict", LINES, |flow| {
+    let strict = Build::new("strict", |flow| {
         let json = Json::new([("a", "a")])?.with_mode(JsonMode::FailFast);
-        let counts = flow.records(json).count_by::<Bytes>("lines", |line| Some(line.line()));
-        flow.view("lines", counts);
+        flow.records(json).by(text("line"), |line| Some(line.line())).count("lines").show("lines");
         Ok(())
     });
     let mut run = Run::of(strict).workers(2).start().unwrap();
@@ -197,9 +206,9 @@ fn a_line_that_ends_the_run_is_an_error() {
 #[test]
 fn a_row_that_was_final_is_not_retracted_in_silence() {
     let retracting = || {
-        Build::new("retracting", LINES, |flow| {
-            let lines = flow.records(Text).count_by::<Bytes>("lines", |line| Some(line.line()));
-            flow.view_appended("lines", lines);
+        Build::new("retracting", |flow| {
+            let lines = flow.records(Text).by(text("line"), |line| Some(line.line())).count("lines");
+            flow.facts(["line", "count"], lines.rows()).show("lines");
             Ok(())
         })
     };
@@ -218,10 +227,10 @@ fn a_row_that_was_final_is_not_retracted_in_silence() {
 
 #[test]
 fn inputs_and_views_go_by_name() {
-    let both = Build::new("both", LINES, |flow| {
-        let asked = flow.read("asked", Text).count_by::<Bytes>("asked", |line| Some(line.line()));
-        let told = flow.read("told", Text).count_by::<Bytes>("told", |line| Some(line.line()));
-        flow.view("lines", asked.concat(told));
+    let both = Build::new("both", |flow| {
+        let asked = flow.read("asked", Text).by(text("line"), |line| Some(line.line())).count("asked");
+        let told = flow.read("told", Text).by(text("line"), |line| Some(line.line())).count("told");
+        asked.concat(told).show("lines");
         Ok(())
     });
     let mut run = Run::of(both).workers(3).start().unwrap();

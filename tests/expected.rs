@@ -118,17 +118,14 @@ struct Endpoints;
 impl Dataflow for Endpoints {
     const NAME: &'static str = "endpoints";
     const ABOUT: &'static str = "endpoints by window";
-    const VIEWS: &'static [View] =
-        &[View { name: "windows", columns: &["start", "endpoint", "count"], about: "in seconds since 1970" }];
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let window = Window::new(Duration::from_secs(30), Duration::from_secs(10)).expect("they go together");
-        let mut records = flow.records(AccessLog);
-        records.event_time(|record| record.event_time());
-        let counts = records.by_window(window).count_by::<Bytes>("windows", |record| record.endpoint());
-        flow.view(
-            "windows",
-            counts.rows().map(|(span, endpoint, count)| (span.start / 1000, endpoint, count)),
-        );
+        let records = flow.records(AccessLog).event_time(|record| record.event_time());
+        let endpoints = records.by(text("endpoint"), |record| record.endpoint());
+        let counts = endpoints.by_window(window).count("windows");
+        let columns = ["start", "endpoint", "count"];
+        let counts = counts.map(columns, |(span, endpoint, count)| (span.start / 1000, endpoint, count));
+        counts.about("in seconds since 1970").show("windows");
         Ok(())
     }
 }

@@ -16,12 +16,11 @@ use timely::worker::Worker;
 use crate::bench::BenchError;
 use crate::bench::updates::{Bench, LOADED_AT_ONCE, on_workers, share};
 use crate::data::Bytes;
-use crate::data::Time;
 use crate::dataflow::Build;
+use crate::door::text;
 use crate::format::Text;
 use crate::runtime::now;
-use crate::time::{Span, TimeOptions, Window};
-use crate::view::View;
+use crate::time::{TimeOptions, Window};
 
 /// A windowed door, and how late its records may be. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -57,30 +56,17 @@ pub(super) struct Timed {
 /// A record: when it happened, and its key.
 type Record = (i64, u64);
 
-const VIEWS: &[View] =
-    &[View { name: "rows", columns: &["start", "end", "key", "count"], about: "what changed" }];
-const LAST_VIEWS: &[View] = &[View { name: "rows", columns: &["key", "count"], about: "what changed" }];
-
 impl Door {
-    fn views(&self) -> &'static [View] {
-        if self.sliding { LAST_VIEWS } else { VIEWS }
-    }
-
     fn build(self) -> Build {
         let millis = |time: i64| Duration::from_millis(time as u64);
         let window = Window::new(millis(self.length), millis(self.slide)).expect("all are windows");
-        Build::new(self.name, self.views(), move |flow| {
-            let mut lines = flow.records(Text);
-            lines.event_time(|line| Some(fields(line.line())?.0));
+        Build::new(self.name, move |flow| {
+            let lines = flow.records(Text).event_time(|line| Some(fields(line.line())?.0));
+            let keys = lines.by(text("key"), |line| Some(fields(line.line())?.1));
             if self.sliding {
-                let last =
-                    lines.over_last(window).count_by::<Bytes>("last", |line| Some(fields(line.line())?.1));
-                flow.view("rows", last.rows());
+                keys.over_last(window).count("last").show("rows");
             } else {
-                let table =
-                    lines.by_window(window).count_by::<Bytes>("table", |line| Some(fields(line.line())?.1));
-                let row = |(Span { start, end }, key, count)| (Time(start), Time(end), key, count);
-                flow.view_windows("rows", table.map(row));
+                keys.by_window(window).count("table").show("rows");
             }
             Ok(())
         })
@@ -114,7 +100,7 @@ pub(super) fn measure(
     on_workers(workers, move |worker| {
         let lateness = Duration::from_millis(door.lateness as u64);
         let time = TimeOptions { lateness, ..TimeOptions::default() };
-        let mut bench = Bench::install(worker, &door.build(), time);
+        let mut bench = Bench::install(worker, &door.build(), time, None);
         let mut plain = Plain::new(door);
         let time =
             |number: u64| BEGIN + (number as i128 * i128::from(door.reach()) / i128::from(records)) as i64;

@@ -75,6 +75,9 @@ pub enum BenchError {
         /// Which one differs, and what it found.
         found: String,
     },
+    /// The state could not be kept.
+    #[error(transparent)]
+    State(crate::state::StateError),
     /// Timely could not start its workers, or one of them panicked.
     #[error("cannot run the workers: {0}")]
     Timely(String),

@@ -12,13 +12,17 @@ mod baseline_windows;
 mod corrections;
 mod error;
 mod process;
+mod snapshots;
 mod throughput;
+mod ticks;
 mod updates;
 mod windows;
 
 pub use baseline::Baseline;
 pub use error::BenchError;
+pub use snapshots::Snapshots;
 pub use throughput::Throughput;
+pub use ticks::Ticks;
 pub use updates::Updates;
 pub use windows::Windows;
 

@@ -17,10 +17,9 @@ use timely::worker::Worker;
 use crate::bench::{BenchError, Notes, corrections, median, table};
 use crate::data::{Bytes, grouped};
 use crate::dataflow::{Build, Flow};
-use crate::door::Lines;
+use crate::door::{Lines, Next, Seen, Timeout, text};
 use crate::format::Text;
 use crate::ledger::{Conductor, LedgerOptions};
-use crate::operators::TopK;
 use crate::runtime::ingest::{Ingest, IngestSetup};
 use crate::runtime::now;
 use crate::runtime::post::Post;
@@ -28,7 +27,7 @@ use crate::runtime::reading::Inputs;
 use crate::source::{Memory, MemoryWriter, Progress, ReadOptions, Source};
 use crate::time::Epoch;
 use crate::time::TimeOptions;
-use crate::view::{Contents, Deliveries, Delivery, Holding, Keep, View, Views};
+use crate::view::{Contents, Deliveries, Delivery, Holding, Keep, Views};
 
 /// The time from a batch of updates to closed output, with many keys loaded.
 #[derive(Clone, Debug)]
@@ -47,43 +46,44 @@ struct Subject {
     build: Build,
 }
 
-const VIEWS: &[View] = &[View { name: "rows", columns: &["key", "count"], about: "what changed" }];
-
 fn subjects() -> Vec<Subject> {
     vec![
         Subject {
             name: "count_by",
-            build: Build::new("updates", VIEWS, |flow| {
-                let counts = flow.records(Text).count_by::<Bytes>("keys", |line| Some(line.line()));
-                flow.view("rows", counts);
+            build: Build::new("updates", |flow| {
+                flow.records(Text).by(text("key"), |line| Some(line.line())).count("keys").show("rows");
                 Ok(())
             }),
         },
         Subject {
             name: "count_by, top_k(10)",
-            build: Build::new("updates", VIEWS, |flow| {
-                let counts = flow.records(Text).count_by::<Bytes>("keys", |line| Some(line.line()));
-                flow.view("rows", counts.top_k(10).map(|(_, key, count)| (key, count)));
+            build: Build::new("updates", |flow| {
+                let counts = flow.records(Text).by(text("key"), |line| Some(line.line())).count("keys");
+                counts.top(10).map(["key", "count"], |(_, key, count)| (key, count)).show("rows");
                 Ok(())
             }),
         },
         Subject {
             name: "collect, count_total",
-            build: Build::new("updates", VIEWS, |flow| {
-                let keys = flow.records(Text).collect::<Bytes>("keys", |line| Some(line.line()));
-                flow.view("rows", keys.count_total());
+            build: Build::new("updates", |flow| {
+                let keys = flow.records(Text).by(text("key"), |line| Some(line.line())).collect("keys");
+                flow.table(["key", "count"], keys.rows().count_total()).show("rows");
                 Ok(())
             }),
         },
         Subject {
             name: "update_state_by_key",
-            build: Build::new("updates", VIEWS, |flow| {
-                let states = flow.records(Text).update_state_by_key::<Bytes, (), isize>(
+            build: Build::new("updates", |flow| {
+                let states = flow.records(Text).by(text("key"), |line| Some(line.line())).state(
                     "keys",
-                    |line| Some((line.line(), ())),
-                    |_, values, count| Some(count.unwrap_or(0) + values.len() as isize),
+                    Timeout::Never,
+                    |_| Some(()),
+                    |_, seen, count: Option<isize>, _: &mut Vec<()>| match seen {
+                        Seen::Values(values) => Next::Keep(count.unwrap_or(0) + values.len() as isize),
+                        Seen::TimedOut(_) => Next::Drop,
+                    },
                 );
-                flow.view("rows", states);
+                states.states.show("rows");
                 Ok(())
             }),
         },
@@ -137,9 +137,9 @@ fn compared(name: &str, size: u32, [mut dataflow, mut baseline]: [Vec<Duration>;
     [row(name, size, &mut dataflow, ratio), row("  baseline", size, &mut baseline, "1".to_owned())]
 }
 
-/// How much longer `times` are than those beside them: the median of the ratios.
-fn ratio(times: &[Duration], beside: &[Duration]) -> f64 {
-    median(times.iter().zip(beside).map(|(time, beside)| time.as_secs_f64() / beside.as_secs_f64()))
+/// How much longer `times` are than `others`: the median of the ratios.
+fn ratio(times: &[Duration], others: &[Duration]) -> f64 {
+    median(times.iter().zip(others).map(|(time, other)| time.as_secs_f64() / other.as_secs_f64()))
 }
 
 /// Batches of a size that are measured: enough for a 99th percentile where they are quick.
@@ -179,7 +179,7 @@ fn measure(
 ) -> Result<Vec<Timed>, BenchError> {
     let (build, plan) = (subject.build.clone(), plan.to_vec());
     on_workers(workers, move |worker| {
-        let mut bench = Bench::install(worker, &build, TimeOptions::default());
+        let mut bench = Bench::install(worker, &build, TimeOptions::default(), None);
         let mut baseline = Baseline::default();
         // All workers draw the same keys, and each takes its share.
         let mut random = ChaCha8Rng::seed_from_u64(1);
@@ -223,7 +223,7 @@ pub(super) fn on_workers<T: Default + Send + 'static>(
 }
 
 /// Lines of `keys`, those of this worker.
-fn lines(worker: &Worker, keys: impl Iterator<Item = u64>) -> Vec<u8> {
+pub(super) fn lines(worker: &Worker, keys: impl Iterator<Item = u64>) -> Vec<u8> {
     share(worker, keys.map(|key| format!("key-{key:07}\n")))
 }
 
@@ -257,15 +257,24 @@ pub(super) struct Bench {
 const HOLDING: Holding = Holding { changes: true, rows: false, finals: false, keep: Keep::ALL };
 
 impl Bench {
-    pub(super) fn install(worker: &mut Worker, build: &Build, time: TimeOptions) -> Self {
+    pub(super) fn install(
+        worker: &mut Worker,
+        build: &Build,
+        time: TimeOptions,
+        keep: Option<crate::state::Keep>,
+    ) -> Self {
         let post = Post::install(worker);
         let (feed, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
-            let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), time);
-            let mut flow = Flow::new(scope, lines, build.views(), Deliveries::rows(Delivery::Changes));
-            build.run(&mut flow).unwrap_or_else(|error| panic!("{error}"));
-            (feed, flow.finish())
+            let (mut lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), time);
+            if let Some(keep) = keep {
+                lines = lines.keeping(keep);
+            }
+            let installed = build.install(Flow::new(scope, lines, Deliveries::rows(Delivery::Changes)));
+            (feed, installed.unwrap_or_else(|error| panic!("{error}")))
         });
-        let contents = (0..build.views().len()).map(|view| installed.views.contents(view, HOLDING)).collect();
+        let contents = (0..installed.views.schemas().len())
+            .map(|view| installed.views.contents(view, HOLDING))
+            .collect();
         // A partition a worker, which only that worker writes to.
         let names = (0..worker.peers()).map(|worker| format!("bench:{worker}").into()).collect();
         let (memory, mut writers) = Memory::pushed(names);
@@ -301,6 +310,11 @@ impl Bench {
             contents,
             epoch: 0,
         }
+    }
+
+    /// How many epochs there were.
+    pub(super) fn epochs(&self) -> u64 {
+        self.epoch
     }
 
     /// The time that an epoch with the lines `bytes` takes, from the push until every changed row has been looked at, as a

@@ -195,6 +195,11 @@ pub(super) fn run_args() -> Vec<Arg> {
             "TIME",
             "Records dated further ahead of their arrival are quarantined [default: 10m]",
         ),
+        tuning(
+            "keep",
+            "ROWS,TIME",
+            "How much of what is final whole views keep, or `all` [default: all of input that has an end, otherwise 10000 rows of each]",
+        ),
         tuning("tick", "TIME", "How long an epoch of live input lasts [default: 1s]"),
         tuning("epoch-bytes", "SIZE", "How much an epoch of bounded input holds [default: 256MiB]"),
         tuning("chunk-bytes", "SIZE", "How much is read at once [default: 512KiB]"),

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::bench::{Baseline, BenchError, Throughput, Updates, Windows};
+use crate::bench::{Baseline, BenchError, Snapshots, Throughput, Ticks, Updates, Windows};
 use crate::cli::{Failure, eprint, print};
 use crate::dataflow::AnyDataflow;
 use crate::runtime::Exit;
+use crate::time::Length;
 
 pub(super) fn command() -> Command {
     Command::new("bench")
@@ -18,6 +19,8 @@ pub(super) fn command() -> Command {
         .subcommand(throughput())
         .subcommand(windows())
         .subcommand(updates())
+        .subcommand(snapshots())
+        .subcommand(ticks())
         .subcommand(baseline())
 }
 
@@ -55,6 +58,25 @@ pub(super) fn bench(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(
             };
             updates.run(&mut notes)
         }
+        Some(("snapshots", given)) => {
+            let snapshots = Snapshots {
+                keys: one(given, "keys"),
+                workers: one(given, "workers"),
+                batch: one(given, "batch"),
+                seconds: one(given, "seconds"),
+                rounds: one(given, "rounds"),
+            };
+            snapshots.run(&mut notes)
+        }
+        Some(("ticks", given)) => {
+            let ticks = Ticks {
+                tick: one::<Length>(given, "tick").duration(),
+                workers: one(given, "workers"),
+                seconds: one(given, "seconds"),
+                rounds: one(given, "rounds"),
+            };
+            ticks.run(&mut notes)
+        }
         Some(("baseline", given)) => {
             let baseline =
                 Baseline { name: one(given, "name"), file: one(given, "file"), output: one(given, "output") };
@@ -75,6 +97,7 @@ fn exit(error: &BenchError) -> Exit {
         | BenchError::Run { .. }
         | BenchError::NoFigures { .. }
         | BenchError::Disagree { .. }
+        | BenchError::State(_)
         | BenchError::Timely(_) => Exit::Panic,
     }
 }
@@ -105,6 +128,19 @@ fn lines(name: &'static str, default: &'static str, help: &'static str) -> Arg {
 fn rounds() -> Arg {
     arg("rounds", "N", "3", "Rounds over which the median is taken")
         .value_parser(value_parser!(u16).range(1..=1000))
+}
+
+fn keys(help: &'static str) -> Arg {
+    arg("keys", "N", "1000000", help).value_parser(value_parser!(u64).range(1..=100_000_000))
+}
+
+fn worker_threads(default: &'static str, help: &'static str) -> Arg {
+    arg("workers", "N", default, help).short('w').value_parser(value_parser!(u16).range(1..=256))
+}
+
+/// How long something without an end is measured.
+fn seconds() -> Arg {
+    arg("seconds", "N", "5", "How long each run is measured").value_parser(value_parser!(u16).range(1..=3600))
 }
 
 fn throughput() -> Command {
@@ -141,20 +177,35 @@ fn windows() -> Command {
 fn updates() -> Command {
     Command::new("updates")
         .about("The time from a batch of updates to closed output, with many keys loaded")
-        .arg(
-            arg("keys", "N", "1000000", "Keys that are loaded first; for windows, records")
-                .value_parser(value_parser!(u64).range(1..=100_000_000)),
-        )
-        .arg(
-            arg("workers", "N", "1", "Worker threads")
-                .short('w')
-                .value_parser(value_parser!(u16).range(1..=256)),
-        )
+        .arg(keys("Keys that are loaded first; for windows, records"))
+        .arg(worker_threads("1", "Worker threads"))
         .arg(
             arg("batches", "LIST", "1,10,100,1000,100000", "Updates in a batch")
                 .value_delimiter(',')
                 .value_parser(value_parser!(u32).range(1..=10_000_000)),
         )
+}
+
+fn snapshots() -> Command {
+    Command::new("snapshots")
+        .about("What a snapshot each second costs, with many keys: lines a second, and the longest epoch")
+        .arg(keys("Keys that are counted"))
+        .arg(worker_threads("1", "Worker threads"))
+        .arg(
+            arg("batch", "N", "10000", "Lines of an epoch")
+                .value_parser(value_parser!(u32).range(1..=10_000_000)),
+        )
+        .arg(seconds())
+        .arg(rounds())
+}
+
+fn ticks() -> Command {
+    Command::new("ticks")
+        .about("Lines a second of live input at a short tick: with event time, arrival time and none")
+        .arg(arg("tick", "TIME", "10ms", "How long an epoch lasts").value_parser(value_parser!(Length)))
+        .arg(worker_threads("2", "Worker threads, each with a partition"))
+        .arg(seconds())
+        .arg(rounds())
 }
 
 fn baseline() -> Command {

@@ -35,8 +35,22 @@ pub(super) fn list(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<()
 
 fn describe(dataflow: &AnyDataflow, text: &mut String) {
     let _ = writeln!(text, "{}: {}", dataflow.name(), dataflow.about());
-    for view in dataflow.views() {
-        let _ = writeln!(text, "  view {} ({})\n      {}", view.name, view.columns.join(", "), view.about);
+    let no_options = std::iter::empty::<(&str, &str)>();
+    let outline = dataflow.prepare(no_options).map_err(|error| error.to_string());
+    match outline.and_then(|build| build.check().map_err(|error| error.mistake.to_string())) {
+        Ok(outline) => {
+            for view in outline.views {
+                let columns: Vec<_> = view.columns.iter().map(|column| column.name.as_str()).collect();
+                let _ = writeln!(text, "  view {} ({})", view.name, columns.join(", "));
+                if !view.about.is_empty() {
+                    let _ = writeln!(text, "      {}", view.about);
+                }
+            }
+        }
+        // A file that it goes by may be elsewhere.
+        Err(reason) => {
+            let _ = writeln!(text, "  its views are not known without options: {reason}");
+        }
     }
     for option in own_options(dataflow) {
         let value = match &option.value {

@@ -21,6 +21,7 @@ use crate::sink::SinkSpec;
 use crate::source::Progress;
 use crate::source::{ReadOptions, Source, SourceUriError, Sources};
 use crate::time::{Clock, TimeOptions};
+use crate::view::Keep;
 
 /// The variable of the environment that may hold the cluster's secret.
 const SECRET_VARIABLE: &str = "THALWEG_CLUSTER_SECRET";
@@ -91,7 +92,9 @@ fn settings(given: &Given, app: &App, dataflow: &AnyDataflow) -> Result<Settings
         [] => vec![known.parse(dataflow.sink())],
         uris => uris.iter().map(|uri| known.parse(uri)).collect(),
     };
-    let sinks = sinks.into_iter().collect::<Result<_, _>>().map_err(Failure::configuration)?;
+    let sinks = sinks.into_iter().collect::<Result<Vec<SinkSpec>, _>>().map_err(Failure::configuration)?;
+    let keep = given.parse("keep", str::parse::<Keep>).map_err(Failure::configuration)?;
+    let sinks = sinks.into_iter().map(|sink| keep.map_or(sink.clone(), |keep| sink.keeping(keep))).collect();
     let tuned = tuned(given, sources, sinks).map_err(Failure::configuration)?;
     let cluster = cluster(given)?;
     Ok(Settings { cluster, ..tuned })

@@ -5,9 +5,9 @@ use std::fmt;
 /// What stands in a column, for sinks that must know before the first row: tables of a database, columns of a file.
 ///
 /// ```
-/// use thalweg::data::{Bytes, Cell, CellType, Kind, Time};
+/// use thalweg::data::{Bytes, Cell, CellType, Kind, Time, types};
 /// assert_eq!(u16::TYPE, CellType::of(Kind::Int { bits: 16, signed: false }));
-/// assert_eq!(<Option<Time>>::TYPE.to_string(), "time or null");
+/// assert_eq!(types::<Option<Time>>().first().map(ToString::to_string).as_deref(), Some("time or null"));
 /// assert!(!Bytes::TYPE.nullable);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

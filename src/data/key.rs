@@ -9,7 +9,7 @@ use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
-use crate::data::Stored;
+use crate::data::{Stored, Time};
 
 /// An owned byte string that keeps up to 16 bytes (every IPv4 address) in place.
 ///
@@ -135,7 +135,7 @@ impl<'de> Deserialize<'de> for Bytes {
     note = "keys are `Bytes` (lent as `&[u8]`), `String` (lent as `&str`), integers of fixed width, `char`, `bool`, `()`, an \
             `Option` of a key, or a tuple of up to six keys",
     note = "an enum without fields becomes a key by `key_enum! {{ enum Level {{ Debug = \"debug\" }} }}`",
-    note = "`&str` and `&[u8]` are what a record lends: name the owned form, as in `count_by::<Bytes>`"
+    note = "`&str` and `&[u8]` are what a record lends: name the owned form, as in `column::<Bytes>(\"url\")`"
 )]
 pub trait Key: ExchangeData + Hash + Stored {
     /// The key as a record lends it.
@@ -149,6 +149,9 @@ pub trait Key: ExchangeData + Hash + Stored {
 
     /// An owned copy.
     fn own(lent: Self::Ref<'_>) -> Self;
+
+    /// The same loan for a shorter time, which the compiler cannot know to be one.
+    fn shorten<'long: 'short, 'short>(lent: Self::Ref<'long>) -> Self::Ref<'short>;
 }
 
 impl Key for Bytes {
@@ -164,6 +167,10 @@ impl Key for Bytes {
     #[inline]
     fn own(lent: &[u8]) -> Self {
         Bytes::from(lent)
+    }
+    #[inline]
+    fn shorten<'long: 'short, 'short>(lent: &'long [u8]) -> &'short [u8] {
+        lent
     }
 }
 
@@ -195,10 +202,12 @@ macro_rules! copy_key {
             fn is(&self, other: $t) -> bool { *self == other }
             #[inline]
             fn own(lent: $t) -> Self { lent }
+            #[inline]
+            fn shorten<'long: 'short, 'short>(lent: $t) -> $t { lent }
         }
     )*};
 }
-copy_key!((), u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, char, bool);
+copy_key!((), u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, char, bool, Time);
 
 impl Key for String {
     type Ref<'a> = &'a str;
@@ -213,6 +222,10 @@ impl Key for String {
     #[inline]
     fn own(lent: &str) -> Self {
         lent.to_owned()
+    }
+    #[inline]
+    fn shorten<'long: 'short, 'short>(lent: &'long str) -> &'short str {
+        lent
     }
 }
 
@@ -234,6 +247,10 @@ impl<K: Key> Key for Option<K> {
     fn own(lent: Self::Ref<'_>) -> Self {
         lent.map(K::own)
     }
+    #[inline]
+    fn shorten<'long: 'short, 'short>(lent: Self::Ref<'long>) -> Self::Ref<'short> {
+        lent.map(K::shorten)
+    }
 }
 
 macro_rules! tuple_key {
@@ -251,6 +268,10 @@ macro_rules! tuple_key {
             #[inline]
             fn own(lent: Self::Ref<'_>) -> Self {
                 ($($k::own(lent.$i),)*)
+            }
+            #[inline]
+            fn shorten<'long: 'short, 'short>(lent: Self::Ref<'long>) -> Self::Ref<'short> {
+                ($($k::shorten(lent.$i),)*)
             }
         }
     };

@@ -40,7 +40,7 @@ impl UnknownName {
 /// assert_eq!("fatal".parse::<Level>().unwrap_err().to_string(), "`fatal` is not one of info, warn");
 ///
 /// let levels = thalweg::testing::collection(Text, b"warn\ninfo\n?\nwarn\n", |lines| {
-///     lines.count_by::<Level>("levels", |line| Level::from_bytes(line.line()))
+///     lines.by(column::<Level>("level"), |line| Level::from_bytes(line.line())).count("levels").rows()
 /// });
 /// assert_eq!(levels, [((Level::Info, 1), 1), ((Level::Warning, 2), 1)]);
 /// ```
@@ -101,6 +101,10 @@ macro_rules! key_enum {
             }
             #[inline]
             fn own(lent: Self) -> Self {
+                lent
+            }
+            #[inline]
+            fn shorten<'long: 'short, 'short>(lent: Self) -> Self {
                 lent
             }
         }

@@ -23,10 +23,11 @@ pub use escape::{escape_json, escape_terminal, escape_text};
 pub(crate) use grouped::grouped;
 pub use key::{Bytes, Key};
 pub use key_enum::UnknownName;
-pub use row::{Cell, Real, Row, Time, Value, by_count};
+pub use row::{Cell, Cells, Real, Row, Time, Value, by_count, types};
+pub(crate) use row::{time_column, time_of};
 pub use sketch::{Distinct, Quantiles};
 pub use stored::{Column, ColumnType, Field, Opaque, RowReader, RowWriter, Stored, StoredError};
 pub(crate) use stored::{Data, put_option};
 #[doc(hidden)]
 pub use stored::{first_is_never_null, put_opaque, take_opaque};
-pub use total::{InputCounts, Overflow, Stats, Total};
+pub use total::{InputCounts, Maximum, Members, Minimum, Overflow, Stats, Total};

@@ -6,8 +6,10 @@ use std::hash::Hash;
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
-use crate::data::{Bytes, CellType, Kind};
+use crate::data::{Bytes, CellType, Distinct, InputCounts, Kind, Maximum, Minimum, Quantiles, Stats, Stored};
+use crate::time::Span;
 
 /// One cell of a row, as sinks see it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,16 +30,16 @@ pub enum Value<'a> {
 
 /// Something that stands in one column.
 ///
-/// Implemented for [`Bytes`] and `String`; integers up to `i128`, `bool`, [`Real`] and [`Time`]; an `Option` of a cell;
+/// Implemented for [`Bytes`] and `String`; integers up to `i128`, `bool`, [`Real`] and [`Time`];
 /// and what [`key_enum!`](crate::key_enum) declares.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand in a column of a view",
     label = "not a cell",
-    note = "cells are `Bytes`, `String`, integers up to `i128`, `bool`, `Real` (of an `f64`), `Time` (of milliseconds), an \
-            `Option` of a cell, and enums of `key_enum!`",
+    note = "cells are `Bytes`, `String`, integers up to `i128`, `bool`, `Real` (of an `f64`), `Time` (of milliseconds), \
+            and enums of `key_enum!`",
     note = "map the collection first: `counts.map(|(key, count)| (key.to_string(), count))`"
 )]
-pub trait Cell: ExchangeData + Hash + Sync {
+pub trait Cell: ExchangeData + Hash + Sync + Stored {
     /// What kind of value it is, and whether there may be none.
     const TYPE: CellType;
     /// How sinks see it.
@@ -157,49 +159,105 @@ impl Cell for Time {
     }
 }
 
-impl<C: Cell> Cell for Option<C> {
-    const TYPE: CellType = C::TYPE.or_null();
-    fn value(&self) -> Value<'_> {
-        self.as_ref().map_or(Value::Null, Cell::value)
-    }
-}
+/// The cells of one row, in order; twelve of them need no allocation.
+pub type Cells<'a> = SmallVec<[Value<'a>; 12]>;
 
-/// A row of a view: a tuple of up to eight cells. The order of rows is the order in which a view shows them, unless it names another.
+/// A row of a view, or a part of one: a cell; what stands in several columns, such as [`Stats`](crate::data::Stats) or a
+/// [`Span`]; a tuple of up to eight parts, which may be tuples themselves; an `Option` of those; or `()`, which stands in none.
 ///
-/// Rows leave the workers whole, and the threads of several sinks may read the same ones: so they are `Send` and `Sync`.
+/// The order of rows is the order in which a view shows them, unless it names another. Rows leave the workers whole, and the
+/// threads of several sinks may read the same ones: so they are `Send` and `Sync`. Those of windows that are final are durable
+/// for as long as a view shows them: so they are [`Stored`].
 ///
 /// ```
-/// use thalweg::data::{Bytes, Kind, Row, Time};
-/// let kinds = <(Time, Bytes, bool)>::TYPES.iter().map(|column| column.kind);
+/// use thalweg::data::{Bytes, Kind, Row, Time, types};
+/// let kinds = types::<((Time, Bytes), bool)>().into_iter().map(|column| column.kind);
 /// assert!(kinds.eq([Kind::Time, Kind::Bytes, Kind::Bool]));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a row of a view",
     label = "not a row",
-    note = "a row is a tuple of up to eight cells, such as `(Bytes, isize)`; of one cell it is written `(cell,)`",
-    note = "take tuples within it apart: `rows.map(|((a, b), count)| (a, b, count))`"
+    note = "a row is a cell or a tuple of up to eight parts, such as `(Bytes, isize)`; parts may be tuples of cells",
+    note = "map the table first: `table.map([\"key\", \"count\"], |(key, count)| (key.to_string(), count))`"
 )]
-pub trait Row: ExchangeData + Hash + Sync {
-    /// What stands in its columns, in order.
-    const TYPES: &'static [CellType];
-    /// How many columns it has.
-    const COLUMNS: usize = Self::TYPES.len();
-    /// Shows its cells, in order.
-    ///
-    /// Rows are shown rather than returned, so that a view which is shown whole at every step allocates nothing for it.
-    fn show(&self, to: &mut dyn FnMut(&[Value<'_>]));
+pub trait Row: ExchangeData + Hash + Sync + Stored {
+    /// Adds what stands in its columns, in order.
+    fn types(to: &mut Vec<CellType>);
+    /// Adds its cells, in order.
+    fn cells<'a>(&'a self, to: &mut Cells<'a>);
+    /// Shows its cells, in order, without an allocation for as many as most rows have.
+    fn show(&self, to: &mut dyn FnMut(&[Value<'_>])) {
+        let mut cells = Cells::new();
+        self.cells(&mut cells);
+        to(&cells);
+    }
+    /// What its columns are called where nobody says otherwise: of parts that stand in several. Empty if they have no names.
+    fn names() -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// What stands in the columns of rows `R`, in order.
+pub fn types<R: Row>() -> Vec<CellType> {
+    let mut types = Vec::new();
+    R::types(&mut types);
+    types
+}
+
+/// Which column of rows `R` says how old they are: the first that holds a time.
+pub(crate) fn time_column<R: Row>() -> Option<usize> {
+    types::<R>().iter().position(|column| column.kind == Kind::Time)
+}
+
+/// The time that stands in `column` of `row`.
+pub(crate) fn time_of<R: Row>(row: &R, column: Option<usize>) -> Option<i64> {
+    let mut cells = Cells::new();
+    row.cells(&mut cells);
+    match cells.get(column?) {
+        Some(Value::Time(millis)) => Some(*millis),
+        _ => None,
+    }
+}
+
+impl<C: Cell> Row for C {
+    fn types(to: &mut Vec<CellType>) {
+        to.push(C::TYPE);
+    }
+    fn cells<'a>(&'a self, to: &mut Cells<'a>) {
+        to.push(self.value());
+    }
+}
+
+impl<R: Row> Row for Option<R> {
+    fn types(to: &mut Vec<CellType>) {
+        to.extend(types::<R>().into_iter().map(CellType::or_null));
+    }
+    fn cells<'a>(&'a self, to: &mut Cells<'a>) {
+        match self {
+            Some(row) => row.cells(to),
+            None => to.extend(types::<R>().iter().map(|_| Value::Null)),
+        }
+    }
+    fn names() -> &'static [&'static str] {
+        R::names()
+    }
 }
 
 macro_rules! tuple_row {
     ($($t:ident $i:tt),*) => {
-        impl<$($t: Cell),*> Row for ($($t,)*) {
-            const TYPES: &'static [CellType] = &[$($t::TYPE),*];
-            fn show(&self, to: &mut dyn FnMut(&[Value<'_>])) {
-                to(&[$(self.$i.value()),*]);
+        impl<$($t: Row),*> Row for ($($t,)*) {
+            #[allow(unused_variables, reason = "there is nothing in `()`")]
+            fn types(to: &mut Vec<CellType>) {
+                $($t::types(to);)*
+            }
+            #[allow(unused_variables, reason = "there is nothing in `()`")]
+            fn cells<'a>(&'a self, to: &mut Cells<'a>) {
+                $(self.$i.cells(to);)*
             }
         }
     };
 }
+tuple_row!();
 tuple_row!(A 0);
 tuple_row!(A 0, B 1);
 tuple_row!(A 0, B 1, C 2);
@@ -208,6 +266,84 @@ tuple_row!(A 0, B 1, C 2, D 3, E 4);
 tuple_row!(A 0, B 1, C 2, D 3, E 4, F 5);
 tuple_row!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 tuple_row!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+
+impl Row for Span {
+    fn types(to: &mut Vec<CellType>) {
+        to.extend([Time::TYPE, Time::TYPE]);
+    }
+    fn cells<'a>(&'a self, to: &mut Cells<'a>) {
+        to.extend([Value::Time(self.start), Value::Time(self.end)]);
+    }
+    fn names() -> &'static [&'static str] {
+        &["start", "end"]
+    }
+}
+
+impl Row for Stats {
+    fn types(to: &mut Vec<CellType>) {
+        to.extend([i64::TYPE, i128::TYPE, i128::TYPE.or_null(), i128::TYPE.or_null(), Real::TYPE.or_null()]);
+    }
+    fn cells<'a>(&'a self, to: &mut Cells<'a>) {
+        let number = |value: Option<i128>| value.map_or(Value::Null, Value::Int);
+        to.extend([Value::Int(self.count.into()), Value::Int(self.sum), number(self.min), number(self.max)]);
+        to.push(self.mean().map_or(Value::Null, Value::Float));
+    }
+    fn names() -> &'static [&'static str] {
+        &["count", "sum", "min", "max", "mean"]
+    }
+}
+
+macro_rules! extreme_row {
+    ($($t:ty),*) => {$(
+        impl Row for $t {
+            fn types(to: &mut Vec<CellType>) {
+                <Option<i128>>::types(to);
+            }
+            fn cells<'a>(&'a self, to: &mut Cells<'a>) {
+                self.0.cells(to);
+            }
+        }
+    )*};
+}
+extreme_row!(Minimum, Maximum);
+
+impl Row for InputCounts {
+    fn types(to: &mut Vec<CellType>) {
+        to.extend([i64::TYPE; 8]);
+    }
+    fn cells<'a>(&'a self, to: &mut Cells<'a>) {
+        let InputCounts { lines, parsed, malformed, oversize, bytes, untimed, ahead, late } = *self;
+        let all = [lines, parsed, malformed, oversize, bytes, untimed, ahead, late];
+        to.extend(all.map(|count| Value::Int(count.into())));
+    }
+    fn names() -> &'static [&'static str] {
+        &["lines", "parsed", "malformed", "oversize", "bytes", "untimed", "ahead", "late"]
+    }
+}
+
+// What is shown is the estimate; the sketch itself is for adding up.
+impl Cell for Distinct {
+    const TYPE: CellType = u64::TYPE;
+    fn value(&self) -> Value<'_> {
+        Value::Int(self.estimate().into())
+    }
+}
+
+// The quantiles that people ask for most; `Quantiles::quantile` says any other.
+impl Row for Quantiles {
+    fn types(to: &mut Vec<CellType>) {
+        to.push(u64::TYPE);
+        to.extend([u64::TYPE.or_null(); 3]);
+    }
+    fn cells<'a>(&'a self, to: &mut Cells<'a>) {
+        to.push(Value::Int(self.count().into()));
+        let quantile = |q| self.quantile(q).map_or(Value::Null, |value| Value::Int(value.into()));
+        to.extend([0.5, 0.95, 0.99].map(quantile));
+    }
+    fn names() -> &'static [&'static str] {
+        &["count", "p50", "p95", "p99"]
+    }
+}
 
 /// Rows `(key, count)` by count descending, then key ascending.
 ///

@@ -1,5 +1,7 @@
 //! What doors add up.
 
+use std::collections::BTreeSet;
+
 use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::{IsZero, Semigroup};
 use serde::{Deserialize, Serialize};
@@ -13,8 +15,8 @@ pub struct Overflow;
 
 /// A difference that can be added up with overflow noticed; its default is zero.
 ///
-/// Implemented for the signed integers, [`Stats`], [`InputCounts`], the sketches [`Distinct`](super::Distinct) and
-/// [`Quantiles`](super::Quantiles), and pairs.
+/// Implemented for the signed integers, [`Stats`], [`Minimum`], [`Maximum`], [`Members`], [`InputCounts`], the sketches
+/// [`Distinct`](super::Distinct) and [`Quantiles`](super::Quantiles), and tuples of up to four totals.
 ///
 /// ```
 /// use thalweg::data::{Overflow, Total};
@@ -25,7 +27,7 @@ pub struct Overflow;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be added up by a door",
     label = "not a total",
-    note = "totals are `i32`, `i64`, `i128`, `isize`, `Stats`, `Distinct`, `Quantiles`, and pairs of these; unsigned numbers \
+    note = "totals are `i32`, `i64`, `i128`, `isize`, `Stats`, `Minimum`, `Maximum`, `Distinct`, `Quantiles`, and tuples of up to four of these; unsigned numbers \
             have no negation, which corrections need",
     note = "for a sum of one's own implement `Total`, which is `Default`, a `Semigroup` of differential, and `ExchangeData`"
 )]
@@ -36,11 +38,29 @@ pub trait Total: Semigroup + ExchangeData + Default {
     ///
     /// When the sum does not fit; then `self` is as it was, or unspecified.
     fn try_add(&mut self, other: &Self) -> Result<(), Overflow>;
+
+    /// Whether a sum can be undone, by adding what [`Total::invert`] makes of it. A sliding view adds what enters its window
+    /// and takes away what leaves it, where it can; else it merges what the window's panes hold.
+    const INVERTIBLE: bool = false;
+
+    /// Makes of a sum the one that undoes it. Called only if [`Total::INVERTIBLE`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no such sum.
+    fn invert(&mut self) {
+        panic!("`{}` has no inverse", std::any::type_name::<Self>());
+    }
 }
 
 macro_rules! integer_total {
     ($($t:ty),*) => {$(
         impl Total for $t {
+            const INVERTIBLE: bool = true;
+            #[inline]
+            fn invert(&mut self) {
+                *self = -*self;
+            }
             #[inline]
             fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
                 *self = self.checked_add(*other).ok_or(Overflow)?;
@@ -51,11 +71,134 @@ macro_rules! integer_total {
 }
 integer_total!(i32, i64, i128, isize);
 
-impl<A: Total, B: Total> Total for (A, B) {
-    #[inline]
+macro_rules! tuple_total {
+    ($($t:ident $i:tt),*) => {
+        impl<$($t: Total),*> Total for ($($t,)*) {
+            const INVERTIBLE: bool = $($t::INVERTIBLE)&&*;
+            #[inline]
+            fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
+                $(self.$i.try_add(&other.$i)?;)*
+                Ok(())
+            }
+            #[inline]
+            fn invert(&mut self) {
+                $(self.$i.invert();)*
+            }
+        }
+    };
+}
+tuple_total!(A 0, B 1);
+tuple_total!(A 0, B 1, C 2);
+tuple_total!(A 0, B 1, C 2, D 3);
+
+/// The smallest of the values seen, if there is one.
+///
+/// ```
+/// use thalweg::data::{Maximum, Minimum, Total};
+/// let (mut least, mut most) = (Minimum::of(5), Maximum::of(5));
+/// least.try_add(&Minimum::of(-3)).unwrap();
+/// most.try_add(&Maximum::of(-3)).unwrap();
+/// assert_eq!((least.0, most.0), (Some(-3), Some(5)));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Minimum(pub Option<i128>);
+
+/// The largest of the values seen, if there is one; see [`Minimum`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Maximum(pub Option<i128>);
+
+macro_rules! extreme {
+    ($($t:ident $better:path),*) => {$(
+        impl $t {
+            /// That of one value.
+            pub fn of(value: impl Into<i128>) -> Self {
+                $t(Some(value.into()))
+            }
+        }
+
+        impl Total for $t {
+            #[inline]
+            fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
+                self.plus_equals(other);
+                Ok(())
+            }
+        }
+
+        impl IsZero for $t {
+            fn is_zero(&self) -> bool {
+                self.0.is_none()
+            }
+        }
+
+        impl Semigroup for $t {
+            #[inline]
+            fn plus_equals(&mut self, other: &Self) {
+                self.0 = match (self.0, other.0) {
+                    (Some(one), Some(other)) => Some($better(one, other)),
+                    (one, other) => one.or(other),
+                };
+            }
+        }
+    )*};
+}
+extreme!(Minimum std::cmp::min, Maximum std::cmp::max);
+
+/// The different values that were seen, all of them: exact, and as large as they are many.
+///
+/// ```
+/// use thalweg::data::{Members, Total};
+/// let mut seen: Members<u8> = [1, 2, 1].into_iter().collect();
+/// seen.try_add(&[2, 3].into_iter().collect()).unwrap();
+/// assert_eq!(seen.len(), 3);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Members<M: Ord>(BTreeSet<M>);
+
+impl<M: Ord> Default for Members<M> {
+    fn default() -> Self {
+        Members(BTreeSet::new())
+    }
+}
+
+impl<M: Ord> FromIterator<M> for Members<M> {
+    fn from_iter<I: IntoIterator<Item = M>>(members: I) -> Self {
+        Members(members.into_iter().collect())
+    }
+}
+
+impl<M: Ord> Members<M> {
+    /// Takes one more in.
+    pub fn insert(&mut self, member: M) {
+        self.0.insert(member);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<M: ExchangeData> Total for Members<M> {
     fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
-        self.0.try_add(&other.0)?;
-        self.1.try_add(&other.1)
+        self.plus_equals(other);
+        Ok(())
+    }
+}
+
+impl<M: Ord> IsZero for Members<M> {
+    fn is_zero(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<M: Clone + Ord> Semigroup for Members<M> {
+    fn plus_equals(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().cloned());
     }
 }
 

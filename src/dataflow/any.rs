@@ -3,7 +3,6 @@
 use clap::{Arg, Command};
 
 use crate::dataflow::{Build, Dataflow, OptionError, options};
-use crate::view::View;
 
 /// A dataflow whose options have no values yet.
 ///
@@ -14,10 +13,8 @@ use crate::view::View;
 /// # impl Dataflow for Lines {
 /// #     const NAME: &'static str = "lines";
 /// #     const ABOUT: &'static str = "how many lines there are";
-/// #     const VIEWS: &'static [View] = &[View { name: "lines", columns: &["lines"], about: "" }];
 /// #     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-/// #         let lines = flow.records(Text).input();
-/// #         flow.view("lines", lines.map(|counts| (counts.lines,)));
+/// #         flow.records(Text).all().count("lines").show("lines");
 /// #         Ok(())
 /// #     }
 /// # }
@@ -31,7 +28,6 @@ use crate::view::View;
 pub struct AnyDataflow {
     name: &'static str,
     about: &'static str,
-    views: &'static [View],
     source: &'static str,
     sink: &'static str,
     args: fn() -> Command,
@@ -44,7 +40,6 @@ impl AnyDataflow {
         AnyDataflow {
             name: D::NAME,
             about: D::ABOUT,
-            views: D::VIEWS,
             source: D::SOURCE,
             sink: D::SINK,
             args: || options::command::<D>(D::NAME),
@@ -58,13 +53,11 @@ impl AnyDataflow {
     }
 
     /// One line on what it does.
-    pub const fn about(&self) -> &'static str {
-        self.about
-    }
-
-    /// Its views, in the order in which sinks show them.
-    pub const fn views(&self) -> &'static [View] {
-        self.views
+    pub fn about(&self) -> String {
+        match self.about {
+            "" => (self.args)().get_about().map(ToString::to_string).unwrap_or_default(),
+            about => about.to_owned(),
+        }
     }
 
     /// Where it reads from when not told.

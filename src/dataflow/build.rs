@@ -9,21 +9,29 @@ use timely::communication::allocator::thread::Thread;
 use timely::worker::Worker;
 
 use crate::dataflow::tables::Tables;
-use crate::dataflow::{BuildError, Dataflow, Flow};
+use crate::dataflow::{BuildError, Dataflow, Flow, Installed};
 use crate::door::Lines;
 use crate::source::Progress;
 use crate::time::{Epoch, TimeOptions};
-use crate::view::{Deliveries, Delivery, View};
+use crate::view::{Deliveries, Delivery, Schema};
 
 /// A dataflow with values for its options, or a function that builds one; each worker runs it once.
 #[derive(Clone)]
 pub struct Build {
     name: &'static str,
-    views: &'static [View],
     logic: Arc<Logic>,
     /// The options that were given, for people and for the processes of a cluster to compare.
     options: Vec<(String, String)>,
     tables: Tables,
+}
+
+/// What a dataflow is, as its dry build has found.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// Its views, in the order in which sinks show them.
+    pub views: Vec<Arc<Schema>>,
+    /// The inputs that it reads, by name; one without a name is [`UNNAMED`](crate::door::UNNAMED).
+    pub inputs: Vec<String>,
 }
 
 type Logic = dyn for<'a, 'scope> Fn(&'a mut Flow<'scope>) -> Result<(), BuildError> + Send + Sync;
@@ -31,31 +39,28 @@ type Logic = dyn for<'a, 'scope> Fn(&'a mut Flow<'scope>) -> Result<(), BuildErr
 impl Build {
     /// Builds `dataflow`.
     pub fn of<D: Dataflow>(dataflow: D) -> Self {
-        Build::new(D::NAME, D::VIEWS, move |flow| dataflow.build(flow))
+        Build::new(D::NAME, move |flow| dataflow.build(flow))
     }
 
     /// Builds with `logic`, for a program that has a dataflow and no name for it on a command line.
     ///
     /// ```
     /// use thalweg::prelude::*;
-    /// const VIEWS: &[View] = &[View { name: "words", columns: &["word", "count"], about: "by count" }];
-    /// let build = Build::new("words", VIEWS, |flow| {
-    ///     let words = flow.records(Text).count_each::<Bytes>("words", |line, each| {
-    ///         line.line().split(|byte| *byte == b' ').for_each(each);
-    ///     });
-    ///     flow.view_by("words", words, by_count);
+    /// let build = Build::new("words", |flow| {
+    ///     let lines = flow.records(Text);
+    ///     let words = lines.by_each(text("word"), |line, each| line.line().split(|byte| *byte == b' ').for_each(each));
+    ///     words.count("words").sorted_by(by_count).show("words");
     ///     Ok(())
     /// });
-    /// build.check()?;
-    /// assert_eq!(thalweg::testing::run(build, b"to be or not to be\n").view("words").len(), 4);
+    /// assert_eq!(build.check()?.views[0].to_string(), "words (word*: text, count: integer of 64 bits)");
+    /// assert_eq!(thalweg::testing::run(build, b"to be or not to be\n").view("words")[0], "be\t2");
     /// # Ok::<(), BuildError>(())
     /// ```
     pub fn new(
         name: &'static str,
-        views: &'static [View],
         logic: impl for<'a, 'scope> Fn(&'a mut Flow<'scope>) -> Result<(), BuildError> + Send + Sync + 'static,
     ) -> Self {
-        Build { name, views, logic: Arc::new(logic), options: Vec::new(), tables: Tables::default() }
+        Build { name, logic: Arc::new(logic), options: Vec::new(), tables: Tables::default() }
     }
 
     /// With these options for the record.
@@ -71,40 +76,40 @@ impl Build {
         self.name
     }
 
-    /// Its views, in the order in which sinks show them.
-    pub fn views(&self) -> &'static [View] {
-        self.views
-    }
-
-    /// Whether it can be built: it is, on a worker that never reads anything.
+    /// Whether it can be built, and what comes of it: it is, on a worker that never reads anything.
     ///
     /// # Errors
     ///
-    /// What [`Dataflow::build`] returns.
+    /// What [`Dataflow::build`] returns, or the first mistake in how doors and views go together.
     ///
-    /// # Panics
-    ///
-    /// If two doors have one name, or a view is not shown as it was declared.
-    pub fn check(&self) -> Result<(), BuildError> {
-        self.inputs().map(|_| ())
-    }
-
-    /// The inputs that it reads, by name: what [`Build::check`] finds.
-    pub(crate) fn inputs(&self) -> Result<Vec<String>, BuildError> {
+    /// ```
+    /// use thalweg::prelude::*;
+    /// let build = Build::new("twice", |flow| {
+    ///     let lines = flow.records(Text);
+    ///     lines.all().count("lines").show("lines");
+    ///     lines.all().count("lines").show("more lines");
+    ///     Ok(())
+    /// });
+    /// let error = build.check().unwrap_err().to_string();
+    /// assert!(error.starts_with("two doors are named `lines`; the other was opened at "), "{error}");
+    /// ```
+    pub fn check(&self) -> Result<Outline, BuildError> {
         let allocator = Allocator::Thread(Thread::default());
         let mut worker = Worker::new(WorkerConfig::default(), allocator, None);
         worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, _feed) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
-            let mut flow = Flow::new(scope, lines, self.views, Deliveries::rows(Delivery::Changes));
-            self.run(&mut flow)?;
-            Ok(flow.finish().inputs)
+            let flow = Flow::new(scope, lines, Deliveries::rows(Delivery::Changes));
+            let installed = self.install(flow)?;
+            let views = installed.views.schemas().cloned().collect();
+            Ok(Outline { views, inputs: installed.inputs })
         })
     }
 
     /// Builds it on `flow`.
-    pub(crate) fn run(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
+    pub(crate) fn install(&self, mut flow: Flow<'_>) -> Result<Installed, BuildError> {
         flow.share_tables(&self.tables);
-        (self.logic)(flow)
+        (self.logic)(&mut flow)?;
+        flow.finish()
     }
 
     /// What the processes of a cluster compare: the options that were given, and what was read when it was checked.

@@ -6,6 +6,7 @@ use std::panic::Location;
 use crate::format::{JsonError, PatternError};
 use crate::lookup::LookupError;
 use crate::time::{GapError, WindowError, WithinError};
+use crate::view::Misbuilt;
 
 /// Why a dataflow cannot be built, and where in the code that was found.
 ///
@@ -52,6 +53,9 @@ pub enum Mistake {
     /// A pattern that is none.
     #[error(transparent)]
     Pattern(#[from] PatternError),
+    /// Doors or views that do not go together.
+    #[error(transparent)]
+    Misbuilt(#[from] Misbuilt),
     /// A table that cannot be read.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -84,7 +88,7 @@ macro_rules! mistakes {
         }
     )*};
 }
-mistakes!(WindowError, GapError, WithinError, JsonError, PatternError, LookupError);
+mistakes!(WindowError, GapError, WithinError, JsonError, PatternError, LookupError, Misbuilt);
 
 #[cfg(test)]
 mod tests {

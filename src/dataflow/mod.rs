@@ -1,7 +1,7 @@
 //! What a dataflow is: options, views, and a function that builds it.
 //!
-//! A [`Dataflow`] is a struct whose fields are its options. Everything that the command shows of it (`thalweg list`, usage
-//! texts, columns) comes from the trait, and what it does from [`Dataflow::build`], which each worker runs on its [`Flow`].
+//! A [`Dataflow`] is a struct whose fields are its options, and [`Dataflow::build`] says what it does; each worker runs it on
+//! its [`Flow`]. Its views are the tables that it shows.
 //! A [`Build`] is a dataflow with values for its options, or a function that builds one; [`Build::check`] finds out
 //! whether it can be built before any worker starts.
 
@@ -11,13 +11,14 @@ mod error;
 mod flow;
 mod options;
 mod tables;
+mod window_options;
 
-use crate::view::View;
 pub use any::AnyDataflow;
-pub use build::Build;
+pub use build::{Build, Outline};
 pub use error::{BuildError, Mistake};
 pub use flow::{Flow, Installed, Summary};
 pub use options::OptionError;
+pub use window_options::WindowOptions;
 
 /// A ready-made job: from lines to views.
 ///
@@ -38,39 +39,33 @@ pub use options::OptionError;
 /// impl Dataflow for Initials {
 ///     const NAME: &'static str = "initials";
 ///     const ABOUT: &'static str = "lines by their first byte";
-///     const VIEWS: &'static [View] =
-///         &[View { name: "initials", columns: &["byte", "lines"], about: "how many lines start with each byte" }];
 ///
 ///     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 ///         let least = self.least as isize;
-///         let mut lines = flow.records(Text);
-///         let initials = lines.count_by::<u8>("initials", |line| line.first().copied());
-///         flow.view("initials", initials.filter(move |(_, lines)| *lines >= least));
+///         let initials = flow.records(Text).by(text("initial"), |line| line.get(..1)).count("initials");
+///         initials.filter(move |(_, lines)| *lines >= least).show("initials");
 ///         Ok(())
 ///     }
 /// }
 ///
 /// let answer = thalweg::testing::run(Initials { least: 2 }, b"axe\nace\nbee\n");
-/// assert_eq!(answer.view("initials"), ["97\t2"]);
+/// assert_eq!(answer.view("initials"), ["a\t2"]);
 /// let answer = thalweg::testing::run(Initials::with_options([])?, b"axe\nace\nbee\n");
-/// assert_eq!(answer.view("initials"), ["97\t2", "98\t1"]);
+/// assert_eq!(answer.view("initials"), ["a\t2", "b\t1"]);
 /// # Ok::<(), thalweg::dataflow::OptionError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no dataflow",
     label = "no dataflow",
     note = "implement `Dataflow` for a struct whose fields are its options, with `#[derive(clap::Args)]`: `NAME`, `ABOUT`, \
-            `VIEWS`, and `build`"
+            and `build`"
 )]
 pub trait Dataflow: clap::Args + Send + Sync + 'static {
     /// The name by which it is run.
     const NAME: &'static str;
 
-    /// One line on what it does.
-    const ABOUT: &'static str;
-
-    /// Its views, in the order in which sinks show them.
-    const VIEWS: &'static [View];
+    /// One line on what it does. Default: the first line of the struct's documentation.
+    const ABOUT: &'static str = "";
 
     /// Where it reads from when not told. Default: standard input.
     const SOURCE: &'static str = "stdin:";

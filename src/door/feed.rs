@@ -33,7 +33,7 @@ impl Default for Observed {
 
 /// What all readers of a dataflow's lines have seen of the open epoch.
 #[derive(Debug, Default)]
-pub(super) struct Observations {
+pub(crate) struct Observations {
     /// How many operators read lines.
     pub(super) readers: usize,
     /// How many of those have come to the end of the epoch.
@@ -83,8 +83,8 @@ impl<'scope> Lines<'scope> {
         let lines = Lines::new(lines, event_times, progress, options);
         let feed = Feed {
             handles: Some((events, times)),
-            now: Rc::clone(&lines.shared.now),
-            observations: Rc::clone(&lines.shared.observations),
+            now: Rc::clone(&lines.site.shared.now),
+            observations: Rc::clone(&lines.site.shared.observations),
         };
         (lines, feed)
     }

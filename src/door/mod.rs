@@ -10,10 +10,13 @@
 //! the epoch ends, which its input says with [`Event::End`]. Waiting for the frontier instead would hold the sums of
 //! every epoch that is open anywhere, because a frontier passes only when all workers have.
 //!
-//! What a door hands on is a collection whose differences are the sums ([`Records::sums_by`]: a multiset of keys, for joins and
-//! iteration); running totals of those are the rows that most dataflows want ([`Records::count_by`] and its kin).
-//! Windows, sessions, state by key, deduplication and joins of events are doors too (`timed`), behind which a machine
-//! that knows the watermark takes the place of the totals.
+//! Doors are built on two axes ([`Grouped`]): *what* is added up of the records of a key (`what`), and *when*, over which of
+//! them (`when`): all time, by window, over the last, by session. Any goes with any, and there is one implementation of each.
+//! Behind a door stands a machine, which combines the sums of all workers and knows the watermark. Keyed state, first
+//! records and joins of events are doors with machines of their own.
+//!
+//! What comes of a door is a [`Table`] or [`Facts`] (`table`): a collection whose columns have names, to be shown or handed to
+//! operators of differential.
 //!
 //! # State
 //!
@@ -32,7 +35,7 @@
 //! The first design lets a window be final when the watermark has passed its end *plus* the lateness. But the watermark is the
 //! newest time *less* the lateness, so that would wait twice; here a window is final when the watermark reaches its end.
 //!
-//! Doors know records, keys, times and epochs; they know no log format and no clock.
+//! Doors know records, keys, times, epochs, and views as what tables are shown as; they know no log format and no clock.
 //!
 //! # Sketches
 //!
@@ -40,11 +43,13 @@
 //! set or multiset of values they have seen, and of nothing else: not of the order, nor of how the values were shared
 //! out among workers and merged. So output with sketches in it is the same, byte for byte, at any number of workers.
 
+mod columns;
 mod deadlines;
 mod dedup;
+mod facts;
 mod fault;
 mod feed;
-mod in_time;
+mod grouped;
 mod join;
 mod keyed;
 mod last;
@@ -53,42 +58,55 @@ mod opened;
 mod partials;
 mod reader;
 mod records;
+mod refusals;
+mod retained;
 mod running;
 mod session;
+mod site;
 mod summing;
+mod table;
+mod what;
+mod when;
 mod window;
 
 use std::cell::{Cell, RefCell};
 use std::hash::Hash;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 
+pub use columns::{ColumnNames, Columns, NamedColumn, column, flag, number, string, text, time};
+pub use facts::AsRecords;
 pub use fault::{FatalLine, FaultProbe};
 pub use feed::{Feed, Observed};
-pub use join::machine::Events;
+pub use grouped::{Grouped, Keys, Many, One, Whole};
+pub use join::Events;
 pub use keyed::doors::KeyedState;
-pub use keyed::machine::Seen;
-pub use last::doors::{Last, OverLast};
+pub use keyed::machine::{Next, Seen, Timeout};
+pub use last::doors::{BehindWindow, Sliding};
 pub use opened::Durable;
 pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
-pub use session::doors::{BySession, SessionSums};
-pub use window::doors::ByWindow;
-pub use window::panes::WindowSums;
-pub use window::windowed::Windowed;
+pub use refusals::Refusal;
+pub use session::doors::BySession;
+pub use table::{Changing, Closing, Facts, Final, Kind, Last, Rows, Standing, Table, Windowed};
+pub use what::{Aggregates, Before, Count, CountIf, Fold, Number, Sketched, What};
+pub use when::{AllTime, When};
+pub(crate) use window::Consumed;
+pub use window::doors::Tables;
 
-use self::feed::Observations;
-use self::opened::Doors;
 use self::running::durable_totals;
+use self::site::{Shared, Site};
 use crate::data::{Stored, Total};
 use crate::format::Format;
 use crate::source::{Chunk, Progress};
 use crate::state::{Keep, Snapshot};
 use crate::time::{Epoch, EventTime, TimeOptions};
+use crate::view::{Names, Register};
 
 /// What travels from a worker's sources to its doors.
 #[derive(Clone, Debug)]
@@ -103,29 +121,14 @@ pub enum Event {
 #[derive(Clone)]
 pub struct Lines<'scope> {
     stream: Stream<'scope, Epoch, Vec<Event>>,
-    /// What is known of event time, as it changes; the same on every worker.
-    event_times: Stream<'scope, Epoch, Vec<EventTime>>,
-    doors: Rc<RefCell<Doors>>,
+    site: Site<'scope>,
     progress: Arc<Progress>,
-    shared: Rc<Shared>,
     faults: FaultProbe,
-}
-
-/// What everything that is built on the same lines shares.
-pub(crate) struct Shared {
-    options: TimeOptions,
-    /// What was known of event time as the open epoch began.
-    now: Rc<Cell<EventTime>>,
-    observations: Rc<RefCell<Observations>>,
-    /// Whether any records tell the time.
-    timed: Cell<bool>,
-    /// The inputs by name, in the order in which they were first read.
-    inputs: RefCell<Vec<String>>,
 }
 
 impl std::fmt::Debug for Lines<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lines").field("doors", &self.doors).finish_non_exhaustive()
+        f.debug_struct("Lines").field("site", &self.site).finish_non_exhaustive()
     }
 }
 
@@ -146,8 +149,22 @@ impl<'scope> Lines<'scope> {
             timed: Cell::new(false),
             inputs: RefCell::default(),
         };
-        let (doors, faults) = (Rc::default(), FaultProbe::default());
-        Lines { stream, event_times, doors, progress, shared: Rc::new(shared), faults }
+        let scope = stream.scope();
+        let (doors, register) = (Rc::default(), Rc::default());
+        let site = Site { scope, event_times, doors, register, shared: Rc::new(shared) };
+        Lines { stream, site, progress, faults: FaultProbe::default() }
+    }
+
+    /// As these, for a dataflow whose views go to `register`.
+    #[must_use]
+    pub fn registering(mut self, register: Register) -> Self {
+        self.site.register = Rc::new(RefCell::new(register));
+        self
+    }
+
+    /// What the dataflow shows so far, and what is wrong with it.
+    pub fn register(&self) -> &Rc<RefCell<Register>> {
+        &self.site.register
     }
 
     /// As these, for doors that go on from the rows of `snapshot`, at any number of workers.
@@ -157,30 +174,30 @@ impl<'scope> Lines<'scope> {
     /// the epochs of this run must begin after [`Epoch::new`]`(0)`.
     #[must_use]
     pub fn restoring(self, snapshot: Arc<Snapshot>) -> Self {
-        self.doors.borrow_mut().snapshot = Some(snapshot);
+        self.site.doors.borrow_mut().snapshot = Some(snapshot);
         self
     }
 
     /// As these, for doors that tell `keep` what changes of their durable rows.
     #[must_use]
     pub fn keeping(self, keep: Keep) -> Self {
-        self.doors.borrow_mut().keep = Some(keep);
+        self.site.doors.borrow_mut().keep = Some(keep);
         self
     }
 
     /// What is durable of the doors that are opened on these lines.
     pub fn durable(&self) -> Durable {
-        Durable(Rc::clone(&self.doors))
+        Durable(Rc::clone(&self.site.doors))
     }
 
     /// Whether any of the records that are read tell their times.
     pub fn goes_by_event_time(&self) -> bool {
-        self.shared.timed.get()
+        self.site.shared.timed.get()
     }
 
     /// The inputs that are read, by name; one without a name is [`UNNAMED`].
     pub fn inputs(&self) -> Vec<String> {
-        self.shared.inputs.borrow().clone()
+        self.site.shared.inputs.borrow().clone()
     }
 
     /// Tells whether a line ends the run.
@@ -195,10 +212,21 @@ impl<'scope> Lines<'scope> {
         &self,
         name: &str,
         sums: VecCollection<'scope, Epoch, K, A>,
-    ) -> VecCollection<'scope, Epoch, (K, A), isize> {
-        let mut doors = self.doors.borrow_mut();
-        doors.claim(name);
-        durable_totals(&mut doors, name, sums, Vec::new(), Some(Rc::clone(&self.shared.now)))
+    ) -> Table<'scope, (K, A)> {
+        self.site.claim(name, Location::caller());
+        let now = Rc::clone(&self.site.shared.now);
+        let rows = durable_totals(&self.site, name, sums, Vec::new(), Some(now));
+        Rows::new(rows, Names::default(), self.site.clone())
+    }
+
+    /// A table, or facts, of `collection` with columns of these names.
+    pub(crate) fn rows<R: ExchangeData, T: Kind>(
+        &self,
+        columns: impl ColumnNames,
+        collection: VecCollection<'scope, Epoch, R, isize>,
+    ) -> Rows<'scope, R, T> {
+        let names = Names { all: columns.names(), key: Vec::new() };
+        Rows::new(collection, names, self.site.clone())
     }
 
     /// Reads each line of the input without a name with `format`.
@@ -208,13 +236,13 @@ impl<'scope> Lines<'scope> {
 
     /// Reads each line of `input` with `format`.
     pub fn read<F: Format>(&self, input: &str, format: F) -> Records<'scope, F> {
-        let mut inputs = self.shared.inputs.borrow_mut();
+        let mut inputs = self.site.shared.inputs.borrow_mut();
         let known = inputs.iter().position(|known| known == input);
         let number = known.unwrap_or_else(|| {
             inputs.push(input.to_owned());
             inputs.len() - 1
         });
-        self.shared.observations.borrow_mut().readers += 1;
-        Records::new(self, number as u32, known.is_none(), format)
+        self.site.shared.observations.borrow_mut().readers += 1;
+        Records::of_lines(self, number as u32, known.is_none(), format)
     }
 }

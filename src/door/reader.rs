@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::InputCounts;
+use crate::data::{InputCounts, Time};
 use crate::door::summing::Door;
 use crate::time::TimeOptions;
 use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
@@ -33,10 +33,13 @@ pub struct Parsed<'a, F: Format> {
 }
 
 /// What the records of a chunk have in common.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Origin {
     /// The chunk's partition: what has the lower number is older where nothing else tells.
     pub(super) partition: PartitionId,
+    /// What that is called.
+    pub(super) name: Arc<str>,
+    pub(super) arrived: Millis,
     /// As the epoch began.
     pub(super) watermark: Watermark,
 }
@@ -57,17 +60,63 @@ impl Arrival {
 }
 
 impl<'a, F: Format> Parsed<'a, F> {
+    /// A record that is a fact.
+    pub(super) fn fact(record: F::Record<'a>, offset: u64, origin: &'a Origin) -> Self {
+        Parsed { record, line: b"", offset, time: None, ahead: false, origin }
+    }
+
+    /// The same at `time`.
+    pub(super) fn at(self, time: Option<Millis>) -> Self {
+        Parsed { time, ..self }
+    }
+
     /// The line, without its line end.
     pub fn line(&self) -> &'a [u8] {
         self.line
     }
 
-    /// When it happened, in milliseconds UTC since 1970: by the clock that the run goes by
+    /// When it happened: by the clock that the run goes by
     /// ([`TimeOptions::clock`](super::TimeOptions)). `None` if the record tells no time or one too far ahead, or if nobody
     /// has said how it tells it ([`Records::event_time`](super::Records::event_time)).
     #[inline]
-    pub fn time(&self) -> Option<i64> {
+    pub fn time(&self) -> Option<Time> {
+        self.time.map(Time)
+    }
+
+    #[inline]
+    pub(super) fn millis(&self) -> Option<Millis> {
         self.time
+    }
+
+    /// When the chunk that has its line arrived. Of facts, that is when their epoch was opened for doors that go by time,
+    /// as far as these know it: the watermark then.
+    #[inline]
+    pub fn arrived(&self) -> Time {
+        Time(self.origin.arrived)
+    }
+
+    /// The partition that its line stands in, such as a file's path; empty for facts.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// use thalweg::testing::Script;
+    /// let build = Build::new("where", |flow| {
+    ///     let lines = flow.records(Text);
+    ///     lines.by((text("file"), number("offset")), |line| Some((line.partition().as_bytes(), line.offset() as i64))).collect("lines").show("lines");
+    ///     Ok(())
+    /// });
+    /// let answer = Script::new(build).epoch_of(&[("a.log", b"one\ntwo\n"), ("b.log", b"three\n")]).run();
+    /// assert_eq!(answer.view("lines"), ["a.log\t0", "a.log\t4", "b.log\t0"]);
+    /// ```
+    #[inline]
+    pub fn partition(&self) -> &'a str {
+        &self.origin.name
+    }
+
+    /// Where its line begins in the partition, in bytes (of what is decompressed).
+    #[inline]
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Whether it is quarantined: dated further ahead of its arrival than the run allows
@@ -116,7 +165,8 @@ pub(super) struct BlockReader<F: Format> {
     progress: Arc<Progress>,
     /// How many malformed and how many oversize lines may still be shown.
     samples: [usize; 2],
-    times: Option<Times<F>>,
+    /// How they get their times, if they do.
+    pub(super) times: Option<Times<F>>,
     /// Whether no other reader counts and digests the same lines.
     first: bool,
 }
@@ -132,6 +182,11 @@ pub(super) struct Times<F: Format> {
 pub(super) type TimeOf<F> = dyn for<'a> Fn(&Parsed<'a, F>) -> Option<Millis>;
 
 impl<F: Format> Times<F> {
+    /// When `record` happened, by what it says itself.
+    pub(super) fn of(&self, record: &Parsed<'_, F>) -> Option<Millis> {
+        (self.time)(record).filter(|time| (-MOST..=MOST).contains(time))
+    }
+
     pub(super) fn new(options: TimeOptions, time: Box<TimeOf<F>>, now: Rc<Cell<EventTime>>) -> Self {
         Times { options, time, now }
     }
@@ -155,11 +210,6 @@ impl<F: Format> BlockReader<F> {
         }
     }
 
-    /// From now on, records have times.
-    pub(super) fn tell_times(&mut self, times: Times<F>) {
-        self.times = Some(times);
-    }
-
     /// Reads `chunk`, hands its records to `doors`, and tells `observations` what they were.
     ///
     /// Returns whether the run can go on: if not, the chunk has a line that ends it.
@@ -171,7 +221,8 @@ impl<F: Format> BlockReader<F> {
         observations: &mut Observations,
     ) -> bool {
         let watermark = self.times.as_ref().map_or(Watermark::NONE, |times| times.now.get().watermark);
-        let origin = Origin { partition: chunk.partition, watermark };
+        let name = Arc::clone(&chunk.place.partition);
+        let origin = Origin { partition: chunk.partition, name, arrived: chunk.arrived, watermark };
         let horizon = self
             .times
             .as_ref()

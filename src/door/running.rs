@@ -1,5 +1,5 @@
 //! Running totals that are durable: the machine behind
-//! [`Records::count_by`](super::Records::count_by) and its kin.
+//! [`Grouped::count`](super::Grouped::count) and its kin over all time.
 
 use std::cell::Cell;
 use std::hash::Hash;
@@ -10,8 +10,8 @@ use timely::dataflow::operators::generic::operator::empty;
 
 use crate::data::{Stored, Total};
 use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
-use crate::door::opened::Doors;
-use crate::operators::{Table, route};
+use crate::door::site::Site;
+use crate::operators::{KeyTotals, route};
 use crate::state::{Identity, Keeper};
 use crate::time::Epoch;
 use crate::time::{EventTime, Watermark};
@@ -20,7 +20,7 @@ use crate::time::{EventTime, Watermark};
 #[derive(Debug)]
 struct Running<K, A> {
     name: String,
-    table: Table<K, A>,
+    table: KeyTotals<K, A>,
     /// Keys that have a row even while their total is zero, in order.
     always: Vec<K>,
     /// How far time has come, where what is added up may be there only because the input has ended.
@@ -87,7 +87,7 @@ where
 /// Where they add up what may be there only because the input has ended, `event_time` says when it
 /// has.
 pub(super) fn durable_totals<'scope, K: ExchangeData + Hash + Stored, A: Total + Stored>(
-    doors: &mut Doors,
+    site: &Site<'scope>,
     name: &str,
     sums: VecCollection<'scope, Epoch, K, A>,
     always: Vec<K>,
@@ -100,8 +100,8 @@ pub(super) fn durable_totals<'scope, K: ExchangeData + Hash + Stored, A: Total +
     let (worker, peers) = (scope.index() as u64, scope.peers() as u64);
     let mine = always.iter().filter(|key| route(*key) % peers == worker);
     let initial = mine.map(|key| (key.clone(), A::default())).collect();
-    let durable = doors.open(Identity::of::<K, A>(name, "totals"), scope);
-    let machine = Running { name: name.to_owned(), table: Table::default(), always, event_time };
+    let durable = site.open(Identity::of::<K, A>(name, "totals"));
+    let machine = Running { name: name.to_owned(), table: KeyTotals::default(), always, event_time };
     // Nothing here depends on the watermark.
     let event_times = empty(scope);
     operate(name, sums, Routes { datum: route, key: route }, event_times, machine, durable, initial).0
@@ -127,7 +127,7 @@ mod tests {
         fn changes_are_the_totals(epochs in epochs(), stop in 0..8usize) {
             let make = || Running {
                 name: "totals".to_owned(),
-                table: Table::default(),
+                table: KeyTotals::default(),
                 always: vec![1],
                 event_time: None,
             };

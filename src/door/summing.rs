@@ -15,7 +15,7 @@ pub(super) type Updates<K, A> = Vec<(K, Epoch, A)>;
 /// Where a door puts its updates.
 pub(super) type UpdatesOutput<K, A> = OutputBuilder<Epoch, CapacityContainerBuilder<Updates<K, A>>>;
 
-/// One door of a [`super::Records`].
+/// One door of a [`super::Records`]: what takes records in and hands sums on.
 pub(super) trait Door<F: Format> {
     /// Takes records in.
     fn absorb(&mut self, records: &[Parsed<'_, F>]);

@@ -168,7 +168,7 @@ pub trait Emit<'a, R> {
 /// }
 ///
 /// let fields = thalweg::testing::collection(Fixed, b"aaaaaaaabbbbbbbbaaaaaaaarest", |records| {
-///     records.count_by::<Bytes>("fields", |field| Some(field.line()))
+///     records.by(text("field"), |field| Some(field.line())).count("fields").rows()
 /// });
 /// assert_eq!(fields, [((Bytes::from("aaaaaaaa"), 2), 1), ((Bytes::from("bbbbbbbb"), 1), 1)]);
 /// ```
@@ -200,13 +200,13 @@ pub trait Format: Clone + Send + Sync + 'static {
 ///     type Record<'a> = (&'a [u8], &'a [u8]);
 ///
 ///     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Self::Record<'a>> {
-///         let at = line.iter().position(|byte| *byte == b'=')?;
-///         Some((&line[..at], &line[at + 1..]))
+///         let mut parts = line.splitn(2, |byte| *byte == b'=');
+///         parts.next().zip(parts.next())
 ///     }
 /// }
 ///
 /// let keys = thalweg::testing::collection(Pairs, b"a=1\nmalformed\na=2\n", |records| {
-///     records.count_by::<Bytes>("keys", |pair| Some(pair.0))
+///     records.by(text("key"), |pair| Some(pair.0)).count("keys").rows()
 /// });
 /// assert_eq!(keys, [((Bytes::from("a"), 2), 1)]);
 /// ```

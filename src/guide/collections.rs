@@ -1,48 +1,31 @@
-//! Step 3: ranking, comparing, joining and reducing what doors give.
+//! Step 3: ranking and comparing tables, and the operators of differential dataflow, up to iteration.
 //!
-//! Behind a door, rows are an ordinary collection of differential dataflow
-//! ([`VecCollection`](differential_dataflow::VecCollection)), with its `map`, `filter`, `flat_map`, `concat`, `join`,
-//! `reduce`, `iterate` and the rest; [`operators`](crate::operators) has some more. All of them work incrementally: a
-//! function that is given to one says what the result *is*, and the operator works out how it changes.
+//! # Tables in, tables out
 //!
-//! # Rows in, rows out
-//!
-//! [`top_k`](crate::operators::TopK::top_k) ranks rows `(key, value)`. [`beside`](crate::operators::Beside::beside) puts two
-//! tables of counts next to each other, with 0 where one has no row.
+//! [`top`](crate::door::Rows::top) ranks rows `(key, value)`; [`full_join`](crate::door::Rows::full_join) puts two tables of
+//! counts next to each other, with 0 where one has no row. [`map`](crate::door::Rows::map) names the columns of what it
+//! makes, [`filter`](crate::door::Rows::filter) leaves them as they are. All work incrementally: a function that is given to
+//! one says what the result *is*, and the operator works out how it changes.
 //!
 //! ```
 //! use thalweg::prelude::*;
 //! use thalweg::testing::Script;
 //!
-//! /// Lines such as `GET /home`.
-//! #[derive(clap::Args)]
-//! struct Paths;
+//! // Lines such as `GET /home`.
+//! let build = Build::new("paths", |flow| {
+//!     let lines = flow.records(Text);
+//!     // Two doors on the same records.
+//!     let reads = lines.by(text("path"), |line| line.strip_prefix(b"GET ")).count("reads");
+//!     let writes = lines.by(text("path"), |line| line.strip_prefix(b"PUT ")).count("writes");
+//!     let both = reads.full_join("both", writes, ["reads", "writes"]);
 //!
-//! impl Dataflow for Paths {
-//! #     const NAME: &'static str = "paths";
-//! #     const ABOUT: &'static str = "paths";
-//!     const VIEWS: &'static [View] = &[
-//!         View { name: "top", columns: &["rank", "path", "requests"], about: "the first two paths" },
-//!         View { name: "writes", columns: &["path", "reads", "writes"], about: "paths mostly written to" },
-//!     ];
+//!     let all = both.clone().map(["path", "requests"], |(path, reads, writes)| (path, reads + writes));
+//!     all.top(2).about("the first two paths").show("top");
+//!     both.filter(|(_, reads, writes)| writes > reads).about("paths mostly written to").show("writes");
+//!     Ok(())
+//! });
 //!
-//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-//!         let mut lines = flow.records(Text);
-//!         // Two doors on the same records.
-//!         let reads = lines.count_by::<Bytes>("reads", |line| line.strip_prefix(b"GET "));
-//!         let writes = lines.count_by::<Bytes>("writes", |line| line.strip_prefix(b"PUT "));
-//!
-//!         let both = reads.beside("both", writes);
-//!         let all = both.clone().map(|(path, (reads, writes))| (path, reads + writes));
-//!         flow.view("top", all.top_k(2));
-//!
-//!         let mostly = both.filter(|(_, (reads, writes))| writes > reads);
-//!         flow.view("writes", mostly.map(|(path, (reads, writes))| (path, reads, writes)));
-//!         Ok(())
-//!     }
-//! }
-//!
-//! let answer = Script::new(Paths).epoch("GET /a\nPUT /b\nGET /c\nGET /c\n").epoch("GET /b\nPUT /b\nGET /b\n").run();
+//! let answer = Script::new(build).epoch("GET /a\nPUT /b\nGET /c\nGET /c\n").epoch("GET /b\nPUT /b\nGET /b\n").run();
 //! assert_eq!(answer.view_at("top", 0), ["1\t/c\t2", "2\t/a\t1"]);
 //! assert_eq!(answer.view("top"), ["1\t/b\t4", "2\t/c\t2"]);
 //! // `/b` is no longer mostly written to: its row goes, and nothing had to say so.
@@ -50,9 +33,15 @@
 //! assert_eq!(answer.changes("writes", 1), ["-1\t/b\t0\t1"]);
 //! ```
 //!
-//! A collection is a handle: `clone` is cheap, and what it costs is that one more operator reads the same changes.
+//! A table is a handle: `clone` is cheap, and what it costs is that one more operator reads the same changes.
 //!
-//! # Joins and reductions
+//! # Collections
+//!
+//! [`rows()`](crate::door::Rows::rows) is the collection inside a table, a
+//! [`VecCollection`](differential_dataflow::VecCollection) of differential dataflow, with its `map`, `flat_map`, `concat`,
+//! `join`, `reduce`, `iterate` and the rest; [`operators`](crate::operators) has some more. What comes of them is a table
+//! again by [`flow.table`](crate::dataflow::Flow::table), which names the columns, or by
+//! [`flow.facts`](crate::dataflow::Flow::facts) if no row is ever retracted.
 //!
 //! `join` pairs the rows `(key, a)` and `(key, b)` that have the same key, as `(key, (a, b))`. `reduce` is called with a key
 //! and all that it has, in order, each with how often it is there, and pushes what to make of them. Both keep an index of
@@ -62,57 +51,106 @@
 //! use thalweg::prelude::*;
 //! use thalweg::testing::Script;
 //!
-//! /// Lines such as `ann GET /home` (a client and its request) and `ann IS editor` (a client and its role).
-//! #[derive(clap::Args)]
-//! struct Roles;
-//!
-//! impl Dataflow for Roles {
-//! #     const NAME: &'static str = "roles";
-//! #     const ABOUT: &'static str = "requests by role";
-//!     const VIEWS: &'static [View] = &[
-//!         View { name: "visitors", columns: &["path", "clients"], about: "how many different clients a path has" },
-//!         View { name: "roles", columns: &["client", "role", "requests"], about: "clients whose role is known" },
-//!     ];
-//!
-//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-//!         fn pair<'a>(line: &'a [u8], verb: &str) -> Option<(&'a [u8], &'a [u8])> {
-//!             let at = line.windows(verb.len()).position(|window| window == verb.as_bytes())?;
-//!             Some((&line[..at], &line[at + verb.len()..]))
-//!         }
-//!         let mut lines = flow.records(Text);
-//!         // A key can be a pair. Each pair is a row, however often it occurs.
-//!         let requests = lines.count_by::<(Bytes, Bytes)>("requests", |line| pair(line.line(), " GET "));
-//!         let roles = lines.count_by::<(Bytes, Bytes)>("roles", |line| pair(line.line(), " IS ")).map(|(pair, _)| pair);
-//!
-//!         let visitors = requests.clone().map(|((client, path), _)| (path, client));
-//!         let visitors = visitors.reduce(|_path, clients, output| output.push((clients.len(), 1)));
-//!         flow.view("visitors", visitors);
-//!
-//!         let requests = requests.map(|((client, _), count)| (client, count));
-//!         let requests = requests.reduce(|_client, counts, output| {
-//!             // Two paths with the same count are one value that is there twice.
-//!             output.push((counts.iter().map(|(count, times)| **count * *times).sum::<isize>(), 1));
-//!         });
-//!         flow.view("roles", requests.join(roles).map(|(client, (count, role))| (client, role, count)));
-//!         Ok(())
-//!     }
+//! /// Of lines such as `ann GET /home` (a client and its request) and `ann IS editor` (a client and its role).
+//! fn parts<'a>(line: &'a [u8], verb: &str) -> Option<(&'a str, &'a str)> {
+//!     let mut words = std::str::from_utf8(line).ok()?.splitn(3, ' ');
+//!     let (client, is, what) = (words.next()?, words.next()?, words.next()?);
+//!     (is == verb).then_some((client, what))
 //! }
 //!
-//! let answer = Script::new(Roles)
-//!     .epoch("ann GET /a\nann GET /b\nbob GET /a\nann GET /a\n")
+//! let build = Build::new("roles", |flow| {
+//!     let lines = flow.records(Text);
+//!     let requests = lines.by(string("client"), |line| Some(parts(line.line(), "GET")?.0)).count("requests");
+//!     // A pair is one row, however often it occurs.
+//!     let roles = lines.by((string("client"), string("role")), |line| parts(line.line(), "IS")).count("roles");
+//!
+//!     let roles = roles.rows().map(|((client, role), _)| (client, role)).reduce(|_client, roles, output| {
+//!         let roles: Vec<_> = roles.iter().map(|(role, _)| role.as_str()).collect();
+//!         output.push((roles.join("+"), 1));
+//!     });
+//!     let known = requests.rows().join(roles).map(|(client, (count, roles))| (client, roles, count));
+//!     flow.table(["client", "roles", "requests"], known).about("clients whose role is known").show("roles");
+//!     Ok(())
+//! });
+//!
+//! let answer = Script::new(build)
+//!     .epoch("ann GET /a\nann GET /b\nbob GET /a\n")
 //!     .epoch("ann IS editor\n")
 //!     .workers(2) // Here the run is stopped, and another goes on from what is kept, on two workers.
-//!     .epoch("ann GET /c\n")
+//!     .epoch("ann IS admin\nann GET /c\n")
 //!     .run();
-//! assert_eq!(answer.view("visitors"), ["/a\t2", "/b\t1", "/c\t1"]);
 //! assert_eq!(answer.view_at("roles", 0), [""; 0]);
-//! assert_eq!(answer.changes("roles", 1), ["+1\tann\teditor\t3"]);
+//! assert_eq!(answer.changes("roles", 1), ["+1\tann\teditor\t2"]);
 //! // What was joined is corrected like everything else.
-//! assert_eq!(answer.changes("roles", 2), ["-1\tann\teditor\t3", "+1\tann\teditor\t4"]);
+//! assert_eq!(answer.changes("roles", 2), ["-1\tann\teditor\t2", "+1\tann\tadmin+editor\t3"]);
 //! ```
 //!
-//! Why `count_by` and not [`collect`](crate::door::Records::collect), if the counts of roles are thrown away? Because a
-//! door that counts remembers: its rows come back when a run goes on from another, as in the test. What `collect` gives is
-//! not kept, and behind the join it would be gone ([step 9](super::running#what-outlives-a-run) says which door keeps what).
+//! Why `count` and not [`collect`](crate::door::Grouped::collect), if the counts of roles are thrown away? Because a door
+//! that counts remembers: its rows come back when a run goes on from another, as in the test. What `collect` gives is not
+//! kept, and behind the join it would be gone ([step 9](super::running#what-outlives-a-run) says which door keeps what).
+//!
+//! # Iteration
+//!
+//! Which hosts can reach each other, if links go up and down? Every host bears the least name that it has heard of: at first
+//! its own; then, round by round, the least of its neighbours' and its own, until nothing changes. That is `iterate`: a
+//! function from the names of one round to those of the next.
+//!
+//! ```
+//! use thalweg::differential_dataflow::operators::Iterate;
+//! use thalweg::prelude::*;
+//! use thalweg::testing::Script;
+//!
+//! /// Of lines such as `up a b` and `down a b`.
+//! fn link<'a>(line: &'a [u8]) -> Option<(bool, (&'a [u8], &'a [u8]))> {
+//!     let mut words = line.split(|byte| *byte == b' ');
+//!     let up = match words.next()? {
+//!         b"up" => true,
+//!         b"down" => false,
+//!         _ => return None,
+//!     };
+//!     Some((up, (words.next()?, words.next()?)))
+//! }
+//!
+//! let build = Build::new("components", |flow| {
+//!     let lines = flow.records(Text);
+//!     // Once up and once down is a sum of zero, which has no row: the link's row is retracted.
+//!     let links = lines.by((text("one"), text("other")), |line| Some(link(line.line())?.1));
+//!     let links = links.sum("links", |line| Some(if link(line.line())?.0 { 1 } else { -1 })).filter(|(_, up)| *up > 0);
+//!
+//!     // In both directions.
+//!     let links = links.rows().map(|((one, other), _)| (one, other));
+//!     let links = links.clone().map(|(one, other)| (other, one)).concat(links);
+//!     let own = links.clone().map(|(host, _)| (host.clone(), host));
+//!     let names = own.clone().iterate(|round, names| {
+//!         // What comes from outside is brought into the loop.
+//!         let (links, own) = (links.enter(round), own.enter(round));
+//!         let heard = names.join_map(links, |_host, name, neighbour| (neighbour.clone(), name.clone()));
+//!         // A loop has to end in something that consolidates, as `reduce` does, or it may go on for ever.
+//!         heard.concat(own).reduce(|_host, names, output| {
+//!             output.extend(names.first().map(|(least, _)| ((*least).clone(), 1)));
+//!         })
+//!     });
+//!     flow.table(["host", "component"], names).key(["host"]).show("components");
+//!     Ok(())
+//! });
+//!
+//! let answer = Script::new(build)
+//!     .epoch("up a b\nup b c\nup c d\nup d b\nup x y\n") // `b`, `c` and `d` are a ring, and `a` hangs on it.
+//!     .epoch("up d x\n")
+//!     .workers(2)
+//!     .epoch("down a b\n")
+//!     .run();
+//! assert_eq!(answer.view_at("components", 0), ["a\ta", "b\ta", "c\ta", "d\ta", "x\tx", "y\tx"]);
+//! assert_eq!(answer.changes("components", 1), ["-1\tx\tx", "-1\ty\tx", "+1\tx\ta", "+1\ty\ta"]);
+//! // The ring is cut off from `a`, and so is all that was reached through it.
+//! assert_eq!(answer.view("components"), ["b\tb", "c\tb", "d\tb", "x\tb", "y\tb"]);
+//! ```
+//!
+//! The last line is where programs of this kind go wrong. One that starts from its last answer never loses the name `a`:
+//! `b` has it from `c`, `c` from `d`, and `d` from `b`. Differential keeps the names *by round*: those of a round follow from
+//! those of the round before, and those of the first from the links alone, so names that have nothing but each other to
+//! lean on do not come up. After each epoch, the result is what a fresh start with the links of that epoch would give, and
+//! the work is that of the rows which differ, in the rounds in which they do. Nothing but the links is kept for another
+//! run: it works the names out again.
 //!
 //! Next: [`formats`](super::formats).

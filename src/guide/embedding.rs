@@ -11,7 +11,7 @@
 //! use thalweg::prelude::*;
 //! use thalweg::{Change, Run};
 //!
-//! /// Lines such as `12 /a`: a second and a path.
+//! /// requests of each path, from lines such as `12 /a`: a second and a path
 //! #[derive(clap::Args)]
 //! struct Paths {
 //!     /// length of the windows
@@ -27,20 +27,13 @@
 //!
 //! impl Dataflow for Paths {
 //!     const NAME: &'static str = "paths";
-//!     const ABOUT: &'static str = "requests of each path";
-//!     const VIEWS: &'static [View] = &[
-//!         View { name: "all", columns: &["path", "requests"], about: "of all time" },
-//!         View { name: "windows", columns: &["start", "path", "requests"], about: "by windows of time" },
-//!     ];
 //!
 //!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-//!         let mut lines = flow.records(Text);
-//!         lines.event_time(|line| parts(line).map(|(second, _)| 1000 * i64::from(second)));
-//!         let all = lines.count_by::<Bytes>("all", |line| Some(parts(line.line())?.1));
-//!         flow.view("all", all);
-//!         let window = Window::tumbling(self.length.duration())?;
-//!         let windows = lines.by_window(window).count_by::<Bytes>("windows", |line| Some(parts(line.line())?.1));
-//!         flow.view_windows("windows", windows.map(|(window, path, count)| (Time(window.start), path, count)));
+//!         let lines = flow.records(Text).event_time(|line| parts(line.line()).map(|(second, _)| 1000 * i64::from(second)));
+//!         let paths = || lines.by(text("path"), |line| Some(parts(line.line())?.1));
+//!         paths().count("all").about("of all time").show("all");
+//!         let windows = paths().by_window(Window::tumbling(self.length)?).count("windows");
+//!         windows.about("by windows of time").show("windows");
 //!         Ok(())
 //!     }
 //! }
@@ -58,24 +51,25 @@
 //!     all.retain(|_, count| *count != 0);
 //!     all.keys().cloned().collect::<Vec<_>>()
 //! };
+//! // A row of a window has that in front; where it is shown, these are the columns `start` and `end`.
+//! type InWindow = (Span, Bytes, isize);
+//! let rows = |changes: Vec<Change<InWindow>>| changes.into_iter().map(|change| change.row).collect::<Vec<_>>();
 //!
 //! run.push("1 /a\n2 /b\n3 /a\n")?;
 //! assert_eq!(run.close_epoch()?, 0);
 //! assert_eq!(add(run.changes("all")?), [(Bytes::from("/a"), 2), (Bytes::from("/b"), 1)]);
 //! // The window that began at 0 is not over as far as anyone knows.
-//! assert_eq!(run.finals::<(Time, Bytes, isize)>("windows")?, []);
+//! assert_eq!(rows(run.finals("windows")?), []);
 //!
 //! run.push("14 /b\n")?;
 //! run.close_epoch()?;
 //! assert_eq!(add(run.changes("all")?), [(Bytes::from("/a"), 2), (Bytes::from("/b"), 2)]);
-//! let finals = run.finals::<(Time, Bytes, isize)>("windows")?;
-//! let finals: Vec<_> = finals.into_iter().map(|change| change.row).collect();
-//! assert_eq!(finals, [(Time(0), Bytes::from("/a"), 2), (Time(0), Bytes::from("/b"), 1)]);
+//! let first = Span::new(0, 10_000);
+//! assert_eq!(rows(run.finals("windows")?), [(first, Bytes::from("/a"), 2), (first, Bytes::from("/b"), 1)]);
 //!
 //! // At the end of the input every window is over.
 //! assert_eq!(run.finish()?.lines, 4);
-//! let finals = run.finals::<(Time, Bytes, isize)>("windows")?;
-//! assert_eq!(finals[0].row, (Time(10_000), Bytes::from("/b"), 1));
+//! assert_eq!(rows(run.finals("windows")?), [(Span::new(10_000, 20_000), Bytes::from("/b"), 1)]);
 //! # Ok(())
 //! # }
 //! ```
@@ -100,13 +94,12 @@
 //! use thalweg::prelude::*;
 //! use thalweg::runtime::RunError;
 //!
-//! const VIEWS: &[View] = &[View { name: "ages", columns: &["age", "people"], about: "people of each age" }];
-//! let fragile = Build::new("fragile", VIEWS, |flow| {
-//!     let ages = flow.records(Text).count_by::<u8>("ages", |line| {
+//! let fragile = Build::new("fragile", |flow| {
+//!     let ages = flow.records(Text).by(column::<u8>("age"), |line| {
 //!         // As it should not be done: bad lines are data.
 //!         Some(std::str::from_utf8(line).expect("text").parse().expect("an age"))
 //!     });
-//!     flow.view("ages", ages);
+//!     ages.count("people").show("ages");
 //!     Ok(())
 //! });
 //! let mut run = Run::of(fragile).workers(3).start()?;

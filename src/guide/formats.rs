@@ -6,7 +6,7 @@
 //! so nothing is copied; it is gone when its doors have seen it. A line of which `parse` makes `None` is *malformed*: it is
 //! counted, a few of them are shown, and the run goes on, because bad input is data and not an error of the program.
 //!
-//! This format is what all later steps read.
+//! This format is what most of the later steps read.
 //!
 //! ```
 //! use thalweg::prelude::*;
@@ -23,7 +23,7 @@
 //!     status: u16,
 //! }
 //!
-//! fn number(field: &[u8]) -> Option<i64> {
+//! fn integer(field: &[u8]) -> Option<i64> {
 //!     std::str::from_utf8(field).ok()?.parse().ok()
 //! }
 //!
@@ -32,33 +32,22 @@
 //!
 //!     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
 //!         let mut fields = line.split(|byte| *byte == b' ');
-//!         let time = number(fields.next()?)?.checked_mul(1000)?;
+//!         let time = integer(fields.next()?)?.checked_mul(1000)?;
 //!         let (client, path) = (fields.next()?, fields.next()?);
-//!         let status = u16::try_from(number(fields.next()?)?).ok()?;
+//!         let status = u16::try_from(integer(fields.next()?)?).ok()?;
 //!         // Nothing may be left over.
 //!         fields.next().is_none().then_some(Request { time, client, path, status })
 //!     }
 //! }
 //!
-//! #[derive(clap::Args)]
-//! struct Failures;
-//!
-//! impl Dataflow for Failures {
-//! #     const NAME: &'static str = "failures";
-//! #     const ABOUT: &'static str = "requests that failed";
-//!     const VIEWS: &'static [View] = &[View { name: "failures", columns: &["path", "client", "requests"], about: "requests that failed" }];
-//!
-//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-//!         let mut requests = flow.records(Service);
-//!         let failures = requests.count_by::<(Bytes, Bytes)>("failures", |request| {
-//!             (request.status >= 500).then_some((request.path, request.client))
-//!         });
-//!         flow.view("failures", failures.map(|((path, client), count)| (path, client, count)));
-//!         Ok(())
-//!     }
-//! }
-//!
-//! let answer = run(Failures, b"1 ann /a 200\n2 ann /a 503\n3 ann /a 500\nwhat?\n4 bob /b 501 more\n");
+//! let build = Build::new("failures", |flow| {
+//!     let failures = flow.records(Service).by((text("path"), text("client")), |request| {
+//!         (request.status >= 500).then_some((request.path, request.client))
+//!     });
+//!     failures.count("failures").about("requests that failed").show("failures");
+//!     Ok(())
+//! });
+//! let answer = run(build, b"1 ann /a 200\n2 ann /a 503\n3 ann /a 500\nwhat?\n4 bob /b 501 more\n");
 //! assert_eq!(answer.view("failures"), ["/a\tann\t2"]);
 //! let counts = answer.counts();
 //! assert_eq!((counts.lines, counts.parsed, counts.malformed), (5, 3, 2));
@@ -68,8 +57,9 @@
 //! A door's function is given a [`Parsed`](crate::door::Parsed): it stands for the record (`request.path`), and also
 //! has the `line()`. A format is cloned for each worker and `parse` has `&mut self`, so it may keep scratch space.
 //!
-//! There are formats for access logs ([`AccessLog`](crate::format::AccessLog)), for a regular expression with named groups
-//! ([`Pattern`](crate::format::Pattern)), and for JSON. [`format::time`](crate::format::time) reads the usual forms of time.
+//! There are formats for access logs ([`AccessLog`](crate::format::AccessLog)), for pairs `key=value`
+//! ([`Logfmt`](crate::format::Logfmt)), for a regular expression with named groups ([`Pattern`](crate::format::Pattern)), and
+//! for JSON. [`format::time`](crate::format::time) reads the usual forms of time.
 //!
 //! # JSON
 //!
@@ -81,40 +71,29 @@
 //! use thalweg::prelude::*;
 //! use thalweg::testing::run;
 //!
-//! #[derive(clap::Args)]
-//! struct Tags;
-//!
-//! impl Dataflow for Tags {
-//! #     const NAME: &'static str = "tags";
-//! #     const ABOUT: &'static str = "tags";
-//!     const VIEWS: &'static [View] = &[View { name: "tags", columns: &["user", "tag", "count"], about: "which user writes of what" }];
-//!
-//!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-//!         // Fields by their position are found without comparing names.
-//!         const USER: usize = 0;
-//!         const TAGS: usize = 1;
-//!         let json = Json::new([("user", "user.name"), ("tags", "tags")]).expect("the paths are well formed");
-//!         let json = json.with_mode(JsonMode::DropMalformed);
-//!         let mut posts = flow.records(json.clone());
-//!         let tags = posts.count_each::<(Bytes, Bytes)>("tags", |post, each| {
-//!             let Some(user) = post.text(USER) else { return };
-//!             for tag in post.elements(TAGS) {
-//!                 // The text may have had escapes in it and be a `String` of this function: it is lent for the call.
-//!                 if let Some(tag) = tag.text() {
-//!                     each((user.as_bytes(), tag.as_bytes()));
-//!                 }
+//! let build = Build::new("tags", |flow| {
+//!     // Fields by their position are found without comparing names.
+//!     const USER: usize = 0;
+//!     const TAGS: usize = 1;
+//!     let json = Json::new([("user", "user.name"), ("tags", "tags")])?.with_mode(JsonMode::DropMalformed);
+//!     let tags = flow.records(json).by_each((text("user"), text("tag")), |post, each| {
+//!         let Some(user) = post.text(USER) else { return };
+//!         for tag in post.elements(TAGS) {
+//!             // The text may have had escapes in it and be a `String` of this function: it is lent for the call.
+//!             if let Some(tag) = tag.text() {
+//!                 each((user.as_bytes(), tag.as_bytes()));
 //!             }
-//!         });
-//!         flow.view("tags", tags.map(|((user, tag), count)| (user, tag, count)));
-//!         Ok(())
-//!     }
-//! }
+//!         }
+//!     });
+//!     tags.count("tags").about("which user writes of what").show("tags");
+//!     Ok(())
+//! });
 //!
 //! let lines = br#"{"user": {"name": "ann"}, "tags": ["rust", "caf\u00e9"]}
 //! {"tags": ["rust", 7], "user": {"name": "ann"}}
 //! {"tags": ["nobody"]}
 //! {"user": "#;
-//! let answer = run(Tags, lines);
+//! let answer = run(build, lines);
 //! assert_eq!(answer.view("tags"), ["ann\tcafé\t1", "ann\trust\t2"]);
 //! assert_eq!(answer.counts().malformed, 1);
 //! ```

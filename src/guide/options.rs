@@ -1,13 +1,15 @@
 //! Step 2: what the user of a dataflow can set.
 //!
 //! The fields of a dataflow are its options, with `#[derive(clap::Args)]`: on the command line they are `--name VALUE`, in
-//! the configuration file `name = VALUE`, and the usage text comes of them, too, with the comment of each field. They are
+//! the configuration file `name = VALUE`, and the usage text comes of them, too, with the comment of each field. (That of the
+//! struct is what the dataflow is said to be about.) They are
 //! read once, before a worker starts; what is wrong is an [`OptionError`](crate::dataflow::OptionError) that names the option
 //! and the value, and the process says so and ends.
 //!
 //! - A field is whatever `FromStr` reads: numbers, text, an enum of one's own ([`key_enum!`](crate::key_enum)).
 //! - A `bool` is a flag: it is given or not. An `Option` need not be given.
-//! - [`Length`](crate::time::Length) reads lengths of time, such as `30s` or `1h 30m`.
+//! - [`Length`](crate::time::Length) reads lengths of time, such as `30s` or `1h 30m`;
+//!   [`WindowOptions`](crate::dataflow::WindowOptions) are a `--length` and a `--slide`.
 //! - A function that reads the text (`value_parser`) can refuse a value for reasons of its own.
 //!
 //! What two options say together is found out in `build`, which returns a
@@ -21,7 +23,7 @@
 //! use thalweg::prelude::*;
 //! use thalweg::testing::run;
 //!
-//! /// Paths of slow requests, from lines such as `/cart?id=7 1250`: a path, and milliseconds.
+//! /// paths of slow requests, from lines such as `/cart?id=7 1250`: a path, and milliseconds
 //! #[derive(clap::Args)]
 //! struct Slow {
 //!     /// faster requests are left out
@@ -36,20 +38,18 @@
 //! }
 //!
 //! impl Dataflow for Slow {
-//! #     const NAME: &'static str = "slow";
-//! #     const ABOUT: &'static str = "slow requests by path";
-//!     const VIEWS: &'static [View] = &[View { name: "slow", columns: &["path", "requests"], about: "slow requests by path" }];
+//!     const NAME: &'static str = "slow";
 //!
 //!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         let (query, least, slower_than) = (self.query, self.least as isize, self.slower_than.millis());
-//!         let slow = flow.records(Text).count_by::<Bytes>("slow", move |line| {
+//!         let slow = flow.records(Text).by(text("path"), move |line| {
 //!             let mut fields = line.split(|byte| *byte == b' ');
 //!             let path = fields.next()?;
 //!             let took: i64 = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-//!             let end = path.iter().position(|byte| *byte == b'?').filter(|_| !query);
-//!             (took > slower_than).then_some(&path[..end.unwrap_or(path.len())])
+//!             let path = if query { path } else { path.split(|byte| *byte == b'?').next()? };
+//!             (took > slower_than).then_some(path)
 //!         });
-//!         flow.view_by("slow", slow.filter(move |(_, requests)| *requests >= least), by_count);
+//!         slow.count("slow").filter(move |(_, requests)| *requests >= least).sorted_by(by_count).show("slow");
 //!         Ok(())
 //!     }
 //! }

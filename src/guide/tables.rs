@@ -5,8 +5,8 @@
 //! what it found as a key, so nothing is copied, and there is no join at all: this happens while records are read.
 //!
 //! Keys are compared as bytes, or are networks of which an address finds the smallest
-//! ([`LookupKeys`](crate::lookup::LookupKeys)). A key need not be borrowed from the record in `count_each` and `totals_by`,
-//! which are given a function or a table to put keys into; `count_by` returns its key, which must be the record's.
+//! ([`LookupKeys`](crate::lookup::LookupKeys)). A key that is lent to the `each` of `by_each` may be of anything, so also of the
+//! table; the one that the function of `by` returns must be the record's.
 //!
 //! ```
 //! use thalweg::prelude::*;
@@ -15,17 +15,18 @@
 //! # #[derive(Clone)]
 //! # struct Service;
 //! # struct Request<'a> { time: i64, client: &'a [u8], path: &'a [u8], status: u16 }
-//! # fn number(field: &[u8]) -> Option<i64> { std::str::from_utf8(field).ok()?.parse().ok() }
+//! # fn integer(field: &[u8]) -> Option<i64> { std::str::from_utf8(field).ok()?.parse().ok() }
 //! # impl LineFormat for Service {
 //! #     type Record<'a> = Request<'a>;
 //! #     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Request<'a>> {
 //! #         let mut fields = line.split(|byte| *byte == b' ');
-//! #         let time = number(fields.next()?)?.checked_mul(1000)?;
+//! #         let time = integer(fields.next()?)?.checked_mul(1000)?;
 //! #         let (client, path) = (fields.next()?, fields.next()?);
-//! #         let status = u16::try_from(number(fields.next()?)?).ok()?;
+//! #         let status = u16::try_from(integer(fields.next()?)?).ok()?;
 //! #         fields.next().is_none().then_some(Request { time, client, path, status })
 //! #     }
 //! # }
+//! /// requests by site
 //! #[derive(clap::Args)]
 //! struct Sites {
 //!     /// which network is which site
@@ -34,36 +35,30 @@
 //! }
 //!
 //! impl Dataflow for Sites {
-//! #     const NAME: &'static str = "sites";
-//! #     const ABOUT: &'static str = "requests by site";
-//!     const VIEWS: &'static [View] = &[
-//!         View { name: "sites", columns: &["site", "requests"], about: "requests by site; `-` if it is not known" },
-//!         View { name: "failures", columns: &["site", "requests"], about: "those that failed, of known sites" },
-//!     ];
+//!     const NAME: &'static str = "sites";
 //!
 //!     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
 //!         // Processes of a cluster whose tables differ refuse each other.
 //!         let table = flow.lookup(&self.table, "network", LookupKeys::Networks)?;
 //!         // Names are looked up once; records go by the position.
 //!         let site = table.column_of("site").ok_or_else(|| BuildError::new("the table has no column `site`"))?;
-//!         let mut requests = flow.records(Service);
+//!         let requests = flow.records(Service);
 //!
 //!         // All workers have handles of the one table; each door owns one.
 //!         let known = table.clone();
-//!         let sites = requests.count_each::<Bytes>("sites", move |request, each| {
+//!         let sites = requests.by_each(text("site"), move |request, each| {
 //!             // A left join: what is not in the table has a key all the same.
 //!             each(known.get(request.client).map_or(b"-", |row| row.column(site)));
 //!         });
-//!         flow.view_by("sites", sites, by_count);
+//!         sites.count("sites").sorted_by(by_count).about("requests by site; `-` if it is not known").show("sites");
 //!
-//!         let known = table.clone();
-//!         let failures = requests.count_each::<Bytes>("failures", move |request, each| {
+//!         let failures = requests.by_each(text("site"), move |request, each| {
 //!             // An inner join: what is not in the table has none.
-//!             if let Some(row) = known.get(request.client).filter(|_| request.status >= 500) {
+//!             if let Some(row) = table.get(request.client).filter(|_| request.status >= 500) {
 //!                 each(row.column(site));
 //!             }
 //!         });
-//!         flow.view_by("failures", failures, by_count);
+//!         failures.count("failures").sorted_by(by_count).about("those that failed, of known sites").show("failures");
 //!         Ok(())
 //!     }
 //! }
@@ -81,7 +76,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! If what is known changes while the dataflow runs, it is no table but a collection of its own: open a door on the records
-//! that tell it, and `join` ([step 3](super::collections)).
+//! If what is known changes while the dataflow runs, it is a table of another kind: open a door on the records that tell it,
+//! and `join` their collections ([step 3](super::collections#collections)).
 //!
 //! Next: [`joins`](super::joins).

@@ -5,19 +5,17 @@
 //! log format and no source. Every operator here takes retractions, works at any number of workers, and shows each
 //! closed time once: what it emits at a time is the change of its result from the time before.
 
-mod beside;
 mod closed;
+mod full_join;
 mod route;
-mod threshold;
 mod top_k;
 mod top_k_by_group;
 mod totals;
 
-pub use beside::Beside;
 pub use closed::per_closed_time;
+pub use full_join::FullJoin;
 pub use route::route;
-pub use threshold::Threshold;
 pub use top_k::TopK;
 pub(crate) use top_k::{Counted, Ordered, Ranked, add, differences, merge_first};
 pub use top_k_by_group::TopKByGroup;
-pub use totals::{Table, Totals};
+pub use totals::{KeyTotals, Totals};

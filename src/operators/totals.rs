@@ -86,7 +86,7 @@ where
         self,
         name: &str,
         always: Vec<K>,
-    ) -> (VecCollection<'scope, T, (K, A), isize>, Rc<RefCell<Table<K, A>>>);
+    ) -> (VecCollection<'scope, T, (K, A), isize>, Rc<RefCell<KeyTotals<K, A>>>);
 }
 
 impl<'scope, T, K, A> Totals<'scope, T, K, A> for VecCollection<'scope, T, K, A>
@@ -99,11 +99,11 @@ where
         self,
         name: &str,
         always: Vec<K>,
-    ) -> (VecCollection<'scope, T, (K, A), isize>, Rc<RefCell<Table<K, A>>>) {
+    ) -> (VecCollection<'scope, T, (K, A), isize>, Rc<RefCell<KeyTotals<K, A>>>) {
         let mut always = always;
         always.sort();
         always.dedup();
-        let table = Rc::new(RefCell::new(Table::default()));
+        let table = Rc::new(RefCell::new(KeyTotals::default()));
         let (worker, peers) = (self.scope().index() as u64, self.scope().peers() as u64);
         let mine = |key: &&K| route(*key) % peers == worker;
         let initial = always.iter().filter(mine).map(|key| ((key.clone(), A::default()), 1)).collect();
@@ -136,7 +136,7 @@ where
 /// Its rows are also updates: put into the multiset that the totals are taken of, at the first time and at any number
 /// of workers, they bring every worker to the state that this one was part of. This is how state is handed over.
 #[derive(Debug)]
-pub struct Table<K, A> {
+pub struct KeyTotals<K, A> {
     /// Positions in `slots`, by hash of the key.
     index: HashTable<u32>,
     slots: Vec<Slot<K, A>>,
@@ -154,9 +154,9 @@ struct Slot<K, A> {
     before: Option<A>,
 }
 
-impl<K, A> Default for Table<K, A> {
+impl<K, A> Default for KeyTotals<K, A> {
     fn default() -> Self {
-        Table {
+        KeyTotals {
             index: HashTable::new(),
             slots: Vec::new(),
             touched: Vec::new(),
@@ -165,7 +165,7 @@ impl<K, A> Default for Table<K, A> {
     }
 }
 
-impl<K: Hash + Eq + std::fmt::Debug, A: Total> Table<K, A> {
+impl<K: Hash + Eq + std::fmt::Debug, A: Total> KeyTotals<K, A> {
     /// How many keys have a total.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -182,7 +182,7 @@ impl<K: Hash + Eq + std::fmt::Debug, A: Total> Table<K, A> {
     }
 
     pub(crate) fn add(&mut self, key: K, diff: &A, operator: &str) {
-        let Table { index, slots, touched, state } = self;
+        let KeyTotals { index, slots, touched, state } = self;
         let hash = state.hash_one(&key);
         let same = |&at: &u32| slots[at as usize].hash == hash && slots[at as usize].key == key;
         let at = match index.entry(hash, same, |&at| slots[at as usize].hash) {

@@ -62,7 +62,7 @@ pub(crate) struct Ingest {
     /// Whether this worker looks if its process has what another process found.
     checks: bool,
     /// What was said of live sources since the last epoch was opened.
-    said: (bool, bool),
+    announced: (bool, bool),
     stop_said: bool,
     /// The last epoch that was opened, if there was one.
     last: Option<u64>,
@@ -100,7 +100,7 @@ impl Ingest {
             phase: Phase::Between,
             event_time: setup.event_time,
             checks: setup.checks,
-            said: (false, false),
+            announced: (false, false),
             stop_said: false,
             last: None,
         }
@@ -173,6 +173,8 @@ impl Ingest {
     /// Hears all that was said to this worker, and has the conductor answer.
     fn converse(&mut self, closed: u64, room: bool) -> Result<bool, SourceError> {
         let mut busy = false;
+        // Read once a turn, if at all: it is no small part of an epoch that is small.
+        let mut now = None;
         loop {
             let mut heard = false;
             while let Some(word) = self.post.hear() {
@@ -181,8 +183,8 @@ impl Ingest {
             }
             busy |= heard;
             let Some(conductor) = &mut self.conductor else { return Ok(busy) };
-            let now = Moment { millis: clock::millis(), elapsed: clock::now() - self.begun };
-            let words = conductor.turn(now, closed, room);
+            let read = || Moment { millis: clock::millis(), elapsed: clock::now() - self.begun };
+            let words = conductor.turn(*now.get_or_insert_with(read), closed, room);
             if let Some(changed) = conductor.take_changed() {
                 return Err(changed);
             }
@@ -242,7 +244,7 @@ impl Ingest {
         self.reading.begin(&opened);
         self.phase = Phase::Reading(opened.epoch);
         self.last = Some(opened.epoch);
-        self.said = (false, false);
+        self.announced = (false, false);
         true
     }
 
@@ -265,6 +267,11 @@ impl Ingest {
                 Look::Over => {
                     let reached = self.reading.end();
                     self.feed.end();
+                    // What is known of event time as the epoch ends goes with it; without, nothing has to be known, and the
+                    // lines and the end of their epoch are one step of the worker.
+                    if !self.event_time {
+                        self.feed.advance(Epoch::new(epoch).next());
+                    }
                     self.phase = Phase::Observing(epoch, reached);
                     return Ok(true);
                 }
@@ -284,20 +291,15 @@ impl Ingest {
         });
         let ended = Ended { epoch, reached: reached.collect() };
         self.post.say(0, Word::Ended(ended));
-        if self.event_time {
-            self.phase = Phase::Sealing(epoch);
-        } else {
-            self.feed.advance(Epoch::new(epoch).next());
-            self.phase = Phase::Between;
-        }
+        self.phase = if self.event_time { Phase::Sealing(epoch) } else { Phase::Between };
         true
     }
 
     /// Reads live sources ahead, and says so if something new waits.
     fn read_ahead(&mut self) -> Result<(), SourceError> {
         let (any, full) = self.reading.read_ahead()?;
-        if (any, full) > self.said {
-            self.said = (any, full);
+        if (any, full) > self.announced {
+            self.announced = (any, full);
             self.post.say(0, Word::Ready { full });
         }
         Ok(())

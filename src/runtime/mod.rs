@@ -134,7 +134,7 @@ pub enum RunError {
         /// The view that was named.
         view: String,
         /// Those that there are.
-        views: Vec<&'static str>,
+        views: Vec<String>,
     },
     /// The rows of a view are of another type.
     #[error(

@@ -91,10 +91,9 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
-        let mut flow = Flow::new(scope, lines, job.build.views(), deliveries);
         // It could be built before, when it was checked.
-        job.build.run(&mut flow).unwrap_or_else(|error| panic!("{error}"));
-        (feed, flow.finish())
+        let installed = job.build.install(Flow::new(scope, lines, deliveries));
+        (feed, installed.unwrap_or_else(|error| panic!("{error}")))
     });
     let probe = installed.probe;
 

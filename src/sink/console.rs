@@ -168,7 +168,7 @@ impl Sink for Console {
 
 #[derive(Debug)]
 struct Table {
-    name: &'static str,
+    name: String,
     columns: Vec<Column>,
     /// Rows that there are, of which the first are in the columns.
     total: usize,
@@ -178,9 +178,9 @@ struct Table {
 
 impl Table {
     fn new(view: &dyn Contents) -> Self {
-        let view = view.schema().view;
-        let columns = view.columns.iter().map(|name| Column::new(name)).collect();
-        Table { name: view.name, columns, total: 0, left_out: 0 }
+        let schema = view.schema();
+        let columns = schema.columns.iter().map(|column| Column::new(&column.name)).collect();
+        Table { name: schema.name.clone(), columns, total: 0, left_out: 0 }
     }
 }
 

@@ -34,7 +34,7 @@ pub enum SinkError {
         /// The sink as given.
         sink: String,
         /// The views that there are.
-        views: Vec<&'static str>,
+        views: Vec<String>,
     },
     /// The dataflow retracts a row that it has called final.
     #[error(transparent)]

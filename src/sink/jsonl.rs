@@ -26,7 +26,7 @@ use serde::ser::SerializeMap;
 
 use crate::data::{Time, Value, escape_json};
 use crate::sink::{Closed, Mode, Opening, Sink, SinkError};
-use crate::view::View;
+use crate::view::{Column, Schema};
 
 /// Writes views as JSON lines.
 pub struct Jsonl {
@@ -70,7 +70,7 @@ impl Jsonl {
         let Some(out) = out else { return Ok(()) };
         let Closed { epoch, step, .. } = *closed;
         for view in closed.views {
-            let View { name, columns, .. } = view.schema().view;
+            let Schema { name, columns, .. } = view.schema();
             let whole = closed.last || *mode == Mode::Complete && view.has_changed();
             if whole && view.left_out() > 0 {
                 let line = LeftOut { view: name, epoch, step, left_out: view.left_out() };
@@ -154,8 +154,8 @@ impl Sink for Jsonl {
 
 /// How many rows of a view are not shown any more.
 #[derive(Serialize)]
-struct LeftOut {
-    view: &'static str,
+struct LeftOut<'a> {
+    view: &'a str,
     epoch: u64,
     #[serde(skip_serializing_if = "is_first")]
     step: u32,
@@ -164,7 +164,7 @@ struct LeftOut {
 
 #[derive(Serialize)]
 struct Record<'a> {
-    view: &'static str,
+    view: &'a str,
     epoch: u64,
     #[serde(skip_serializing_if = "is_first")]
     step: u32,
@@ -178,22 +178,22 @@ fn is_first(step: &u32) -> bool {
     *step == 0
 }
 
-struct Columns<'a>(&'static [&'static str], &'a [Value<'a>]);
+struct Columns<'a>(&'a [Column], &'a [Value<'a>]);
 
 impl Serialize for Columns<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in self.0.iter().zip(self.1) {
+        for (column, value) in self.0.iter().zip(self.1) {
             match value {
-                Value::Null => map.serialize_entry(name, &())?,
-                Value::Int(value) => map.serialize_entry(name, value)?,
-                Value::Float(value) => map.serialize_entry(name, value)?,
-                Value::Bool(value) => map.serialize_entry(name, value)?,
+                Value::Null => map.serialize_entry(&column.name, &())?,
+                Value::Int(value) => map.serialize_entry(&column.name, value)?,
+                Value::Float(value) => map.serialize_entry(&column.name, value)?,
+                Value::Bool(value) => map.serialize_entry(&column.name, value)?,
                 Value::Time(millis) => match Time(*millis).rfc3339() {
-                    Some(text) => map.serialize_entry(name, &text)?,
-                    None => map.serialize_entry(name, millis)?,
+                    Some(text) => map.serialize_entry(&column.name, &text)?,
+                    None => map.serialize_entry(&column.name, millis)?,
                 },
-                Value::Bytes(bytes) => map.serialize_entry(name, &escape_json(bytes))?,
+                Value::Bytes(bytes) => map.serialize_entry(&column.name, &escape_json(bytes))?,
             }
         }
         map.end()

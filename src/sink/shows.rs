@@ -51,8 +51,9 @@ impl Shows {
                 return Deliveries { finals: true, ..all };
             }
             let rows = if sink.at == At::End { Delivery::LastState } else { Delivery::Changes };
-            let bounded = all.bounded || sink.whole() && sink.keep != Keep::ALL;
-            Deliveries { rows: all.rows.and(rows), bounded, ..all }
+            let keep = Some(sink.keep).filter(|_| sink.whole());
+            let whole = all.whole.into_iter().chain(keep).reduce(Keep::and);
+            Deliveries { rows: all.rows.and(rows), whole, ..all }
         })
     }
 }
@@ -85,8 +86,9 @@ mod tests {
             let sinks = uris.iter().map(|uri| Sinks::builtin().parse(uri).expect("valid"));
             let sinks: Vec<SinkSpec> = sinks.collect();
             let shows = sinks.iter().map(|sink| sink.shows(has_end));
-            let deliveries = Deliveries { rows, finals, bounded };
-            assert_eq!(Shows::deliveries(shows), deliveries, "{uris:?}, {has_end}");
+            let Deliveries { rows: found, finals: found_finals, whole } = Shows::deliveries(shows);
+            let found = (found, found_finals, whole.is_some_and(|keep| keep != Keep::ALL));
+            assert_eq!(found, (rows, finals, bounded), "{uris:?}, {has_end}");
         }
     }
 }

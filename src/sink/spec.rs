@@ -56,6 +56,13 @@ impl SinkSpec {
         self.file.as_deref()
     }
 
+    /// The same, where whole views keep so much of what is final unless its URI says otherwise.
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Self {
+        self.parsed.keep.get_or_insert(keep);
+        self
+    }
+
     /// What this sink shows, and when, given whether the input has an end.
     pub fn shows(&self, bounded: bool) -> Shows {
         let SinkUri { mode, at, keep, .. } = self.parsed;
@@ -77,8 +84,8 @@ impl SinkSpec {
     /// When it appends final rows, and none of them has such.
     pub fn check(&self, views: &Views) -> Result<(), SinkError> {
         let appends = self.parsed.mode == Some(Mode::Append);
-        if appends && views.schemas().all(|schema| !schema.rows.have_finals()) {
-            let views = views.schemas().map(|schema| schema.view.name).collect();
+        if appends && views.schemas().all(|schema| !schema.finality.have_finals()) {
+            let views = views.schemas().map(|schema| schema.name.clone()).collect();
             return Err(SinkError::NoFinals { sink: self.uri.clone(), views });
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::thread::{JoinHandle, Thread};
 
 use crate::sink::{At, Attached, Closed, Mode, Opening, Shows, Sink, SinkError, Start};
 use crate::time::Epoch;
-use crate::view::{Batch, Changed, Contents, Holding, Keep, Rows, Schema, Views};
+use crate::view::{Batch, Changed, Contents, Finality, Holding, Keep, Schema, Views};
 
 /// What a message takes besides its rows, so that many small ones are not for nothing.
 const MESSAGE_BYTES: u64 = 128;
@@ -87,11 +87,11 @@ impl SinkThread {
         let Attached { name, sink, shows, queue: bound } = attached;
         let appends = shows.mode == Mode::Append;
         let bounded = shows.whole() && shows.keep != Keep::ALL;
-        let interest = views.schemas().map(|schema| match (schema.rows, appends) {
-            (Rows::Change, true) => (false, false),
-            (Rows::BecomeFinal, true) => (false, true),
-            (Rows::Change | Rows::Appended, _) => (true, false),
-            (Rows::BecomeFinal, false) => (true, bounded),
+        let interest = views.schemas().map(|schema| match (schema.finality, appends) {
+            (Finality::Never, true) => (false, false),
+            (Finality::InTime, true) => (false, true),
+            (Finality::Never | Finality::AtOnce, _) => (true, false),
+            (Finality::InTime, false) => (true, bounded),
         });
         let interest: Vec<_> = interest.collect();
         let holding = Holding {

@@ -19,6 +19,8 @@ use crate::time::{MOST, Millis, millis};
 pub struct Within {
     lower: Millis,
     upper: Millis,
+    /// Whether only the next match counts.
+    next_only: bool,
 }
 
 /// Bounds that no pair is within, or that are no times.
@@ -48,19 +50,57 @@ impl Within {
         if lower < -MOST || upper > MOST || lower > MOST || upper < -MOST {
             return error("no two times are further than 2^53 ms apart");
         }
-        Ok(Within { lower, upper })
+        Ok(Within { lower, upper, next_only: false })
     }
 
     /// The right event happens with the left one, or up to `longest` after it. Anything finer than milliseconds is cut
     /// off.
     pub fn after(longest: Duration) -> Self {
-        Within { lower: 0, upper: millis(longest) }
+        Within { lower: 0, upper: millis(longest), next_only: false }
     }
 
     /// The right event happens from `before` before the left one to `after` after it. Anything finer than milliseconds is
     /// cut off.
     pub fn around(before: Duration, after: Duration) -> Self {
-        Within { lower: -millis(before), upper: millis(after) }
+        Within { lower: -millis(before), upper: millis(after), next_only: false }
+    }
+
+    /// These bounds, where only the next match counts: of all on the right that are within them, a left event is in a pair
+    /// with the one of the least time, and of these with the one of the least value. One on the right may be the next of
+    /// several on the left.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thalweg::prelude::*;
+    /// use thalweg::testing::Script;
+    /// let build = Build::new("next", |flow| {
+    ///     let lines = flow.records(Text).event_time(|line| Some(1000 * i64::from(line.first()?.checked_sub(b'0')?)));
+    ///     let of = |kind: u8| move |line: &Parsed<'_, Text>| (line.get(2) == Some(&kind)).then_some(());
+    ///     let asked = lines.all().events("asked", (), of(b'?'));
+    ///     let answers = lines.all().events("answers", (), of(b'!'));
+    ///     let next = Within::after(Duration::from_secs(5)).next_only();
+    ///     let pairs = asked.join("answered", answers, next);
+    ///     pairs.map(["asked", "answered"], |((), (asked, ()), (answered, ()))| (asked.0 / 1000, answered.0 / 1000)).show("pairs");
+    ///     Ok(())
+    /// });
+    /// // Only at the end of the input is it known that no earlier answer comes.
+    /// let answer = Script::new(build).epoch("1 ?\n2 ?\n4 !\n3 !\n").end().run();
+    /// assert_eq!(answer.view("pairs"), ["1\t3", "2\t3"]);
+    /// ```
+    #[must_use]
+    pub fn next_only(self) -> Self {
+        Within { next_only: true, ..self }
+    }
+
+    /// Whether only the next match counts.
+    pub fn is_next_only(&self) -> bool {
+        self.next_only
+    }
+
+    /// How long before the watermark a right event may be and still be needed: the lower bound, and where only the next
+    /// match counts, until the watermark has passed it.
+    pub(crate) fn needed_right(&self) -> Millis {
+        if self.next_only { self.lower.min(0) } else { self.lower }
     }
 
     /// The least distance, in milliseconds.

@@ -3,15 +3,16 @@
 //! Rows stand in the view's order, so a time costs its changes, and what is shown of them; nothing is sorted anew. What has
 //! become final leaves when it is older than [`Keep`] says.
 
+use std::any::Any;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::data::{Kind, Row, Value};
+use crate::data::{Row, Value, time_column, time_of};
 use crate::time::Epoch;
 use crate::view::batch::Changes;
-use crate::view::{Batch, Keep, Rows, Schema};
+use crate::view::{Batch, Finality, Keep, Schema};
 
 /// What a sink needs of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +31,11 @@ pub struct Holding {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "view `{view}` is appended to, and its row {row} was retracted in epoch {time}\n  \
-     hint: give rows that can change with `view`, and the final ones of a table with `view_table`"
+     hint: rows that can change belong in a table (`flow.table`), and only what is inserted once in `flow.facts`"
 )]
 pub struct Retracted {
     /// The view.
-    pub view: &'static str,
+    pub view: String,
     /// The row, as Rust shows it.
     pub row: String,
     /// When that was.
@@ -54,6 +55,8 @@ pub trait Contents: fmt::Debug + Send {
     fn apply(&mut self, time: Epoch, rows: Option<Batch>, finals: Option<Batch>) -> Result<(), Retracted>;
     /// The changes of the last `apply` in the view's order, retractions first; `show` gets the multiplicity too.
     fn changes(&self, show: &mut dyn FnMut(isize, &[Value<'_>]));
+    /// Its rows as of the last `apply`, in the view's order, each as often as it occurs: a `Vec` of their type.
+    fn values(&self) -> Box<dyn Any + Send + Sync>;
     /// Whether the last `apply` changed anything.
     fn has_changed(&self) -> bool;
     /// The first `limit` rows as of the last `apply`, in the view's order, each as often as it occurs.
@@ -131,7 +134,7 @@ pub(crate) struct Held<R, C> {
 impl<R: Row, C> fmt::Debug for Held<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held")
-            .field("view", &self.schema.view.name)
+            .field("view", &self.schema.name)
             .field("rows", &self.len)
             .finish_non_exhaustive()
     }
@@ -139,7 +142,6 @@ impl<R: Row, C> fmt::Debug for Held<R, C> {
 
 impl<R: Row, C: Compare<R>> Held<R, C> {
     pub(crate) fn new(schema: Arc<Schema>, compare: C, holding: Holding) -> Self {
-        let time_column = schema.columns.iter().position(|column| column.cell.kind == Kind::Time);
         Held {
             schema,
             compare,
@@ -149,7 +151,7 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
             changes: None,
             changed: false,
             finals: VecDeque::new(),
-            time_column,
+            time_column: time_column::<R>(),
             newest: i64::MIN,
             left_out: 0,
         }
@@ -157,7 +159,7 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
 
     /// Whether all rows of the collection are final as they come.
     fn is_appended(&self) -> bool {
-        self.holding.finals || self.schema.rows == Rows::Appended
+        self.holding.finals || self.schema.finality == Finality::AtOnce
     }
 
     fn bounds(&self) -> bool {
@@ -168,7 +170,7 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
         match changes.iter().find(|(_, diff)| *diff < 0) {
             None => Ok(()),
             Some((row, _)) => {
-                let (view, row) = (self.schema.view.name, format!("{row:?}"));
+                let (view, row) = (self.schema.name.clone(), format!("{row:?}"));
                 Err(Retracted { view, row, time })
             }
         }
@@ -208,14 +210,7 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
     }
 
     fn time_of(&self, row: &R) -> Option<i64> {
-        let column = self.time_column?;
-        let mut time = None;
-        row.show(&mut |values| {
-            if let Some(Value::Time(millis)) = values.get(column) {
-                time = Some(*millis);
-            }
-        });
-        time
+        time_of(row, self.time_column)
     }
 
     /// Lets go of what is final and older than is kept.
@@ -305,6 +300,13 @@ impl<R: Row, C: Compare<R>> Contents for Held<R, C> {
         }
     }
 
+    fn values(&self) -> Box<dyn Any + Send + Sync> {
+        let rows = self.rows.iter().filter(|(_, count)| **count > 0);
+        let each =
+            rows.flat_map(|(ordered, count)| std::iter::repeat_n(ordered.row.clone(), *count as usize));
+        Box::new(each.collect::<Vec<R>>())
+    }
+
     fn has_changed(&self) -> bool {
         self.changed
     }
@@ -313,7 +315,7 @@ impl<R: Row, C: Compare<R>> Contents for Held<R, C> {
         assert!(
             self.holding.rows,
             "no rows are kept of view `{}`, whose sink shows changes",
-            self.schema.view.name
+            self.schema.name
         );
         let rows = self.rows.iter().filter(|(_, count)| **count > 0);
         let each = rows.flat_map(|(ordered, count)| std::iter::repeat_n(&ordered.row, *count as usize));

@@ -34,6 +34,20 @@ impl Keep {
     pub const ALL: Keep = Keep { rows: None, time: None };
     /// What is kept of input without an end by default: ten thousand rows of each view.
     pub const DEFAULT: Keep = Keep { rows: Some(10_000), time: None };
+
+    /// As much as both of them keep.
+    ///
+    /// ```
+    /// use thalweg::view::Keep;
+    /// assert_eq!(Keep::DEFAULT.and(Keep::ALL), Keep::ALL);
+    /// ```
+    #[must_use]
+    pub fn and(self, other: Keep) -> Keep {
+        Keep {
+            rows: self.rows.zip(other.rows).map(|(one, other)| one.max(other)),
+            time: self.time.zip(other.time).map(|(one, other)| one.max(other)),
+        }
+    }
 }
 
 /// A text that does not say what to keep.

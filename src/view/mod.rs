@@ -10,23 +10,16 @@
 mod batch;
 mod contents;
 mod keep;
+mod misbuilt;
 mod outlet;
+mod register;
 mod schema;
 
 pub use batch::Batch;
 pub(crate) use contents::Compare;
 pub use contents::{Contents, Holding, Retracted};
 pub use keep::{Keep, KeepError};
+pub use misbuilt::Misbuilt;
 pub use outlet::{Changed, Deliveries, Delivery, Outlets, Views};
-pub use schema::{Column, Rows, Schema, UnknownKey};
-
-/// A view: a collection that has a name and columns, for sinks to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
-    /// The name.
-    pub name: &'static str,
-    /// The names of its columns, in order.
-    pub columns: &'static [&'static str],
-    /// One line on what its rows are.
-    pub about: &'static str,
-}
+pub use register::Register;
+pub use schema::{Column, Finality, Names, Schema};

@@ -22,7 +22,7 @@ use timely::dataflow::operators::{Probe, probe};
 use crate::data::Row;
 use crate::time::Epoch;
 use crate::view::contents::{Compare, Held};
-use crate::view::{Batch, Contents, Holding, Rows, Schema};
+use crate::view::{Batch, Contents, Finality, Holding, Keep, Schema};
 
 /// How much of a collection leaves the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,34 +62,39 @@ pub struct Deliveries {
     pub rows: Delivery,
     /// Whether it delivers the rows that have become final, as they do, of the views that have such.
     pub finals: bool,
-    /// Whether what is final leaves whole views after a while ([`Keep`](crate::view::Keep)). Then views that have such rows
-    /// are delivered as they change, and what is final, too: nobody may add up without a bound.
-    pub bounded: bool,
+    /// How much of what is final whole views keep; `None` if nobody shows whole views. Where that has a bound, views that have
+    /// such rows are delivered as they change, and what is final, too: nobody may add up without a bound.
+    pub whole: Option<Keep>,
 }
 
 impl Deliveries {
     /// Everything, as it changes.
-    pub const ALL: Deliveries = Deliveries { rows: Delivery::Changes, finals: true, bounded: false };
+    pub const ALL: Deliveries = Deliveries { rows: Delivery::Changes, finals: true, whole: Some(Keep::ALL) };
 
     /// So much of the rows, and nothing of what is final.
     pub const fn rows(rows: Delivery) -> Self {
-        Deliveries { rows, finals: false, bounded: false }
+        Deliveries { rows, finals: false, whole: None }
+    }
+
+    /// Whether what is final leaves whole views after a while.
+    fn bounded(self) -> bool {
+        self.whole.is_some_and(|keep| keep != Keep::ALL)
     }
 
     /// Whether anything of what is final is delivered.
     pub(crate) fn any_finals(self) -> bool {
-        self.finals || self.bounded
+        self.finals || self.bounded()
     }
 
-    /// How much of the rows is delivered of a view whose rows change as `rows` says.
-    fn of(self, rows: Rows) -> Delivery {
-        match rows {
-            Rows::Change => self.rows,
-            Rows::BecomeFinal if self.bounded => self.rows.and(Delivery::Changes),
-            Rows::BecomeFinal => self.rows,
+    /// How much of the rows is delivered of a view whose rows are final as `finality` says.
+    fn of(self, finality: Finality) -> Delivery {
+        match finality {
+            Finality::Never => self.rows,
+            Finality::InTime if self.bounded() => self.rows.and(Delivery::Changes),
+            Finality::InTime => self.rows,
             // What is only ever inserted has nothing to be added up, and is refused when it is retracted.
-            Rows::Appended if self.rows != Delivery::Nothing || self.finals => Delivery::Changes,
-            Rows::Appended => Delivery::Nothing,
+            Finality::AtOnce if self.rows != Delivery::Nothing || self.finals => Delivery::Changes,
+            Finality::AtOnce => Delivery::Nothing,
         }
     }
 }
@@ -154,6 +159,11 @@ impl Views {
 }
 
 impl Outlets {
+    /// What the view is.
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     /// Delivers of a view with `schema` what `deliveries` say; tells `probe` what was delivered.
     pub(crate) fn new<'scope, R: Row>(
         schema: Schema,
@@ -163,8 +173,8 @@ impl Outlets {
         compare: impl Compare<R>,
         probe: &probe::Handle<Epoch>,
     ) -> Self {
-        let name = schema.view.name;
-        let rows = Box::new(deliver(name, deliveries.of(schema.rows), rows, compare, probe));
+        let name = &schema.name;
+        let rows = Box::new(deliver(name, deliveries.of(schema.finality), rows, compare, probe));
         let finals = finals.filter(|_| deliveries.any_finals());
         let finals = finals.map(|finals| -> Box<dyn Outlet> {
             Box::new(deliver(&format!("{name}: final"), Delivery::Changes, finals, compare, probe))

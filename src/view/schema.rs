@@ -2,92 +2,89 @@
 
 use std::fmt;
 
-use crate::data::{CellType, Row};
-use crate::view::View;
+use crate::data::{CellType, Row, types};
+use crate::view::Misbuilt;
 
 /// A view as sinks know it: its name, and its columns with their types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
-    /// The view as it was declared.
-    pub view: View,
+    /// What it is called.
+    pub name: String,
+    /// One line on what its rows are; empty if nobody says.
+    pub about: String,
     /// Its columns, in order.
     pub columns: Vec<Column>,
-    /// How its rows change.
-    pub rows: Rows,
+    /// When its rows are final.
+    pub finality: Finality,
 }
 
 /// One column of a view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// What it is called.
-    pub name: &'static str,
+    pub name: String,
     /// What stands in it.
     pub cell: CellType,
     /// Whether it is part of the view's key: of what a row is about. No two rows have the same key at one time. Where no
-    /// key was declared, all columns are the key, and a row may occur several times.
+    /// key is known, all columns are the key, and a row may occur several times.
     pub key: bool,
 }
 
-/// How the rows of a view change.
+/// When the rows of a view are final, so that a sink can append them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// At any time.
-    Change,
-    /// Until they become final, one by one: tables of windows and of sessions.
-    BecomeFinal,
-    /// Never: each row is final as it comes, and none is retracted.
-    Appended,
+pub enum Finality {
+    /// Never: they change at any time.
+    Never,
+    /// One by one, and until then they change: tables of windows and of sessions.
+    InTime,
+    /// As they come, and none is retracted: facts.
+    AtOnce,
 }
 
-impl Rows {
+impl Finality {
     /// Whether rows become final, so that a sink can append them.
     pub fn have_finals(self) -> bool {
-        self != Rows::Change
+        self != Finality::Never
     }
 }
 
-/// A key that names a column which the view does not have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("view `{view}` has no column `{column}` that could be part of its key; it has {columns:?}")]
-pub struct UnknownKey {
-    /// The view.
-    pub view: &'static str,
-    /// The column that there is not.
-    pub column: String,
-    /// The columns that there are.
-    pub columns: &'static [&'static str],
+/// What the columns of a table are called, and which of them are its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Those of all columns, in order; `None` if nobody has named them.
+    pub all: Option<Vec<String>>,
+    /// Those of the key. What is no longer among all of them says nothing.
+    pub key: Vec<String>,
 }
 
 impl Schema {
-    /// `view` with rows of type `R`, of which `key` is the key; an empty one is all of the row.
+    /// The view `name` with rows of type `R`, whose columns are called `names`.
     ///
     /// # Errors
     ///
-    /// When `key` names a column that there is not.
-    ///
-    /// # Panics
-    ///
-    /// If `R` has another number of columns than `view`.
+    /// When there are more or fewer names than columns.
     ///
     /// ```
     /// use thalweg::data::{Bytes, Kind};
-    /// use thalweg::view::{Rows, Schema, View};
-    /// let view = View { name: "urls", columns: &["url", "count"], about: "how often" };
-    /// let schema = Schema::new::<(Bytes, i64)>(view, &["url"], Rows::Change).unwrap();
-    /// let keys: Vec<_> = schema.key().map(|column| column.name).collect();
+    /// use thalweg::view::{Finality, Names, Schema};
+    /// let names = Names { all: Some(vec!["url".into(), "count".into()]), key: vec!["url".into()] };
+    /// let schema = Schema::new::<(Bytes, i64)>("urls", "how often", &names, Finality::Never).unwrap();
+    /// let keys: Vec<_> = schema.key().map(|column| column.name.as_str()).collect();
     /// assert_eq!((keys, schema.columns[0].cell.kind), (vec!["url"], Kind::Bytes));
-    /// let error = Schema::new::<(Bytes, i64)>(view, &["uri"], Rows::Change).unwrap_err();
-    /// assert!(error.to_string().contains("`urls` has no column `uri`"), "{error}");
+    /// let error = Schema::new::<(Bytes,)>("urls", "", &names, Finality::Never).unwrap_err();
+    /// assert!(error.to_string().contains("view `urls` has 1 column, and 2 are named"), "{error}");
     /// ```
-    pub fn new<R: Row>(view: View, key: &[&str], rows: Rows) -> Result<Self, UnknownKey> {
-        assert_eq!(R::COLUMNS, view.columns.len(), "columns given and declared of view `{}`", view.name);
-        if let Some(column) = key.iter().find(|column| !view.columns.contains(column)) {
-            return Err(UnknownKey { view: view.name, column: (*column).to_owned(), columns: view.columns });
+    pub fn new<R: Row>(name: &str, about: &str, names: &Names, finality: Finality) -> Result<Self, Misbuilt> {
+        let types = types::<R>();
+        let all = names.all.clone().unwrap_or_else(|| R::names().iter().map(ToString::to_string).collect());
+        if all.len() != types.len() {
+            return Err(Misbuilt::Columns { view: name.to_owned(), columns: types.len(), names: all });
         }
-        let part = |name: &str| key.is_empty() || key.contains(&name);
-        let columns = view.columns.iter().zip(R::TYPES);
-        let columns = columns.map(|(name, cell)| Column { name, cell: *cell, key: part(name) }).collect();
-        Ok(Schema { view, columns, rows })
+        let known = names.key.iter().all(|key| all.contains(key)) && !names.key.is_empty();
+        let key = |name: &String| !known || names.key.contains(name);
+        let columns = all.into_iter().zip(types);
+        let columns = columns.map(|(name, cell)| Column { key: key(&name), name, cell }).collect();
+        Ok(Schema { name: name.to_owned(), about: about.to_owned(), columns, finality })
     }
 
     /// The columns of its key.
@@ -99,7 +96,7 @@ impl Schema {
 impl fmt::Display for Schema {
     /// `urls (url*: text, count: integer of 64 bits)`, with a star at each column of the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (", self.view.name)?;
+        write!(f, "{} (", self.name)?;
         for (at, Column { name, cell, key }) in self.columns.iter().enumerate() {
             let comma = if at > 0 { ", " } else { "" };
             write!(f, "{comma}{name}{}: {cell}", if *key { "*" } else { "" })?;

@@ -1,11 +1,11 @@
-//! `distinct_within` against looking through all that was accepted.
+//! `first_within` against looking through all that was accepted.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 use thalweg::dataflow::{BuildError, Dataflow, Flow};
+use thalweg::door::number as column;
 use thalweg::testing::Script;
-use thalweg::view::View;
 
 use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, number, records, shown, story};
@@ -20,25 +20,20 @@ struct Dedup {
 impl Dataflow for Dedup {
     const NAME: &'static str = "dedup";
     const ABOUT: &'static str = "first records";
-    const VIEWS: &'static [View] = &[
-        View { name: "first", columns: &["key", "time", "value"], about: "accepted" },
-        View { name: "refused", columns: &["key", "time", "value"], about: "too late" },
-    ];
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let horizon = Duration::from_millis(self.horizon.unsigned_abs());
-        let mut lines = flow.records(thalweg::format::Text);
-        lines.event_time(|line| number(line.line(), 0));
-        let word = |line: &[u8], at| number(line, at);
-        let first = lines.distinct_within::<i64, (i64, i64)>("first", horizon, move |record| {
-            let line = record.line();
-            Some((word(line, 2)?, (record.time()?, word(line, 3)?)))
+        let lines = flow.records(thalweg::format::Text).event_time(|line| number(line.line(), 0));
+        let keyed = lines.by(column("key"), |record| number(record.line(), 2));
+        let first = keyed.first_within("first", horizon, (column("time"), column("value")), |record| {
+            Some((record.time()?.0, number(record.line(), 3)?))
         });
-        flow.view("first", first.map(|(key, (time, value))| (key, time, value)));
-        let refused = lines.refused::<(i64, (i64, i64))>("refused", move |record| {
+        first.about("accepted").show("first");
+        let columns = (column("key"), column("time"), column("value"));
+        let refused = lines.refused("refused", columns, |record| {
             let line = record.line();
-            Some((word(line, 2)?, (record.time()?, word(line, 3)?)))
+            Some((number(line, 2)?, record.time()?.0, number(line, 3)?))
         });
-        flow.view("refused", refused.map(|(key, (time, value))| (key, time, value)));
+        refused.about("too late").show("refused");
         Ok(())
     }
 }
@@ -87,7 +82,7 @@ proptest! {
                     taken.iter().for_each(|record| { left.remove(left.iter().position(|other| other == record).unwrap()); });
                     left
                 };
-                all.flat_map(|(epoch, (taken, _))| late(epoch, taken)).map(|record| row(&record)).collect()
+                all.flat_map(|(epoch, (taken, _))| late(epoch, taken)).map(|record| format!("late\tfirst\t{}", row(&record))).collect()
             })
             .collect();
         prop_assert_eq!(shown(&answer, "refused", refused.len()), changes(&refused));

@@ -7,16 +7,16 @@ use std::time::Duration;
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use thalweg::data::{Bytes, Time};
-use thalweg::dataflow::Flow;
-use thalweg::door::Lines;
+use thalweg::dataflow::{Build, Flow};
+use thalweg::door::{Lines, text};
 use thalweg::format::Text;
 use thalweg::sink::{At, Attached, Console, Jsonl, Mode, Outputs, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
 use thalweg::time::{Epoch, Span, TimeOptions, Window};
-use thalweg::view::{Keep, View};
+use thalweg::view::Keep;
 use timely::dataflow::operators::Input;
 
-use crate::oracle::{cases, on_workers, panic_message};
+use crate::oracle::{cases, on_workers};
 
 /// Nothing appends here, and nothing is shown at all; the dataflow itself goes by what is final.
 #[test]
@@ -27,18 +27,15 @@ fn final_rows_are_made_for_whoever_consumes_them() {
     let [first, second] = windows;
     let final_in = |top: bool| {
         thalweg::testing::collection(Text, lines, move |records| {
-            records.event_time(|line| {
+            let records = records.event_time(|line| {
                 let seconds = std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?;
                 seconds.parse().ok().map(|seconds: i64| 1000 * seconds)
             });
-            let counts =
-                records.by_window(tens).count_by::<Bytes>("tens", |line| line.rsplit(|b| *b == b' ').next());
-            let both = counts
-                .clone()
-                .concat(counts.clone())
-                .finals()
-                .map(|(span, key, count)| (span, 0, key, count));
-            if top { counts.top_k(1).finals() } else { both }
+            let keys = records.by(text("key"), |line| line.rsplit(|b| *b == b' ').next());
+            let counts = keys.by_window(tens).count("tens");
+            let both = counts.clone().concat(counts.clone()).finals();
+            let both = both.map((), |(span, key, count)| (span, 0, key, count));
+            if top { counts.top(1).finals().rows() } else { both.rows() }
         })
     };
     let (a, b) = (Bytes::from("a"), Bytes::from("b"));
@@ -47,8 +44,6 @@ fn final_rows_are_made_for_whoever_consumes_them() {
     let twice = [((first, 0, a.clone(), 1), 2), ((first, 0, b, 2), 2), ((second, 0, a, 1), 2)];
     assert_eq!(final_in(false), twice);
 }
-
-static WINDOWS: &[View] = &[View { name: "windows", columns: &["start", "n"], about: "a table" }];
 
 type Row = (Time, i64);
 
@@ -85,14 +80,17 @@ fn written(
     let mut ran = on_workers(1, move |worker, together| {
         let ((mut to_rows, mut to_finals), installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
-            let mut flow = Flow::new(scope, lines, WINDOWS, Shows::deliveries([shows]));
+            let flow = Flow::new(scope, lines, Shows::deliveries([shows]));
             let (to_rows, rows) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
             let (to_finals, finals) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
             match given {
-                Given::Table => flow.view_table("windows", rows.as_collection(), finals.as_collection()),
-                Given::Appended => flow.view_appended("windows", rows.as_collection()),
+                Given::Table => {
+                    flow.windowed(["start", "n"], rows.as_collection(), finals.as_collection())
+                        .show("windows");
+                }
+                Given::Appended => flow.facts(["start", "n"], rows.as_collection()).show("windows"),
             }
-            ((to_rows, to_finals), flow.finish())
+            ((to_rows, to_finals), flow.finish().unwrap())
         });
         rows.iter().for_each(|(row, epoch, diff)| to_rows.send((*row, Epoch::new(*epoch), *diff)));
         finals.iter().for_each(|(row, epoch, diff)| to_finals.send((*row, Epoch::new(*epoch), *diff)));
@@ -181,7 +179,7 @@ fn a_view_that_is_appended_to_refuses_retractions() {
         for at in [At::EveryEpoch, At::End] {
             let shows = Shows { mode, at, keep: Keep::ALL };
             let error = written(Given::Appended, rows.clone(), vec![], shows, jsonl).unwrap_err().to_string();
-            for part in ["view `windows` is appended to", "(Time(0), 7)", "epoch 3", "view_table"] {
+            for part in ["view `windows` is appended to", "(Time(0), 7)", "epoch 3", "`flow.table`"] {
                 assert!(error.contains(part), "{mode:?} {at:?}: {error}");
             }
         }
@@ -195,28 +193,19 @@ fn a_view_that_is_appended_to_refuses_retractions() {
 
 #[test]
 fn a_key_that_the_view_does_not_have_is_an_error_as_it_is_built() {
-    let key = |columns: &'static [&'static str]| {
-        move || {
-            on_workers(1, move |worker, _| {
-                worker.dataflow::<Epoch, _, _>(|scope| {
-                    let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
-                    let mut flow = Flow::new(scope, lines, WINDOWS, Shows::deliveries([]));
-                    flow.key("windows", columns);
-                    let rows = scope.new_input::<Vec<(Row, Epoch, isize)>>().1.as_collection();
-                    flow.view("windows", rows);
-                    let views = flow.finish().views;
-                    views.schemas().map(|schema| schema.to_string()).collect::<Vec<_>>()
-                })
-            })
-        }
+    let key = |column: &'static str| {
+        let build = Build::new("keyed", move |flow| {
+            let rows = flow.scope().new_input::<Vec<(Row, Epoch, isize)>>().1.as_collection();
+            flow.table(["start", "n"], rows).key([column]).show("windows");
+            Ok(())
+        });
+        build.check().map(|outline| outline.views[0].to_string())
     };
-    let expected = ["windows (start*: time, n: integer of 64 bits)"];
-    assert_eq!(key(&["start"])(), [expected]);
-    let message = panic_message(|| drop(key(&["end"])()));
-    assert_eq!(
-        message,
-        "view `windows` has no column `end` that could be part of its key; it has [\"start\", \"n\"]"
-    );
+    assert_eq!(key("start").unwrap(), "windows (start*: time, n: integer of 64 bits)");
+    let error = key("end").unwrap_err();
+    let message = "there is no column `end` that could be part of the key; there are [\"start\", \"n\"]";
+    assert_eq!(error.mistake.to_string(), message);
+    assert_eq!(error.place.file(), file!());
 }
 
 proptest! {

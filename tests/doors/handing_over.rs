@@ -6,11 +6,10 @@ use differential_dataflow::input::Input;
 use proptest::prelude::*;
 use thalweg::data::{Bytes, Stats};
 use thalweg::dataflow::{BuildError, Dataflow, Flow};
-use thalweg::door::Lines;
-use thalweg::operators::{TopK, Totals};
+use thalweg::door::{Lines, Partials, column, text as text_column};
+use thalweg::operators::Totals;
 use thalweg::testing::{run_epochs, run_stages};
 use thalweg::time::Epoch;
-use thalweg::view::View;
 
 use crate::lines::{Pairs, Text, run_lines, text};
 use crate::oracle::{Ran, WORKERS, cases};
@@ -22,11 +21,11 @@ type State = Vec<(Option<Bytes>, Stats)>;
 fn run_from(workers: usize, text: &Text, restored: &State) -> Ran<(Option<Bytes>, Stats), isize, State> {
     let restored = restored.clone();
     run_lines(workers, text, move |lines: &Lines<'_>| {
-        let mut pairs = lines.records(Pairs);
-        let by_key = pairs.sums_by::<Bytes, Stats>("by key", |pair, sums| {
+        let pairs = lines.records(Pairs);
+        let by_key = pairs.sums_by("by key", |pair, sums: &mut Partials<Bytes, Stats>| {
             pair.value.into_iter().for_each(|value| sums.entry(pair.key).record(value));
         });
-        let all = pairs.sums_by::<(), Stats>("all", |pair, sums| {
+        let all = pairs.sums_by("all", |pair, sums: &mut Partials<(), Stats>| {
             pair.value.into_iter().for_each(|value| sums.entry(()).record(value));
         });
         let doors = by_key.map(Some).concat(all.map(|()| None));
@@ -84,44 +83,34 @@ proptest! {
 #[derive(clap::Args)]
 struct EveryDoor;
 
-const VIEWS: &[View] = &[
-    View { name: "input", columns: &["lines"], about: "always there" },
-    View { name: "counts", columns: &["key", "count"], about: "by key" },
-    View { name: "top", columns: &["rank", "key", "count"], about: "behind a door" },
-    View { name: "bytes", columns: &["byte", "count"], about: "any number a record" },
-    View { name: "sums", columns: &["key", "sum"], about: "may be zero" },
-    View { name: "stats", columns: &["key", "count", "min", "max"], about: "cannot be undone" },
-    View { name: "all", columns: &["sum"], about: "always there" },
-];
+const VIEWS: [&str; 7] = ["input", "counts", "top", "bytes", "sums", "stats", "all"];
 
 impl Dataflow for EveryDoor {
     const NAME: &'static str = "every-door";
     const ABOUT: &'static str = "has every kind of door";
-    const VIEWS: &'static [View] = VIEWS;
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         /// The first byte, and what the second is more than `5`.
         fn pair(line: &[u8]) -> Option<(&[u8], i64)> {
             line.get(..2).map(|pair| (&pair[..1], i64::from(pair[1]) - i64::from(b'5')))
         }
-        let mut records = flow.records(thalweg::format::Text);
-        let input = records.input();
-        flow.view("input", input.map(|counts| (counts.lines,)));
-        let counts = records.count_by::<Bytes>("counts", |record| Some(pair(record.line())?.0));
-        flow.view("counts", counts.clone());
-        flow.view("top", counts.top_k(2));
-        let bytes =
-            records.count_each::<u8>("bytes", |record, each| record.line().iter().copied().for_each(each));
-        flow.view("bytes", bytes);
-        let sums = records.sum_by::<Bytes, _>("sums", |record| pair(record.line()));
-        flow.view("sums", sums);
-        let stats = records.stats_by::<Bytes, _>("stats", |record| {
-            pair(record.line()).map(|(key, value)| (key, i128::from(value)))
-        });
-        flow.view("stats", stats.map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
-        let all = records.sum_all("all", |record, sum: &mut i64| {
+        let records = flow.records(thalweg::format::Text);
+        records.input().map(["lines"], |counts| counts.lines).about("always there").show("input");
+        let keyed = || records.by(text_column("key"), |record| Some(pair(record.line())?.0));
+        let counts = keyed().count("counts");
+        counts.clone().about("by key").show("counts");
+        counts.top(2).about("behind a door").show("top");
+        let bytes = records
+            .by_each(column::<u8>("byte"), |record, each| record.line().iter().copied().for_each(each))
+            .count("bytes");
+        bytes.about("any number a record").show("bytes");
+        let sums = keyed().sum("sums", |record| Some(pair(record.line())?.1));
+        sums.about("may be zero").show("sums");
+        let stats = keyed().stats("stats", |record| Some(pair(record.line())?.1));
+        stats.about("cannot be undone").show("stats");
+        let all = records.all().fold("all", |record, sum: &mut i64| {
             *sum += pair(record.line()).map_or(0, |(_, value)| value);
         });
-        flow.view("all", all.map(|sum| (sum,)));
+        all.columns(["sum"]).about("always there").show("all");
         Ok(())
     }
 }
@@ -142,8 +131,8 @@ proptest! {
         let staged = run_stages(EveryDoor, &[(WORKERS[before], first), (WORKERS[after], second)]);
         for view in VIEWS {
             for epoch in 0..epochs.len() as u64 {
-                let (staged, whole) = (staged.view_at(view.name, epoch), whole.view_at(view.name, epoch));
-                prop_assert_eq!(staged, whole, "view {} at epoch {}", view.name, epoch);
+                let (staged, whole) = (staged.view_at(view, epoch), whole.view_at(view, epoch));
+                prop_assert_eq!(staged, whole, "view {} at epoch {}", view, epoch);
             }
         }
     }

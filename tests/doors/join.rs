@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use thalweg::dataflow::{BuildError, Dataflow, Flow};
+use thalweg::door::{Parsed, number as column};
+use thalweg::format::Text;
 use thalweg::testing::Script;
 use thalweg::time::Within;
-use thalweg::view::View;
 
 use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, is_left, number, records, shown, story};
@@ -18,54 +19,82 @@ struct Joined {
     lower: i64,
     #[arg(long, default_value_t = 2000)]
     upper: i64,
+    #[arg(long)]
+    next_only: bool,
 }
 
-const COLUMNS: &[&str] = &["key", "left time", "left value", "right time", "right value"];
+impl Joined {
+    fn all((lower, upper): (i64, i64)) -> Self {
+        Joined { lower, upper, next_only: false }
+    }
+
+    fn next((lower, upper): (i64, i64)) -> Self {
+        Joined { lower, upper, next_only: true }
+    }
+}
+
+const COLUMNS: [&str; 5] = ["key", "left time", "left value", "right time", "right value"];
 
 impl Dataflow for Joined {
     const NAME: &'static str = "joined";
     const ABOUT: &'static str = "lines that belong together";
-    const VIEWS: &'static [View] = &[
-        View { name: "inner", columns: COLUMNS, about: "pairs" },
-        View { name: "left", columns: COLUMNS, about: "pairs and left lines without" },
-    ];
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let within = Within::new(self.lower, self.upper)?;
-        let mut lines = flow.records(thalweg::format::Text);
-        lines.event_time(|line| number(line.line(), 0));
-        let pair = |line: &[u8]| Some((number(line, 2)?, number(line, 3)?));
-        let left =
-            lines.events::<i64, i64>("lefts", move |line| pair(line.line()).filter(|_| is_left(line.line())));
-        let right = lines
-            .events::<i64, i64>("rights", move |line| pair(line.line()).filter(|_| !is_left(line.line())));
-        let inner = left.clone().join_within("inner", right.clone(), within);
-        flow.view("inner", inner.map(|(key, (l, v), (r, w))| (key, l, v, r, w)));
-        let outer = left.left_join_within("outer", right, within);
-        flow.view(
-            "left",
-            outer.map(|(key, (l, v), right)| (key, l, v, right.map(|(r, _)| r), right.map(|(_, w)| w))),
-        );
+        let within = if self.next_only { within.next_only() } else { within };
+        let lines = flow.records(Text).event_time(|line| number(line.line(), 0));
+        let keyed = || lines.by(column("key"), |line| number(line.line(), 2));
+        let side = |left| {
+            move |line: &Parsed<'_, Text>| number(line.line(), 3).filter(|_| is_left(line.line()) == left)
+        };
+        let left = keyed().events("lefts", column("value"), side(true));
+        let right = keyed().events("rights", column("value"), side(false));
+        let inner = left.clone().join("inner", right.clone(), within);
+        let inner = inner.map(COLUMNS, |(key, (l, v), (r, w))| (key, l.0, v, r.0, w));
+        inner.about("pairs").show("inner");
+        let outer = left.left_join("outer", right, within);
+        let outer = outer.map(COLUMNS, |(key, (l, v), right)| (key, l.0, v, right.map(|(r, w)| (r.0, w))));
+        outer.about("pairs and left lines without").show("left");
         Ok(())
     }
 }
 
-/// All pairs among `records`, and the left ones that are in none and can be in none at `watermark`.
-fn naive(records: &[&Record], watermark: i64, (lower, upper): (i64, i64)) -> (Vec<String>, Vec<String>) {
+/// The pairs among `records` that are known at `watermark`, and the left ones that are in none and can be in none then.
+fn naive(records: &[&Record], watermark: i64, joined: &Joined) -> (Vec<String>, Vec<String>) {
+    let Joined { lower, upper, next_only } = *joined;
     let (left, right): (Vec<&Record>, Vec<&Record>) = records.iter().partition(|record| record.left);
     let (mut pairs, mut lone) = (Vec::new(), Vec::new());
     for l in left {
-        let before = pairs.len();
-        for r in &right {
-            if l.key == r.key && (lower..=upper).contains(&(r.time - l.time)) {
-                pairs.push(format!("{}\t{}\t{}\t{}\t{}", l.key, l.time, l.value, r.time, r.value));
-            }
-        }
-        // What comes from now on is at the watermark or later.
-        if pairs.len() == before && watermark > l.time + upper {
+        let within = |r: &&&Record| l.key == r.key && (lower..=upper).contains(&(r.time - l.time));
+        let all: Vec<_> = right.iter().filter(within).collect();
+        // What comes from now on is at the watermark or later: until then, it may come before what is the next so far, or
+        // at the same time with less in it.
+        let next = all.iter().min_by_key(|r| (r.time, r.value)).filter(|r| watermark > r.time);
+        let shown: Vec<_> = if next_only { next.into_iter().collect() } else { all.iter().collect() };
+        pairs.extend(
+            shown.iter().map(|r| format!("{}\t{}\t{}\t{}\t{}", l.key, l.time, l.value, r.time, r.value)),
+        );
+        if all.is_empty() && watermark > l.time + upper {
             lone.push(format!("{}\t{}\t{}\t-\t-", l.key, l.time, l.value));
         }
     }
     (pairs, lone)
+}
+
+/// Checks what a run of `story` shows after each epoch.
+fn check(story: &Story, joined: Joined) -> Result<(), TestCaseError> {
+    let judged = story.judged();
+    let (mut inner, mut outer) = (Vec::new(), Vec::new());
+    for epochs in 1..=judged.len() {
+        let taken: Vec<_> = judged[..epochs].iter().flat_map(|(taken, _)| taken).collect();
+        let (pairs, lone) = naive(&taken, judged[epochs - 1].1, &joined);
+        inner.push(pairs.clone());
+        outer.push([pairs, lone].concat());
+    }
+    let answer = story.tell(Script::new(joined));
+    prop_assert_eq!(shown(&answer, "inner", judged.len()), changes(&inner));
+    prop_assert_eq!(shown(&answer, "left", judged.len()), changes(&outer));
+    prop_assert_eq!(answer.counts().late, story.late() as i64);
+    Ok(())
 }
 
 fn bounds() -> impl Strategy<Value = (i64, i64)> {
@@ -88,26 +117,26 @@ proptest! {
     #![proptest_config(cases(64))]
 
     #[test]
-    fn pairs_are_all_that_are_within(story in story(2 * LATENESS, 30), (lower, upper) in bounds()) {
-        let script = Script::new(Joined { lower, upper });
-        let answer = story.tell(script);
-        let judged = story.judged();
-        let (mut inner, mut outer) = (Vec::new(), Vec::new());
-        for epochs in 1..=judged.len() {
-            let taken: Vec<_> = judged[..epochs].iter().flat_map(|(taken, _)| taken).collect();
-            let (pairs, lone) = naive(&taken, judged[epochs - 1].1, (lower, upper));
-            inner.push(pairs.clone());
-            outer.push([pairs, lone].concat());
-        }
-        prop_assert_eq!(shown(&answer, "inner", judged.len()), changes(&inner));
-        prop_assert_eq!(shown(&answer, "left", judged.len()), changes(&outer));
-        prop_assert_eq!(answer.counts().late, story.late() as i64);
+    fn pairs_are_all_that_are_within(story in story(2 * LATENESS, 30), bounds in bounds()) {
+        check(&story, Joined::all(bounds))?;
+    }
+
+    /// Of those on the right that are within the bounds, the earliest, and of these the one of the least value: when nothing
+    /// can come before it any more, and not before, also where the run was stopped in between.
+    #[test]
+    fn the_next_is_the_earliest_that_is_within(story in story(2 * LATENESS, 90), bounds in bounds()) {
+        check(&story, Joined::next(bounds))?;
     }
 
     #[test]
-    fn the_cut_does_not_matter(records in records(LATENESS, 30), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
-        let whole = Story::new(&records, &[], 0, (1, 1)).run(Joined { lower: 0, upper: 2000 });
-        let cut = Story::new(&records, &cuts, 0, (3, 3)).run(Joined { lower: 0, upper: 2000 });
+    fn the_cut_does_not_matter(
+        records in records(LATENESS, 30),
+        cuts in prop::collection::vec(any::<usize>(), 0..6),
+        next_only in any::<bool>(),
+    ) {
+        let joined = || Joined { lower: 0, upper: 2000, next_only };
+        let whole = Story::new(&records, &[], 0, (1, 1)).run(joined());
+        let cut = Story::new(&records, &cuts, 0, (3, 3)).run(joined());
         prop_assert_eq!(whole.view("inner"), cut.view("inner"));
         prop_assert_eq!(whole.view("left"), cut.view("left"));
         prop_assert_eq!(cut.counts().late, 0);
@@ -117,7 +146,7 @@ proptest! {
 /// Two equal lines on each side are four pairs, whenever they come.
 #[test]
 fn equal_events_are_events_of_their_own() {
-    let answer = Script::new(Joined { lower: 0, upper: 2000 })
+    let answer = Script::new(Joined::all((0, 2000)))
         .workers(2)
         .epoch("1000 l 1 7\n1000 r 1 8\n")
         .epoch("1000 l 1 7\n1000 r 1 8\n")
@@ -129,7 +158,7 @@ fn equal_events_are_events_of_their_own() {
 /// A left line that had its pair before the run was handed over is not without one after.
 #[test]
 fn having_been_in_a_pair_is_handed_over() {
-    let answer = Script::new(Joined { lower: -2000, upper: 9000 })
+    let answer = Script::new(Joined::all((-2000, 9000)))
         // The right one is freed as the watermark passes 10 s, the left ones as it passes 19 s.
         .epoch("10000 l 1 1\n10000 l 2 1\n8000 r 1 1\n")
         .epoch("21000 r 9 1\n")
@@ -143,16 +172,53 @@ fn having_been_in_a_pair_is_handed_over() {
     assert_eq!(answer.changes("left", 3), ["+1\t2\t10000\t1\t-\t-"]);
 }
 
+/// What has been before the run was handed over is the next of what comes after it, and what had its next has it once.
+#[test]
+fn what_is_next_is_handed_over() {
+    let answer = Script::new(Joined::next((0, 9000)))
+        .epoch("10000 l 1 1\n12000 r 1 1\n11000 r 1 2\n")
+        .workers(3)
+        .epoch("21500 r 9 1\n")
+        .workers(2)
+        .epoch("11500 l 1 2\n")
+        // The watermark is at 12 s: another one at 12 s may still come, with less in it, and does.
+        .epoch("22000 r 9 1\n")
+        .epoch("12000 l 1 3\n12000 r 1 0\n")
+        .workers(1)
+        .epoch("22001 r 9 1\n")
+        .end()
+        .run();
+    for view in ["inner", "left"] {
+        assert_eq!(answer.changes(view, 0), [""; 0]);
+        assert_eq!(answer.changes(view, 1), ["+1\t1\t10000\t1\t11000\t2"]);
+        assert_eq!([2, 3, 4].map(|epoch| answer.changes(view, epoch)), [[""; 0]; 3]);
+        let both = ["+1\t1\t11500\t2\t12000\t0", "+1\t1\t12000\t3\t12000\t0"];
+        assert_eq!(answer.changes(view, 5), both);
+        assert_eq!(answer.changes(view, 6), [""; 0]);
+    }
+}
+
+/// With a least distance, one on the right is older than what it can still be the next of: it is kept until that is known.
+#[test]
+fn what_may_be_next_is_kept_until_it_is() {
+    let answer = Script::new(Joined::next((500, 3000)))
+        .epoch("10000 l 1 1\n11000 r 1 1\n")
+        // The watermark is at 10.8 s: no left line can come any more that is half a second before it.
+        .epoch("20800 r 9 1\n")
+        .workers(3)
+        .epoch("21001 r 9 1\n")
+        .run();
+    for view in ["inner", "left"] {
+        assert_eq!([0, 1].map(|epoch| answer.changes(view, epoch)), [[""; 0]; 2]);
+        assert_eq!(answer.changes(view, 2), ["+1\t1\t10000\t1\t11000\t1"]);
+    }
+}
+
 /// More pairs than are handed on at once.
 #[test]
 fn many_pairs_are_all_there() {
     let side = |side: char| (0..400).map(|n| format!("{} {side} 1 1\n", n % 400)).collect::<String>();
-    let answer = Script::new(Joined { lower: 0, upper: 2000 })
-        .workers(2)
-        .epoch(side('l'))
-        .epoch(side('r'))
-        .end()
-        .run();
+    let answer = Script::new(Joined::all((0, 2000))).workers(2).epoch(side('l')).epoch(side('r')).end().run();
     let pairs =
         (0..400i64).map(|l| (0..400i64).filter(|r| (0..=2000).contains(&(r - l))).count()).sum::<usize>();
     assert_eq!(answer.view("inner").len(), pairs);

@@ -129,6 +129,8 @@ pub fn run_lines<D: ExchangeData, X: Send + 'static>(
         let (mut input, observe) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, input) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let (output, observe) = build(&lines);
+            let mistake = lines.register().borrow().first_mistake();
+            assert!(mistake.is_none(), "{mistake:?}");
             let record = move |(data, time, diff): &(D, Epoch, isize)| {
                 recorded.borrow_mut().push((index, data.clone(), *time, *diff));
             };

@@ -13,15 +13,12 @@ use thalweg::door::Lines;
 use thalweg::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
 use thalweg::time::{Epoch, TimeOptions};
-use thalweg::view::{Deliveries, Delivery, Keep, View};
+use thalweg::view::{Deliveries, Delivery, Keep};
 use timely::dataflow::operators::Input;
 
 use crate::oracle::{ROUNDS, Script, Sent, WORKERS, cases, moment, on_workers, pace, sums};
 
-static VIEWS: &[View] = &[
-    View { name: "by key", columns: &["key", "count"], about: "in the order of the rows" },
-    View { name: "by count", columns: &["key", "count"], about: "in an order of their own" },
-];
+const COLUMNS: [&str; 2] = ["key", "count"];
 
 type Row = (u8, i64);
 
@@ -133,13 +130,15 @@ fn shown(workers: usize, script: &Script<(u8, Row), isize>, deliveries: Deliveri
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<((u8, Row), Epoch, isize)>>();
             let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
-            let mut flow = Flow::new(scope, lines, VIEWS, deliveries);
+            let flow = Flow::new(scope, lines, deliveries);
             let rows = stream.as_collection();
             let of = |view: u8| rows.clone().filter(move |(to, _)| *to == view).map(|(_, row)| row);
-            // In another order than that of the views.
-            flow.view_table_by("by count", of(1), of(2), by_count);
-            flow.view("by key", of(0));
-            (input, flow.finish())
+            // In another order than that in which they are shown, which is that of the views.
+            let counts = flow.windowed(COLUMNS, of(1), of(2)).sorted_by(by_count);
+            let keys = flow.table(COLUMNS, of(0));
+            keys.about("in the order of the rows").show("by key");
+            counts.about("in an order of their own").show("by count");
+            (input, flow.finish().unwrap())
         });
         let open = Arc::new(AtomicU64::new(0));
         let keep = Keep::ALL;
@@ -358,9 +357,9 @@ fn an_epoch_is_complete_when_all_of_it_is_closed() {
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<(Row, Epoch, isize)>>();
             let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
-            let mut flow = Flow::new(scope, lines, &VIEWS[..1], Deliveries::ALL);
-            flow.view("by key", stream.as_collection());
-            (input, flow.finish())
+            let flow = Flow::new(scope, lines, Deliveries::ALL);
+            flow.table(COLUMNS, stream.as_collection()).show("by key");
+            (input, flow.finish().unwrap())
         });
         for (key, time) in [(1, Epoch::new(3)), (2, Epoch::new(3).at_step(17)), (3, Epoch::new(4))] {
             input.send(((key, 1), time, 1));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use thalweg::data::Bytes;
-use thalweg::door::{Lines, Partials};
+use thalweg::data::{Bytes, Maximum, Minimum, Stats};
+use thalweg::door::{Lines, Partials, text};
 use thalweg::operators::Totals;
 use thalweg::time::Epoch;
 
@@ -29,10 +29,10 @@ fn sums_that_leave_in_parts_are_the_same_sums() {
     const { assert!(KEYS > Partials::<Bytes, isize>::FULL) };
     for workers in [1, 2] {
         let ran = run_lines(workers, &twice(workers), |lines: &Lines<'_>| {
-            let mut pairs = lines.records(Pairs);
-            let counts = pairs.count_by::<Bytes>("counts", |pair| Some(pair.key));
-            let sums = pairs.sum_by::<Bytes, _>("sums", |pair| Some((pair.key, pair.value?)));
-            (counts.map(|(key, n)| (key, n as i128)).concat(sums), Box::new(|| ()))
+            let pairs = lines.records(Pairs);
+            let keyed = || pairs.by(text("key"), |pair| Some(pair.key));
+            let counts = keyed().count("counts").map((), |(key, n)| (key, n as i128));
+            (counts.concat(keyed().sum("sums", |pair| pair.value)).rows(), Box::new(|| ()))
         });
         // One row for each key and door, none of them shown before it was whole.
         assert_eq!(ran.seen.len(), 2 * KEYS);
@@ -48,9 +48,9 @@ fn sums_that_leave_in_parts_are_the_same_sums() {
 #[test]
 fn a_full_door_hands_on_before_the_epoch_ends() {
     let ran = run_lines(1, &twice(1), |lines: &Lines<'_>| {
-        let mut pairs = lines.records(Pairs);
-        let raw = pairs.collect::<Bytes>("raw", |pair| Some(pair.key));
-        (raw.map(|key| key.len() as u64), Box::new(|| ()))
+        let pairs = lines.records(Pairs);
+        let raw = pairs.by(text("key"), |pair| Some(pair.key)).collect("raw");
+        (raw.rows().map(|key| key.len() as u64), Box::new(|| ()))
     });
     let updates = ran.seen.len();
     assert!(updates > KEYS, "a key on both sides of a hand-on is two updates: {updates}");
@@ -64,7 +64,7 @@ fn few_keys_are_few_updates() {
     let part = |lines: &[Vec<u8>]| Part { worker: 0, lines: lines.to_vec(), ended: true, oversize: 0 };
     let text = Text { epochs: vec![lines.chunks(500).map(part).collect()], steps: vec![0, 3] };
     let ran = run_lines(1, &text, |lines: &Lines<'_>| {
-        let mut pairs = lines.records(Pairs);
+        let pairs = lines.records(Pairs);
         let logic = |pair: &thalweg::door::Parsed<'_, Pairs>, sums: &mut Partials<Bytes, isize>| {
             let Pair { key, value } = **pair;
             *sums.entry(key) += value.unwrap_or_default() as isize;
@@ -90,8 +90,8 @@ fn a_door_that_overflows_is_named() {
             let text = Text { epochs, steps: vec![1] };
             let message = crate::oracle::panic_message(|| {
                 run_lines(workers, &text, |lines: &Lines<'_>| {
-                    let mut pairs = lines.records(Pairs);
-                    let sums = pairs.sums_by::<Bytes, i64>("sums", |pair, sums| {
+                    let pairs = lines.records(Pairs);
+                    let sums = pairs.sums_by("sums", |pair, sums: &mut Partials<Bytes, i64>| {
                         *sums.entry(pair.key) += pair.value.unwrap_or_default();
                     });
                     (sums.totals_named("the door"), Box::new(|| ()))
@@ -117,18 +117,23 @@ fn values_at_the_ends_of_their_type_add_up() {
     let sum = 4 * most + least;
     for workers in crate::oracle::WORKERS {
         let ran = run_lines(workers, &text, |lines: &Lines<'_>| {
-            let mut pairs = lines.records(Pairs);
-            let sums = pairs.sum_by::<(), _>("sums", |pair| Some(((), pair.value?)));
-            let stats = pairs.stats_by::<(), _>("stats", |pair| Some(((), pair.value?)));
-            let wide = pairs
-                .stats_by::<(), _>("wide", |pair| Some(((), i128::from(u64::MAX) + i128::from(pair.value?))));
-            let sums = sums.map(|((), sum)| (0, sum, None, None));
-            let shown =
-                |((), stats): ((), thalweg::data::Stats)| (stats.count, stats.sum, stats.min, stats.max);
-            (sums.concat(stats.map(shown)).concat(wide.map(shown)), Box::new(|| ()))
+            let pairs = lines.records(Pairs);
+            let all = || pairs.by((), |_| Some(()));
+            let sums = all().sum("sums", |pair| pair.value).map((), |((), sum)| (0, sum, None, None));
+            let stats = all().stats("stats", |pair| pair.value);
+            let wide = all().stats("wide", |pair| Some(i128::from(u64::MAX) + i128::from(pair.value?)));
+            let least = all().min("least", |pair| pair.value);
+            let most = all().max("most", |pair| pair.value);
+            let extremes = least.map((), |((), Minimum(least))| (-1, 0, least, None));
+            let extremes = extremes.concat(most.map((), |((), Maximum(most))| (-1, 0, None, most)));
+            let shown = |((), stats): ((), Stats)| (stats.count, stats.sum, stats.min, stats.max);
+            let all = sums.concat(extremes).concat(stats.map((), shown)).concat(wide.map((), shown));
+            (all.rows(), Box::new(|| ()))
         });
         let top = i128::from(u64::MAX);
         let expected = [
+            (-1, 0, Some(least), None),
+            (-1, 0, None, Some(most)),
             (0, sum, None, None),
             (5, sum, Some(least), Some(most)),
             (5, sum + 5 * top, Some(least + top), Some(most + top)),

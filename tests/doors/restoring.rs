@@ -12,18 +12,9 @@ use crate::oracle::cases;
 #[derive(clap::Args)]
 struct ByTime;
 
-const VIEWS: &[View] = &[
-    View { name: "all", columns: &["key", "count"], about: "of no time" },
-    View { name: "last", columns: &["key", "count"], about: "a sliding view" },
-    View { name: "window", columns: &["start", "end"], about: "where it stands" },
-    View { name: "states", columns: &["key", "count"], about: "keyed state" },
-    View { name: "ended", columns: &["key", "count"], about: "keys that timed out, added up" },
-    View { name: "once", columns: &["key", "count"], about: "what is let through, added up" },
-    View { name: "windows", columns: &["start", "key", "count"], about: "a window table" },
-    View { name: "sessions", columns: &["start", "key", "count"], about: "sessions" },
-];
+const VIEWS: [&str; 8] = ["all", "last", "window", "states", "ended", "once", "windows", "sessions"];
 
-/// Those of which the rows that are final are the sinks'.
+/// Those whose rows become final.
 const WINDOWED: [&str; 2] = ["windows", "sessions"];
 
 fn key(line: &[u8]) -> Option<&[u8]> {
@@ -35,36 +26,38 @@ impl Dataflow for ByTime {
 
     const ABOUT: &'static str = "every kind of door that goes by time";
 
-    const VIEWS: &'static [View] = VIEWS;
-
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let window = Window::new(Duration::from_secs(6), Duration::from_secs(2))?;
         let gap = Gap::new(Duration::from_secs(3))?;
-        let mut lines = flow.records(Text);
-        lines.event_time(|line| Some(1000 * std::str::from_utf8(line.get(..2)?).ok()?.parse::<i64>().ok()?));
-        flow.view("all", lines.count_by::<Bytes>("all", |line| key(line.line())));
-        let last = lines.over_last(window).count_by::<Bytes>("last", |line| key(line.line()));
-        flow.view("last", last.rows());
-        flow.view("window", last.window().map(|span| (Time(span.start), Time(span.end))));
-        let states = lines.update_state_by_key_timeout::<Bytes, (), u64>(
+        let lines = flow
+            .records(Text)
+            .event_time(|line| Some(1000 * std::str::from_utf8(line.get(..2)?).ok()?.parse::<i64>().ok()?));
+        let keyed = || lines.by(text("key"), |line| key(line.line()));
+        keyed().count("all").about("of no time").show("all");
+        let last = keyed().over_last(window).count("last");
+        let stands = last.window();
+        last.about("a sliding view").show("last");
+        stands.about("where it stands").show("window");
+        let states = keyed().state(
             "states",
-            gap,
-            |line| Some((key(line.line())?, ())),
-            |_, seen, count| match seen {
-                Seen::Values(values) => Some(count.unwrap_or(0) + values.len() as u64),
-                Seen::TimedOut => count,
+            Timeout::Idle(gap),
+            |_| Some(()),
+            |_, seen, count: Option<u64>, ended| match seen {
+                Seen::Values(values) => Next::Keep(count.unwrap_or(0) + values.len() as u64),
+                Seen::TimedOut(_) => {
+                    ended.push(());
+                    Next::Drop
+                }
             },
         );
-        flow.view("states", states.rows());
-        flow.view("ended", flow.totals("ended", states.ended().map(|(key, _)| key)));
-        let once = lines.distinct_within::<Bytes, ()>("once", Duration::from_secs(2), |line| {
-            Some((key(line.line())?, ()))
-        });
-        flow.view("once", flow.totals("once, counted", once.map(|(key, ())| key)));
-        let windows = lines.by_window(window).count_by::<Bytes>("windows", |line| key(line.line()));
-        flow.view_windows("windows", windows.map(|(span, key, count)| (Time(span.start), key, count)));
-        let sessions = lines.by_session(gap).count_by::<Bytes>("sessions", |line| key(line.line()));
-        flow.view_windows("sessions", sessions.map(|(span, key, count)| (Time(span.start), key, count)));
+        states.states.about("keyed state").show("states");
+        let ended = states.facts.map(["key"], |(key, ())| key).count("ended");
+        ended.about("keys that timed out, added up").show("ended");
+        let once = keyed().first_within("once", Duration::from_secs(2), (), |_| Some(()));
+        let once = once.map(["key"], |(key, ())| key).count("once, counted");
+        once.about("what is let through, added up").show("once");
+        keyed().by_window(window).count("windows").about("a window table").show("windows");
+        keyed().by_session(gap).count("sessions").about("sessions").show("sessions");
         Ok(())
     }
 }
@@ -79,6 +72,17 @@ fn run(epochs: &[String], stop: usize, workers: [usize; 2], ended: bool) -> Answ
     second.iter().fold(script.workers(workers[1]), |script, epoch| script.epoch(epoch)).end().run()
 }
 
+/// Epochs of records, each a second and a key. Each epoch is five seconds further on, so windows, sessions and keys end in all
+/// of them.
+fn lines(epochs: &[Vec<(u64, u8)>]) -> Vec<String> {
+    let epoch = |(at, records): (u64, &Vec<(u64, u8)>)| {
+        let line =
+            |(second, key): &(u64, u8)| format!("{:02} {}\n", 10 + 5 * at + second, char::from(b'a' + key));
+        records.iter().map(line).collect()
+    };
+    (0..).zip(epochs).map(epoch).collect()
+}
+
 proptest! {
     #![proptest_config(cases(12))]
 
@@ -88,11 +92,7 @@ proptest! {
         before in 1..4usize,
         after in 1..4usize,
     ) {
-        // Each epoch is five seconds further on, so windows, sessions and keys end in all of them.
-        let epochs: Vec<String> = (0..).zip(&epochs).map(|(at, records)| {
-            let line = |(second, key): &(u64, u8)| format!("{:02} {}\n", 10 + 5 * at + second, char::from(b'a' + key));
-            records.iter().map(line).collect()
-        }).collect();
+        let epochs = lines(&epochs);
         for stop in 1..epochs.len() {
             let stopped = run(&epochs, stop, [before, after], false);
             let ended = run(&epochs, stop, [before, after], true);
@@ -101,14 +101,14 @@ proptest! {
             for view in VIEWS {
                 // All rows, whenever any of them changes from then on.
                 let since = |answer: &Answer| -> Vec<_> {
-                    let all = answer.history(view.name).into_iter().filter(|((epoch, _), _)| *epoch > at);
+                    let all = answer.steps(view).into_iter().filter(|((epoch, _), _)| *epoch > at);
                     all.map(|(time, rows)| (time, rows.join(", "))).collect()
                 };
                 let (one, other) = (since(&stopped), since(&ended));
-                prop_assert_eq!(one, other, "{}, stopped before {}", view.name, at);
+                prop_assert_eq!(one, other, "{}, stopped before {}", view, at);
                 for epoch in at + 1..=epochs.len() as u64 + 1 {
-                    let (one, other) = (stopped.changes(view.name, epoch), ended.changes(view.name, epoch));
-                    prop_assert_eq!(one, other, "changes of {} in epoch {}", view.name, epoch);
+                    let (one, other) = (stopped.changes(view, epoch), ended.changes(view, epoch));
+                    prop_assert_eq!(one, other, "changes of {} in epoch {}", view, epoch);
                 }
             }
             for view in WINDOWED {
@@ -117,6 +117,28 @@ proptest! {
                 prop_assert!(ended.len() >= stopped.len());
                 let all_there = stopped.iter().all(|row| ended.contains(row));
                 prop_assert!(all_there, "{} of {:?} and {:?}", view, stopped, ended);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+
+    /// What is final is no row of a door any more, and all the same in the whole views of the run that goes on.
+    #[test]
+    fn whole_views_are_those_of_one_run(
+        epochs in prop::collection::vec(prop::collection::vec((0..6u64, 0..3u8), 0..6), 2..5),
+        before in 1..4usize,
+        after in 1..4usize,
+    ) {
+        let epochs = lines(&epochs);
+        let script = Script::new(ByTime).workers(before);
+        let one = epochs.iter().fold(script, |script, epoch| script.epoch(epoch)).end().run();
+        for stop in 1..epochs.len() {
+            let stopped = run(&epochs, stop, [before, after], false);
+            for view in VIEWS {
+                prop_assert_eq!(stopped.view(view), one.view(view), "{}, stopped before {}", view, stop);
             }
         }
     }

@@ -27,9 +27,7 @@ pub fn pair(line: &[u8]) -> Option<(u8, i64)> {
 
 /// Records that tell their seconds.
 pub fn timed<'scope>(flow: &mut Flow<'scope>) -> Records<'scope, Text> {
-    let mut lines = flow.records(Text);
-    lines.event_time(|line| number(line.line(), 0).map(|seconds| 1000 * seconds));
-    lines
+    flow.records(Text).event_time(|line| number(line.line(), 0).map(|seconds| 1000 * seconds))
 }
 
 /// Lines by epoch, and on how many workers: from the first epoch on, and from a later one.

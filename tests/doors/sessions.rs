@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use thalweg::dataflow::{BuildError, Dataflow, Flow};
-use thalweg::prelude::*;
-use thalweg::view::View;
+use thalweg::door::number as seconds;
+use thalweg::prelude::{Gap, Parsed, Span, Text, column};
 
 use crate::oracle::cases;
 use crate::seconds::{Line, Told, number, pair, sum, timed, told};
@@ -14,41 +14,36 @@ use crate::seconds::{Line, Told, number, pair, sum, timed, told};
 /// In seconds.
 const GAP: i64 = 4;
 
+/// The doors, which are also the views; in order, as refusals are shown.
+const DOORS: [&str; 3] = ["counts", "stats", "sums"];
+
 #[derive(clap::Args)]
 struct Sessions;
 
 impl Dataflow for Sessions {
     const NAME: &'static str = "sessions";
     const ABOUT: &'static str = "sessions by key";
-    const VIEWS: &'static [View] = &[
-        View { name: "counts", columns: &["start", "end", "key", "count"], about: "how many" },
-        View { name: "sums", columns: &["start", "end", "key", "sum"], about: "of what" },
-        View { name: "stats", columns: &["start", "end", "key", "count", "min", "max"], about: "not undone" },
-        View { name: "refused", columns: &["seconds"], about: "too late" },
-    ];
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let gap = Gap::new(Duration::from_secs(GAP as u64)).expect("seconds are a gap");
         let ends = |span: Span| (span.start / 1000, span.end / 1000);
-        let mut lines = timed(flow);
-        let mut sessions = lines.by_session(gap);
-        let counts = sessions.count_by::<u8>("counts", |line| Some(pair(line.line())?.0)).rows();
-        let sums = sessions.sum_by::<u8, _>("sums", |line| pair(line.line())).rows();
-        let stats = sessions.stats_by::<u8, _>("stats", |line| {
-            pair(line.line()).map(|(key, number)| (key, i128::from(number)))
-        });
-        let refused = sessions.refused::<i64>("refused", |line| number(line.line(), 0));
-        let row = move |span: Span| ends(span);
-        flow.view("counts", counts.map(move |(span, key, n)| (row(span).0, row(span).1, i64::from(key), n)));
-        flow.view(
-            "sums",
-            sums.map(move |(span, key, n)| (row(span).0, row(span).1, i64::from(key), n as i64)),
-        );
-        flow.view("refused", refused.map(|seconds| (seconds,)));
-        let stats = stats.rows().map(move |(span, key, stats)| {
-            let (start, end) = row(span);
-            (start, end, i64::from(key), stats.count, stats.min, stats.max)
-        });
-        flow.view("stats", stats);
+        let lines = timed(flow);
+        let sessions = || lines.by(column::<u8>("key"), |line| Some(pair(line.line())?.0)).by_session(gap);
+        let value = |line: &Parsed<'_, Text>| Some(pair(line.line())?.1);
+        let counts = sessions().count("counts");
+        counts
+            .map(["start", "end", "key", "count"], move |(span, key, n)| (ends(span), key, n))
+            .show("counts");
+        let sums = sessions().sum("sums", value);
+        sums.map(["start", "end", "key", "sum"], move |(span, key, sum)| (ends(span), key, sum)).show("sums");
+        // What cannot be undone.
+        let stats = sessions()
+            .stats("stats", value)
+            .map(["start", "end", "key", "count", "min", "max"], move |(span, key, stats)| {
+                (ends(span), key, stats.count, stats.min, stats.max)
+            });
+        stats.show("stats");
+        let refused = lines.refused("refused", seconds("seconds"), |line| number(line.line(), 0));
+        refused.about("too late").show("refused");
         Ok(())
     }
 }
@@ -59,7 +54,7 @@ fn sessions(mut lines: Vec<Line>) -> Vec<Vec<Line>> {
     lines.chunk_by(|one, next| one.1 == next.1 && next.0 - one.0 < GAP).map(<[Line]>::to_vec).collect()
 }
 
-/// The rows of views `counts`, `sums` and `stats` for one session.
+/// The rows of views `counts`, `stats` and `sums` for one session.
 fn rows(session: &[Line]) -> [String; 3] {
     let (first, key, _) = session[0];
     let span = format!("{first}\t{}\t{key}", session.last().map_or(first, |last| last.0) + GAP);
@@ -67,8 +62,8 @@ fn rows(session: &[Line]) -> [String; 3] {
     let (least, most) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
     [
         format!("{span}\t{}", session.len()),
-        format!("{span}\t{}", numbers().sum::<i64>()),
         format!("{span}\t{}\t{least}\t{most}", session.len()),
+        format!("{span}\t{}", numbers().sum::<i64>()),
     ]
 }
 
@@ -88,13 +83,15 @@ proptest! {
     #[test]
     fn sessions_are_those_of_the_records_that_are_not_refused(told in told(true)) {
         let answer = told.run(Sessions);
-        let (mut done, mut open, mut refused) = (Vec::new(), Vec::new(), 0);
+        let (mut done, mut open, mut refused) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (epoch, (lines, before, now)) in told.watermarks().into_iter().enumerate() {
             let (late, taken): (Vec<Line>, Vec<Line>) = lines.iter().partition(|line| line.0 + GAP <= before);
-            refused += late.len() as i64;
+            for (door, line) in DOORS.into_iter().flat_map(|door| late.iter().map(move |line| (door, line))) {
+                *refused.entry(format!("late\t{door}\t{}", line.0)).or_insert(0) += 1;
+            }
             let all = sessions([open, taken].concat());
             let expected = table(done.iter().chain(&all));
-            for (name, expected) in ["counts", "sums", "stats"].into_iter().zip(expected) {
+            for (name, expected) in DOORS.into_iter().zip(expected) {
                 prop_assert_eq!(sum(&answer, name, epoch), expected, "{} at epoch {}", name, epoch);
             }
             let is_done = |session: &Vec<Line>| session.iter().all(|line| line.0 + GAP <= now);
@@ -103,16 +100,16 @@ proptest! {
             open = going_on.concat();
         }
         let last = told.epochs.len();
-        prop_assert_eq!(sum(&answer, "refused", last).values().sum::<i64>(), refused);
         // Each of the three doors refuses it.
-        prop_assert_eq!(answer.counts().late, 3 * refused);
+        prop_assert_eq!(answer.counts().late, refused.values().sum::<i64>());
+        prop_assert_eq!(sum(&answer, "refused", last), refused);
     }
 
     #[test]
     fn the_same_records_cut_differently_end_in_the_same_table(told in told(false)) {
         let cut = told.run(Sessions);
         let expected = table(sessions(told.epochs.concat()).iter());
-        for (name, expected) in ["counts", "sums", "stats"].into_iter().zip(expected) {
+        for (name, expected) in DOORS.into_iter().zip(expected) {
             prop_assert_eq!(&sum(&cut, name, told.epochs.len()), &expected, "{}", name);
         }
         prop_assert_eq!(cut.counts().late, 0);
@@ -144,5 +141,5 @@ fn a_late_record_starts_its_own_session_beside_a_final_one() {
     let told = Told { epochs, workers: 2, handed_over: (usize::MAX, 1), ends: false };
     let answer = told.run(Sessions);
     assert_eq!(answer.changes("sums", 1), ["+1\t101\t105\t97\t2"]);
-    assert_eq!(answer.changes("refused", 1), ["+1\t100"]);
+    assert_eq!(answer.changes("refused", 1), DOORS.map(|door| format!("+1\tlate\t{door}\t100")));
 }

@@ -13,15 +13,15 @@ use thalweg::sink::{
 };
 use thalweg::source::Progress;
 use thalweg::time::{Epoch, TimeOptions};
-use thalweg::view::{Deliveries, Keep, View};
+use thalweg::view::{Deliveries, Keep};
 use timely::dataflow::operators::Input;
 
 use crate::oracle::on_workers;
 
-static VIEWS: &[View] = &[
-    View { name: "windows", columns: &["start", "n"], about: "a table with final rows" },
-    View { name: "flags", columns: &["n", "open"], about: "a view without" },
-];
+/// The columns of the view `windows`, whose rows become final.
+const WINDOWS: [&str; 2] = ["start", "n"];
+/// The columns of the view `flags`, whose rows do not.
+const FLAGS: [&str; 2] = ["n", "open"];
 
 type Windows = (Time, i64);
 type Flags = (i64, bool);
@@ -62,13 +62,14 @@ fn written(
     on_workers(1, move |worker, together| {
         let (mut inputs, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
-            let mut flow = Flow::new(scope, lines, VIEWS, Deliveries::ALL);
+            let flow = Flow::new(scope, lines, Deliveries::ALL);
             let (rows, windows) = scope.new_input::<Vec<(Windows, Epoch, isize)>>();
             let (finals, final_windows) = scope.new_input::<Vec<(Windows, Epoch, isize)>>();
             let (flags, flag_rows) = scope.new_input::<Vec<(Flags, Epoch, isize)>>();
-            flow.view_table("windows", windows.as_collection(), final_windows.as_collection());
-            flow.view("flags", flag_rows.as_collection());
-            ((rows, finals, flags), flow.finish())
+            let windows = flow.windowed(WINDOWS, windows.as_collection(), final_windows.as_collection());
+            windows.about("a table with final rows").show("windows");
+            flow.table(FLAGS, flag_rows.as_collection()).about("a view without").show("flags");
+            ((rows, finals, flags), flow.finish().unwrap())
         });
         for (to, time, diff) in updates.clone() {
             match to {
@@ -246,15 +247,15 @@ fn nothing_to_append_is_an_error_that_names_the_views() {
             let views = worker.dataflow::<Epoch, _, _>(|scope| {
                 let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
                 let shows = [&appends, &changes].map(|sink| sink.shows(true));
-                let mut flow = Flow::new(scope, lines, VIEWS, Shows::deliveries(shows));
+                let flow = Flow::new(scope, lines, Shows::deliveries(shows));
                 let windows = scope.new_input::<Vec<(Windows, Epoch, isize)>>().1.as_collection();
                 let flags = scope.new_input::<Vec<(Flags, Epoch, isize)>>().1.as_collection();
                 match table {
-                    true => flow.view_table("windows", windows.clone(), windows),
-                    false => flow.view("windows", windows),
+                    true => flow.windowed(WINDOWS, windows.clone(), windows).show("windows"),
+                    false => flow.table(WINDOWS, windows).show("windows"),
                 }
-                flow.view("flags", flags);
-                flow.finish().views
+                flow.table(FLAGS, flags).show("flags");
+                flow.finish().unwrap().views
             });
             [&appends, &changes].map(|sink| sink.check(&views).map_err(|error| error.to_string()))
         })

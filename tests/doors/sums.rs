@@ -7,7 +7,7 @@ use differential_dataflow::VecCollection;
 use differential_dataflow::collection::concatenate;
 use proptest::prelude::*;
 use thalweg::data::{Bytes, InputCounts, Stats};
-use thalweg::door::Lines;
+use thalweg::door::{Lines, Partials, column, flag, number, text as word};
 use thalweg::operators::Totals;
 use thalweg::time::Epoch;
 
@@ -21,37 +21,39 @@ fn row(door: &str, row: impl Debug) -> String {
 
 /// All doors at once, so that they also prove that they do not disturb each other.
 fn doors<'scope>(lines: &Lines<'scope>) -> VecCollection<'scope, Epoch, String, isize> {
-    let mut pairs = lines.records(Pairs);
-    let count = pairs.count_by::<Bytes>("count", |pair| pair.value.map(|_| pair.key));
-    let sum = pairs.sum_by::<Bytes, _>("sum", |pair| Some((pair.key, pair.value?)));
-    let stats = pairs.stats_by::<(Bytes, bool), _>("stats", |pair| {
-        let value = pair.value?;
-        Some(((pair.key, value < 0), i128::from(value)))
-    });
-    let all = pairs.sum_all::<(i64, isize)>("all", |pair, (records, bytes)| {
+    let pairs = lines.records(Pairs);
+    let count = pairs.by(word("key"), |pair| pair.value.map(|_| pair.key)).count("count");
+    let sum = pairs.by(word("key"), |pair| Some(pair.key)).sum("sum", |pair| pair.value);
+    let signs = pairs.by((word("key"), flag("negative")), |pair| Some((pair.key, pair.value? < 0)));
+    let stats = signs.stats("stats", |pair| pair.value.map(i128::from));
+    let all = pairs.all().fold("all", |pair, (records, bytes): &mut (i64, isize)| {
         *records += 1;
         *bytes += pair.line().len() as isize;
     });
-    let collect = pairs.collect::<(Bytes, i64)>("collect", |pair| Some((pair.key, pair.value?)));
-    let each = pairs.collect_each::<u8>("each", |pair, take| pair.key.iter().for_each(|byte| take(*byte)));
+    let collect = pairs.by((word("key"), number("value")), |pair| Some((pair.key, pair.value?)));
+    let collect = collect.collect("collect");
+    let bytes =
+        || pairs.by_each(column::<u8>("byte"), |pair, take| pair.key.iter().for_each(|byte| take(*byte)));
+    let (each, bytes) = (bytes().collect("each"), bytes().sum("bytes", |pair| pair.value));
     // Differences that cancel within an epoch, across workers, and across epochs.
-    let sums = pairs.sums_by::<Bytes, i64>("sums", |pair, sums| {
+    let sums = pairs.sums_by("sums", |pair, sums: &mut Partials<Bytes, i64>| {
         *sums.entry(pair.key) += 1;
         *sums.entry(pair.key.get(1..).unwrap_or_default()) -= 1;
     });
     let input = pairs.input();
-    let scope = input.scope();
+    let scope = input.rows().scope();
     concatenate(
         scope,
         [
-            count.map(|(key, count)| row("count", (key, count))),
-            sum.map(|(key, sum)| row("sum", (key, sum))),
-            stats.map(|((key, negative), stats)| row("stats", (key, negative, stats))),
-            all.map(|sums| row("all", sums)),
-            collect.map(|datum| row("collect", datum)),
-            each.map(|byte| row("each", byte)),
+            count.rows().map(|(key, count)| row("count", (key, count))),
+            sum.rows().map(|(key, sum)| row("sum", (key, sum))),
+            stats.rows().map(|((key, negative), stats)| row("stats", (key, negative, stats))),
+            all.rows().map(|((), sums)| row("all", sums)),
+            collect.rows().map(|datum| row("collect", datum)),
+            each.rows().map(|byte| row("each", byte)),
+            bytes.rows().map(|(byte, sum)| row("bytes", (byte, sum))),
             sums.totals().map(|(key, sum)| row("sums", (key, sum))),
-            input.map(|counts| row("input", counts)),
+            input.rows().map(|counts| row("input", counts)),
         ],
     )
 }
@@ -64,6 +66,7 @@ fn naive<'a>(parts: impl Iterator<Item = &'a Part>) -> BTreeMap<String, isize> {
     let mut input = InputCounts::default();
     let mut values: HashMap<Vec<u8>, Vec<i128>> = HashMap::new();
     let mut sums: HashMap<Vec<u8>, i64> = HashMap::new();
+    let mut bytes: HashMap<u8, i128> = HashMap::new();
     let (mut records, mut length) = (0i64, 0isize);
     for part in parts {
         input.bytes += part.bytes().len() as i64 + 1000 * part.oversize as i64;
@@ -84,6 +87,7 @@ fn naive<'a>(parts: impl Iterator<Item = &'a Part>) -> BTreeMap<String, isize> {
             *sums.entry(left.iter().skip(1).copied().collect()).or_default() -= 1;
             if let Ok(value) = String::from_utf8_lossy(right).parse::<i64>() {
                 values.entry(left.to_vec()).or_default().push(i128::from(value));
+                left.iter().for_each(|byte| *bytes.entry(*byte).or_default() += i128::from(value));
                 add(row("collect", (key(left), value)));
             }
         }
@@ -105,6 +109,7 @@ fn naive<'a>(parts: impl Iterator<Item = &'a Part>) -> BTreeMap<String, isize> {
         }
     }
     sums.into_iter().filter(|(_, sum)| *sum != 0).for_each(|(left, sum)| add(row("sums", (key(&left), sum))));
+    bytes.into_iter().filter(|(_, sum)| *sum != 0).for_each(|(byte, sum)| add(row("bytes", (byte, sum))));
     add(row("all", (records, length)));
     add(row("input", input));
     rows

@@ -10,13 +10,11 @@ use thalweg::door::Lines;
 use thalweg::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
 use thalweg::time::{Epoch, TimeOptions};
-use thalweg::view::{Deliveries, Keep, View};
+use thalweg::view::{Deliveries, Keep};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
 use crate::oracle::{Together, on_workers};
-
-static VIEWS: &[View] = &[View { name: "numbers", columns: &["epoch"], about: "a row for each epoch" }];
 
 /// How many epochs there are, each with a row; only the one in the middle has none.
 const EPOCHS: u64 = 9;
@@ -108,9 +106,9 @@ fn run<T: Send + 'static>(
         let (mut input, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, stream) = scope.new_input::<Vec<((u64,), Epoch, isize)>>();
             let (lines, _) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
-            let mut flow = Flow::new(scope, lines, VIEWS, Deliveries::ALL);
-            flow.view("numbers", stream.as_collection());
-            (input, flow.finish())
+            let flow = Flow::new(scope, lines, Deliveries::ALL);
+            flow.table(["epoch"], stream.as_collection()).about("a row for each epoch").show("numbers");
+            (input, flow.finish().unwrap())
         });
         for epoch in (0..EPOCHS).filter(|epoch| *epoch != EMPTY) {
             input.send(((epoch,), Epoch::new(epoch), 1));

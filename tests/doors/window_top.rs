@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use thalweg::dataflow::{BuildError, Dataflow, Flow};
+use thalweg::door::number as column;
 use thalweg::testing::Script;
 use thalweg::time::Window;
-use thalweg::view::View;
 
 use crate::oracle::cases;
 use crate::story::{LATENESS, Record, Story, changes, number, records, shown, story};
@@ -22,17 +22,17 @@ struct Top {
 impl Dataflow for Top {
     const NAME: &'static str = "top";
     const ABOUT: &'static str = "most frequent";
-    const VIEWS: &'static [View] =
-        &[View { name: "top", columns: &["start", "rank", "key", "value", "count"], about: "by rank" }];
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let k = self.k;
         let window = Window::new(Duration::from_secs(10), Duration::from_secs(5)).expect("five go into ten");
-        let mut lines = flow.records(thalweg::format::Text);
-        lines.event_time(|line| number(line.line(), 0));
-        let pairs = |line: &[u8]| Some((number(line, 2)?, number(line, 3)?));
-        let counts = lines.by_window(window).count_by::<(i64, i64)>("counts", move |line| pairs(line.line()));
-        let top = counts.top_k(k).map(|(span, rank, (key, value), n)| (span.start, rank, key, value, n));
-        flow.view_windows("top", top);
+        let lines = flow.records(thalweg::format::Text).event_time(|line| number(line.line(), 0));
+        let pairs = lines.by((column("key"), column("value")), |line| {
+            Some((number(line.line(), 2)?, number(line.line(), 3)?))
+        });
+        let top = pairs.by_window(window).count("counts").top(k);
+        let columns = ["start", "rank", "key", "value", "count"];
+        let top = top.map(columns, |(span, rank, pair, n)| (span.start, rank, pair, n));
+        top.about("by rank").show("top");
         Ok(())
     }
 }

@@ -24,10 +24,12 @@ fn main() -> ExitCode {
     ])
 }
 
-const INPUT: View = View { name: "input", columns: &["lines"], about: "how many lines there are" };
-const INITIALS: View =
-    View { name: "initials", columns: &["byte", "lines"], about: "lines by their first byte" };
-const ACTIONS: View = View { name: "actions", columns: &["action", "lines"], about: "lines by their action" };
+/// The columns of the view `initials`: lines by their first byte.
+const INITIALS: [&str; 2] = ["byte", "lines"];
+
+fn initials<'scope>(flow: &mut Flow<'scope>) -> Table<'scope, (u8, isize)> {
+    flow.records(Text).by(column::<u8>("byte"), |line| line.first().copied()).count("initials")
+}
 
 /// Panics at a line that begins with `!`, on the worker that reads it.
 #[derive(clap::Args)]
@@ -38,14 +40,12 @@ impl Dataflow for Panics {
 
     const ABOUT: &'static str = "panics at a line that begins with `!`";
 
-    const VIEWS: &'static [View] = &[INITIALS];
-
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let initials = flow.records(Text).count_by::<u8>("initials", |line| {
+        let initials = flow.records(Text).by(column::<u8>("byte"), |line| {
             assert!(line.first() != Some(&b'!'), "the dataflow's own bug");
             line.first().copied()
         });
-        flow.view("initials", initials);
+        initials.count("initials").columns(INITIALS).show("initials");
         Ok(())
     }
 }
@@ -59,17 +59,15 @@ impl Dataflow for HoldsCapability {
 
     const ABOUT: &'static str = "has an operator, `Miser`, that keeps a capability";
 
-    const VIEWS: &'static [View] = &[INITIALS];
-
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let initials = flow.records(Text).count_by::<u8>("initials", |line| line.first().copied()).inner;
+        let initials = initials(flow).rows().inner;
         let rows = initials.unary::<CapacityContainerBuilder<_>, _, _, _>(Pipeline, "Miser", |kept, _| {
             move |input, output| {
                 let _kept = &kept;
                 input.for_each(|capability, updates| output.session(&capability).give_container(updates));
             }
         });
-        flow.view("initials", rows.as_collection());
+        flow.table(INITIALS, rows.as_collection()).show("initials");
         Ok(())
     }
 }
@@ -83,12 +81,10 @@ impl Dataflow for Dangles {
 
     const ABOUT: &'static str = "has an operator, `Straggler`, that keeps a capability and leads to no view";
 
-    const VIEWS: &'static [View] = &[INITIALS];
-
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let initials = flow.records(Text).count_by::<u8>("initials", |line| line.first().copied());
-        flow.view("initials", initials.clone());
-        let rows = initials.inner;
+        let initials = initials(flow);
+        let rows = initials.rows().inner;
+        initials.columns(INITIALS).show("initials");
         rows.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "Straggler", |kept, _| {
             move |input, _output| {
                 let _kept = &kept;
@@ -113,23 +109,22 @@ impl Dataflow for Sleeps {
     const ABOUT: &'static str =
         "has an operator, `Sleeper`, that does not come back from a line that begins with `z`";
 
-    const VIEWS: &'static [View] = &[View { name: "lines", columns: &["line"], about: "all lines" }];
-
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let worker = self.worker;
-        let lines = flow.records(Text).collect::<Bytes>("lines", |line| Some(line)).map(|line| (line,)).inner;
-        let to_worker = Exchange::new(move |_: &((Bytes,), Epoch, isize)| worker);
+        let lines = flow.records(Text).by(text("line"), |line| Some(line.line())).collect("lines");
+        let lines = lines.rows().inner;
+        let to_worker = Exchange::new(move |_: &(Bytes, Epoch, isize)| worker);
         let rows = lines.unary::<CapacityContainerBuilder<_>, _, _, _>(to_worker, "Sleeper", |_, _| {
             move |input, output| {
                 input.for_each(|capability, updates| {
-                    if updates.iter().any(|((line,), ..)| line.first() == Some(&b'z')) {
+                    if updates.iter().any(|(line, ..)| line.first() == Some(&b'z')) {
                         std::thread::sleep(Duration::from_secs(3600));
                     }
                     output.session(&capability).give_container(updates);
                 });
             }
         });
-        flow.view("lines", rows.as_collection());
+        flow.facts(["line"], rows.as_collection()).about("all lines").show("lines");
         Ok(())
     }
 }
@@ -148,20 +143,17 @@ impl Dataflow for Slow {
     const ABOUT: &'static str =
         "sleeps for --pause milliseconds at each line that does not begin with a capital";
 
-    const VIEWS: &'static [View] = &[INPUT, INITIALS];
-
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let pause = Duration::from_millis(self.pause);
-        let mut lines = flow.records(Text);
-        let input = lines.input();
-        flow.view("input", input.map(|counts| (counts.lines,)));
-        let initials = lines.count_by::<u8>("initials", move |line| {
+        let lines = flow.records(Text);
+        lines.input().map(["lines"], |counts| counts.lines).about("how many lines there are").show("input");
+        let initials = lines.by(column::<u8>("byte"), move |line| {
             if !line.first().is_some_and(u8::is_ascii_uppercase) {
                 std::thread::sleep(pause);
             }
             line.first().copied()
         });
-        flow.view("initials", initials);
+        initials.count("initials").columns(INITIALS).show("initials");
         Ok(())
     }
 }
@@ -175,14 +167,13 @@ impl Dataflow for Strict {
 
     const ABOUT: &'static str = "counts actions in JSON lines, and ends at one that is malformed";
 
-    const VIEWS: &'static [View] = &[ACTIONS];
-
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let json = Json::new([("action", "action")]).expect("a path").with_mode(JsonMode::FailFast);
         let actions = flow
-            .records(json.clone())
-            .count_by::<Bytes>("actions", |record| Some(record.escaped("action")?.as_bytes()));
-        flow.view("actions", actions);
+            .records(json)
+            .by(text("action"), |record| Some(record.escaped("action")?.as_bytes()))
+            .count("actions");
+        actions.columns(["action", "lines"]).about("lines by their action").show("actions");
         Ok(())
     }
 }

@@ -1,12 +1,17 @@
-//! `totals` and `more_than`; and state handed over from one run to the next.
+//! `totals`, and what is made of them; and state handed over from one run to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;
 use proptest::prelude::*;
 use thalweg::data::{Stats, Total};
-use thalweg::operators::{Threshold, Totals, route};
-use thalweg::time::Epoch;
+use thalweg::dataflow::Flow;
+use thalweg::door::Lines;
+use thalweg::operators::{FullJoin, Totals, route};
+use thalweg::time::{Epoch, TimeOptions};
+use thalweg::view::Deliveries;
 
 use crate::oracle::{Naive, ROUNDS, Ran, Script, Sent, WORKERS, cases, panic_message, run, script, sums};
 
@@ -178,13 +183,53 @@ proptest! {
     #[test]
     fn more_than_is_strictly_more(script in script(key(), small(), 40), bound in -3..4isize) {
         for workers in WORKERS {
-            let ran = run(workers, &script, None, move |input| (input.totals().more_than(bound), Box::new(|| ())));
+            let ran = run(workers, &script, None, move |input| (more_than(input.totals(), bound), Box::new(|| ())));
             for time in script.times() {
                 let mut often = sums(&script.sent, time);
                 often.retain(|_, count| *count > bound);
                 let often: BTreeMap<_, _> = often.into_iter().map(|row| (row, 1)).collect();
                 prop_assert_eq!(ran.content(time), often);
             }
+        }
+    }
+}
+
+/// As dataflows ask it: of a table.
+fn more_than(counts: Counts<'_>, bound: isize) -> Counts<'_> {
+    let (lines, _) = Lines::fed(counts.scope(), Arc::default(), TimeOptions::default());
+    let flow = Flow::new(counts.scope(), lines, Deliveries::ALL);
+    flow.table(["key", "count"], counts).more_than(bound).rows()
+}
+
+type Counts<'scope> = VecCollection<'scope, Epoch, (String, isize), isize>;
+
+/// Keys of two collections: the sides are told apart by the flag.
+fn two_sides(
+    script: &Script<(bool, String), isize>,
+    time: Epoch,
+) -> BTreeMap<(String, (isize, isize)), isize> {
+    let mut both: BTreeMap<String, (isize, isize)> = BTreeMap::new();
+    for ((left, key), count) in sums(&script.sent, time) {
+        let sides = both.entry(key).or_default();
+        *(if left { &mut sides.0 } else { &mut sides.1 }) += count;
+    }
+    both.into_iter().map(|row| (row, 1)).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn a_full_join_has_the_counts_of_both_sides(script in script((any::<bool>(), key()), small(), 40)) {
+        for workers in WORKERS {
+            let ran = run(workers, &script, None, |input| {
+                let side = |left| input.clone().filter(move |(is_left, _)| *is_left == left).map(|(_, key)| key).totals();
+                (side(true).full_join("Both", side(false)), Box::new(|| ()))
+            });
+            for time in script.times() {
+                prop_assert_eq!(ran.content(time), two_sides(&script, time), "at {} with {} workers", time, workers);
+            }
+            prop_assert!(ran.in_order());
         }
     }
 }

@@ -10,8 +10,9 @@ fn seconds(times: &[String]) -> Vec<(i64, isize)> {
         times.iter().map(|time| format!("h - - [{time}] \"GET /a HTTP/1.1\" 200 -\n")).collect();
     let second = Window::tumbling(Duration::from_secs(1)).unwrap();
     let rows = thalweg::testing::collection(AccessLog, lines.as_bytes(), move |records| {
-        records.event_time(|record| record.event_time());
-        records.by_window(second).count_by::<u16>("seconds", |record| Some(record.status)).rows()
+        let records = records.event_time(|record| record.event_time());
+        let statuses = records.by(column::<u16>("status"), |record| Some(record.status));
+        statuses.by_window(second).count("seconds").rows()
     });
     rows.into_iter().map(|((span, _, count), _)| (span.start, count)).collect()
 }

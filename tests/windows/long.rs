@@ -21,39 +21,37 @@ fn events(line: &[u8]) -> impl Iterator<Item = u64> {
     (0..EVENTS).map(move |event| ((second + 3 * event) % KEYS + KEYS * (second / 86_400)) as u64)
 }
 
-const VIEWS: &[View] = &[
-    View { name: "last", columns: &["key", "count"], about: "by key" },
-    View { name: "rows", columns: &["one"], about: "as many as the table has" },
-    View { name: "values", columns: &["key", "count", "min", "max"], about: "by key" },
-];
+/// A number of each line, which is that of all of its events: all from 0 to 16 within seconds.
+fn value(line: &[u8]) -> i64 {
+    let second: i64 = std::str::from_utf8(line).unwrap().parse().unwrap();
+    second % EVENTS
+}
 
 /// A week, with other keys every day.
 fn week(windows: &Arc<Mutex<Totals>>) -> Build {
     let windows = Arc::clone(windows);
-    Build::new("week", VIEWS, move |flow| {
+    Build::new("week", move |flow| {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         let (last, table) =
             (Window::new(minutes(5), minutes(1)).unwrap(), Window::tumbling(minutes(1)).unwrap());
-        let mut records = flow.records(Text);
-        records.event_time(|line| Some(1000 * std::str::from_utf8(line.line()).ok()?.parse::<i64>().ok()?));
-        let mut sliding = records.over_last(last);
-        let counts = sliding.count_each::<u64>("counts", |line, each| events(line.line()).for_each(each));
-        let values = sliding.merged_by::<u64, Stats>("values", |line, sums| {
-            events(line.line()).zip(0..).for_each(|(key, value)| sums.entry(key).record(value));
-        });
-        let table = records
-            .by_window(table)
-            .count_each::<u64>("table", |line, each| events(line.line()).for_each(each));
+        let records = flow
+            .records(Text)
+            .event_time(|line| Some(1000 * std::str::from_utf8(line.line()).ok()?.parse::<i64>().ok()?));
+        let keys = || records.by_each(column::<u64>("key"), |line, each| events(line.line()).for_each(each));
+        let counts = keys().over_last(last).count("counts");
+        let values = keys().over_last(last).stats("values", |line| Some(value(line.line())));
+        let table = keys().by_window(table).count("table");
         let windows = Arc::clone(&windows);
         let table = table.rows().inspect(move |((span, _, count), time, diff)| {
             let mut windows = windows.lock().unwrap();
             let (sum, given) = windows.entry(*span).or_default();
             if time.number() == 0 { *given += 1 } else { *sum += count * diff }
         });
-        drop(records);
-        flow.view("last", counts.rows());
-        flow.view("rows", table.map(|_| (1,)));
-        flow.view("values", values.rows().map(|(key, stats)| (key, stats.count, stats.min, stats.max)));
+        counts.about("by key").show("last");
+        flow.table(["one"], table.map(|_| 1)).about("as many as the table has").show("rows");
+        let columns = ["key", "count", "min", "max"];
+        let values = values.map(columns, |(key, stats)| (key, stats.count, stats.min, stats.max));
+        values.about("by key").show("values");
         Ok(())
     })
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use differential_dataflow::collection::concatenate;
 use thalweg::data::InputCounts;
-use thalweg::door::Parsed;
 use thalweg::prelude::*;
 use thalweg::testing::Script;
 use thalweg::time::TimeOptions;
@@ -80,14 +79,21 @@ impl Seen {
         rows.collect()
     }
 
-    /// The lines that `door` refused, by epoch.
-    pub fn lines(&self, door: &str) -> BTreeMap<(u64, String), isize> {
+    /// The lines that `door` refused as late, by epoch; or those of which all say that they are `ahead` or `untimed`.
+    pub fn refused(&self, door: &str) -> BTreeMap<(u64, String), isize> {
         let mut lines = BTreeMap::new();
-        for ((_, line, _), (number, step), diff) in self.doors.get(door).into_iter().flatten() {
+        for ((_, line, _), (number, step), diff) in self.doors.get("refused").into_iter().flatten() {
             assert_eq!(*step, 0);
-            *lines.entry((*number, line.clone())).or_default() += diff;
+            if let Some((_, line)) = line.split_once(": ").filter(|(who, _)| *who == door) {
+                *lines.entry((*number, line.to_owned())).or_default() += diff;
+            }
         }
         lines
+    }
+
+    /// How many of them there are.
+    pub fn how_many(&self, door: &str) -> i64 {
+        self.refused(door).values().sum::<isize>() as i64
     }
 
     /// The windows that the sliding view `door` has shown: the epoch, the window and its content, whenever one of these changed.
@@ -143,9 +149,9 @@ impl Watched {
 /// How many rows of the sliding count are ranked.
 pub const FIRST: usize = 2;
 
-/// How many doors of each kind count what they refuse.
-pub const SLIDING: i64 = 2;
-pub const TABLES: i64 = 3;
+/// The sliding views, and the tables.
+pub const SLIDING: [&str; 2] = ["last count", "last stats"];
+pub const TABLES: [&str; 3] = ["table count", "table stats", "table distinct"];
 
 fn figures(stats: &Stats) -> Vec<i128> {
     let values = stats.min.into_iter().chain(stats.max);
@@ -156,68 +162,60 @@ fn key(key: u8) -> String {
     char::from(key).to_string()
 }
 
-const VIEWS: &[View] = &[
-    View { name: "last", columns: &["key", "count"], about: "the last window" },
-    View { name: "rows", columns: &["one"], about: "as many as all doors have" },
-    View { name: "input", columns: &["late", "ahead", "untimed"], about: "what became of the lines" },
-];
-
 impl Watched {
     pub fn build(&self) -> Build {
         let (window, seen) = (self.window, Arc::clone(&self.seen));
-        Build::new("watched", VIEWS, move |flow| {
-            let mut records = flow.records(Text);
-            records.event_time(|record| Some(Record::read(record.line())?.time));
-            let keyed = |record: &Parsed<'_, Text>| Some(Record::read(record.line())?.key);
-            let valued = |record: &Parsed<'_, Text>| {
-                let Record { key, value, .. } = Record::read(record.line())?;
-                Some((key, i128::from(value)))
-            };
-            let member = |record: &Parsed<'_, Text>| {
-                let Record { key, value, .. } = Record::read(record.line())?;
-                Some((key, value))
-            };
+        Build::new("watched", move |flow| {
+            let records = flow.records(Text).event_time(|record| Some(Record::read(record.line())?.time));
+            let keyed = || records.by(column::<u8>("key"), |record| Some(Record::read(record.line())?.key));
+            let value = |record: &Parsed<'_, Text>| Some(Record::read(record.line())?.value);
 
-            let mut last = records.over_last(window);
-            let counts = last.count_by::<u8>("last count", keyed);
-            let stats = last.stats_by::<u8, _>("last stats", valued);
-            let refused = last.refused::<Bytes>("last refused", |record| Some(record.line()));
+            let counts = keyed().over_last(window).count("last count");
+            let stats = keyed().over_last(window).stats("last stats", value);
             let none = (0, 0);
             // What leads to no view is not waited for.
             let mut watched = Vec::new();
             let mut watch = |door, rows| watched.push(watch(&seen, door, rows));
-            let of = |span: Span| (span.start, span.end);
+            let of = move |span: Span| (span.start, span.end);
             watch("last count", counts.rows().map(move |(k, n)| (none, key(k), vec![n as i128])));
-            let ranked =
-                counts.top_k(FIRST).map(move |(rank, k, n)| (none, key(k), vec![rank.into(), n as i128]));
-            watch("last first", ranked);
+            let ranked = counts.clone().top(FIRST).rows();
+            watch("last first", ranked.map(move |(rank, k, n)| (none, key(k), vec![rank.into(), n as i128])));
             watch("last stats", stats.rows().map(move |(k, stats)| (none, key(k), figures(&stats))));
-            watch("last count window", counts.window().map(move |span| (of(span), String::new(), vec![])));
-            watch("last stats window", stats.window().map(move |span| (of(span), String::new(), vec![])));
-            watch("last refused", refused.map(move |line| (none, text(&line), vec![])));
+            let stands = move |span: Span| (of(span), String::new(), vec![]);
+            watch("last count window", counts.window().rows().map(stands));
+            watch("last stats window", stats.window().rows().map(stands));
 
-            let mut table = records.by_window(window);
-            let table_counts = table.count_by::<u8>("table count", keyed).rows();
-            let stats = table.stats_by::<u8, _>("table stats", valued).rows();
-            let distinct = table.distinct_by::<u8, i64>("table distinct", member).rows();
-            let refused = table.refused::<Bytes>("table refused", |record| Some(record.line()));
+            let by_window = || keyed().by_window(window);
+            let table_counts = by_window().count("table count").rows();
+            let stats = by_window().stats("table stats", value).rows();
+            let distinct = by_window().distinct("table distinct", number("value"), value).rows();
             watch("table count", table_counts.map(move |(span, k, n)| (of(span), key(k), vec![n as i128])));
             watch("table stats", stats.map(move |(span, k, stats)| (of(span), key(k), figures(&stats))));
             watch("table distinct", distinct.map(move |(span, k, n)| (of(span), key(k), vec![n as i128])));
-            watch("table refused", refused.map(move |line| (none, text(&line), vec![])));
 
+            let refused = records.refused("refused", text("line"), |record| Some(record.line())).rows();
+            watch(
+                "refused",
+                refused.map(move |(reason, door, line)| {
+                    assert_eq!(reason == Refusal::Late, !door.is_empty(), "who refuses for being {reason:?}");
+                    let who = if door.is_empty() { reason.name().to_owned() } else { as_text(&door) };
+                    ((0, 0), format!("{who}: {}", as_text(&line)), vec![])
+                }),
+            );
+
+            counts.about("the last window").show("last");
+            let all = concatenate(flow.scope(), watched).map(|()| 1);
+            flow.table(["one"], all).about("as many as all doors have").show("rows");
             let input = records.input();
-            drop(records);
-            flow.view("last", counts.rows());
-            let scope = input.scope();
-            flow.view("rows", concatenate(scope, watched).map(|()| (1,)));
-            flow.view("input", input.map(|counts| (counts.late, counts.ahead, counts.untimed)));
+            let columns = ["late", "ahead", "untimed"];
+            let input = input.map(columns, |counts| (counts.late, counts.ahead, counts.untimed));
+            input.about("what became of the lines").show("input");
             Ok(())
         })
     }
 }
 
-fn text(line: &Bytes) -> String {
+fn as_text(line: &Bytes) -> String {
     String::from_utf8_lossy(line.as_ref()).into_owned()
 }
 

@@ -29,8 +29,8 @@ use crate::data::{Overflow, Total};
 /// use thalweg::prelude::*;
 /// use thalweg::data::Distinct;
 /// let counts = thalweg::testing::collection(Text, b"ann\nbob\nann\n", |records| {
-///     let visitors = records.sum_all("visitors", |record, sum: &mut Distinct| sum.insert(record.line()));
-///     visitors.map(|visitors| visitors.estimate())
+///     let visitors = records.all().approx_distinct("visitors", |record| Some(record.line()));
+///     visitors.rows().map(|((), visitors)| visitors.estimate())
 /// });
 /// assert_eq!(counts, [(2, 1)]);
 ///
@@ -75,13 +75,19 @@ impl Distinct {
     /// Takes a value in.
     #[inline]
     pub fn insert(&mut self, value: &[u8]) {
-        self.insert_hash(XxHash3_64::oneshot(value));
+        self.insert_hash(Distinct::hash(value));
+    }
+
+    /// The hash of a value, for [`Distinct::insert_hash`].
+    #[inline]
+    pub fn hash(value: &[u8]) -> u64 {
+        XxHash3_64::oneshot(value)
     }
 
     /// Takes the value in of which this is the hash.
     ///
-    /// All 64 bits must be evenly spread, and the hash the same function in every process and release; do not mix this
-    /// with [`Distinct::insert`].
+    /// All 64 bits must be evenly spread, and the hash the same function in every process and release:
+    /// [`Distinct::hash`], or one of one's own for all values.
     #[inline]
     pub fn insert_hash(&mut self, hash: u64) {
         match &mut self.0 {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::stored::{ColumnType, Field, RowReader, RowWriter, Stored, StoredError, opaque};
-use crate::data::{Bytes, Distinct, InputCounts, Quantiles, Real, Stats, Time};
+use crate::data::{Bytes, Distinct, InputCounts, Maximum, Members, Minimum, Quantiles, Real, Stats, Time};
 use crate::impl_stored;
 use crate::time::Span;
 
@@ -92,6 +92,47 @@ column!(Quantiles, Opaque, |value, row| opaque::put(value, row), |row| opaque::t
 column!(Real, Opaque, |value, row| opaque::put(value, row), |row| opaque::take(row));
 
 impl_stored!(Stats { count: i64, sum: i128, min: Option<i128>, max: Option<i128> });
+/// A type that stands as the only thing it holds does.
+macro_rules! as_its_own {
+    ($($t:ident: $of:ty),*) => {$(
+        impl Stored for $t {
+            const WIDTH: usize = <$of>::WIDTH;
+            const FIRST_IS_NEVER_NULL: bool = <$of>::FIRST_IS_NEVER_NULL;
+
+            fn columns(name: &str) -> Vec<Field> {
+                <$of as Stored>::columns(name)
+            }
+
+            fn put(&self, row: &mut RowWriter<'_>) {
+                self.0.put(row);
+            }
+
+            fn take(row: &mut RowReader<'_>) -> Result<Self, StoredError> {
+                <$of as Stored>::take(row).map($t)
+            }
+        }
+    )*};
+}
+as_its_own!(Minimum: Option<i128>, Maximum: Option<i128>);
+
+// As many as there are, and no column holds that.
+impl<M: Ord + serde::Serialize + serde::de::DeserializeOwned + 'static> Stored for Members<M> {
+    const WIDTH: usize = 1;
+    const FIRST_IS_NEVER_NULL: bool = true;
+
+    fn columns(name: &str) -> Vec<Field> {
+        vec![Field::new(name, ColumnType::Opaque)]
+    }
+
+    fn put(&self, row: &mut RowWriter<'_>) {
+        opaque::put(self, row);
+    }
+
+    fn take(row: &mut RowReader<'_>) -> Result<Self, StoredError> {
+        opaque::take(row)
+    }
+}
+
 impl_stored!(InputCounts {
     lines: i64,
     parsed: i64,

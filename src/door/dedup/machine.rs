@@ -1,4 +1,4 @@
-//! The first record of each key within a horizon: [`Records::distinct_within`].
+//! The first record of each key within a horizon.
 //!
 //! Notation: a record of a key happened at `t`; the accepted records of that key at `a`; the horizon is `h`; the watermark
 //! is `W`.
@@ -17,21 +17,16 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
+use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::{IsZero, Semigroup};
-use differential_dataflow::{ExchangeData, VecCollection};
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Key, Overflow, Stored, Time, Total};
-use crate::door::in_time::{in_time, is_older};
-use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
+use crate::data::{Overflow, Stored, Time, Total};
+use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::reader::Arrival;
-use crate::door::{Parsed, Partials, Records};
-use crate::format::Format;
-use crate::operators::route;
-use crate::state::{Identity, Keeper};
-use crate::time::Epoch;
-use crate::time::{MOST, Millis, length};
+use crate::state::Keeper;
+use crate::time::{Epoch, MOST, Millis};
 
 /// The datum that arrived first, and when that was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,12 +38,20 @@ impl<D> Default for First<D> {
     }
 }
 
-impl<D> First<D> {
-    /// Takes the datum that arrived at `arrival`, if that was before the one that there is.
+impl<D: Ord> First<D> {
+    /// Takes the datum that arrived at `arrival`, if that was before the one that there is; of facts, which arrive
+    /// together, the lesser one.
     #[inline]
-    fn offer(&mut self, arrival: Arrival, datum: impl FnOnce() -> D) {
-        if self.0.as_ref().is_none_or(|(first, _)| arrival < *first) {
-            self.0 = Some((arrival, datum()));
+    pub(crate) fn offer(&mut self, arrival: Arrival, datum: impl FnOnce() -> D) {
+        match &self.0 {
+            Some((first, _)) if arrival > *first => {}
+            Some((first, least)) if arrival == *first => {
+                let datum = datum();
+                if datum < *least {
+                    self.0 = Some((arrival, datum));
+                }
+            }
+            _ => self.0 = Some((arrival, datum())),
         }
     }
 }
@@ -76,8 +79,8 @@ impl<D: ExchangeData> Total for First<D> {
 
 /// One worker's keys and their accepted records.
 #[derive(Debug)]
-struct Dedup<K, D> {
-    horizon: Millis,
+pub(crate) struct Dedup<K, D> {
+    pub(crate) horizon: Millis,
     /// The accepted records that are not forgotten, by time. Those of one key are at least a horizon apart.
     accepted: HashMap<K, VecDeque<(Millis, D)>, RandomState>,
     /// The keys that have an accepted record at each time, to find what is to be forgotten.
@@ -85,7 +88,7 @@ struct Dedup<K, D> {
 }
 
 impl<K: ExchangeData + Hash, D: ExchangeData> Dedup<K, D> {
-    fn new(horizon: Duration) -> Self {
+    pub(crate) fn new(horizon: Duration) -> Self {
         // In whole milliseconds `|t - a| < h` is the same for an `h` that is rounded up.
         let horizon =
             Millis::try_from(horizon.as_nanos().div_ceil(1_000_000)).map_or(MOST, |h| h.clamp(1, MOST));
@@ -163,75 +166,13 @@ impl<K: ExchangeData + Hash + Stored, D: ExchangeData + Stored> Machine for Dedu
     }
 }
 
-impl<'scope, F: Format> Records<'scope, F> {
-    /// The first record of each key within `horizon`, as rows of the key and the datum that `record` makes of it; records of
-    /// which it makes `None` are left out.
-    ///
-    /// In the order of arrival (that of the lines in their partition, and where an epoch has several partitions, the older
-    /// partition first), a record is a duplicate if an *accepted* record of its key happened less than `horizon` before
-    /// or after it. So an input of one partition gives the same rows however it is cut into epochs, as long as
-    /// its records are within the lateness; with several, what counts as first may depend on the cut. A horizon is rounded
-    /// up to whole milliseconds and is at least one: with `Duration::ZERO`, only what happened at the same time is a duplicate.
-    ///
-    /// Rows are inserted as soon as they are there, and never retracted. A key occurs once for each record that was accepted.
-    ///
-    /// Records that are older than the watermark was as their epoch began are refused, duplicates or not, and counted as
-    /// [`InputCounts::late`](crate::data::InputCounts); [`Records::refused`] shows them.
-    ///
-    /// State, which is durable: the accepted records, each on the worker that its key is routed to, until the watermark is
-    /// `horizon` past it. A run that goes on from another is not given
-    /// rows again: what adds them up has to be durable itself ([`Flow::totals`](crate::dataflow::Flow::totals)).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use thalweg::prelude::*;
-    /// // Seconds, a key, and what is sent under it.
-    /// let lines = b"1 a x\n1 a x\n6 a y\n5 b x\n12 a z\n";
-    /// let first = thalweg::testing::collection(Text, lines, |records| {
-    ///     let word = |line: &'_ [u8], at: usize| -> Option<u8> { line.split(|byte| *byte == b' ').nth(at)?.first().copied() };
-    ///     let seconds = |line: &[u8]| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok();
-    ///     records.event_time(move |record| seconds(record.line()).map(|seconds: i64| 1000 * seconds));
-    ///     records.distinct_within::<u8, u8>("first", Duration::from_secs(10), move |record| {
-    ///         Some((word(record.line(), 1)?, word(record.line(), 2)?))
-    ///     })
-    /// });
-    /// assert_eq!(first, [((b'a', b'x'), 1), ((b'a', b'z'), 1), ((b'b', b'x'), 1)]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If another door has the same name, or the records tell no time.
-    #[track_caller]
-    pub fn distinct_within<K: Key, D: Key>(
-        &mut self,
-        name: &str,
-        horizon: Duration,
-        record: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, D::Ref<'a>)> + 'static,
-    ) -> VecCollection<'scope, Epoch, (K, D), isize> {
-        let event_times = self.event_times();
-        let late = self.late();
-        let logic = move |parsed: &Parsed<'_, F>, sums: &mut Partials<(K, i64), First<D>>| {
-            let Some((key, datum)) = record(parsed) else { return };
-            if let Some(time) = in_time(parsed, &late, is_older) {
-                sums.entry((key, time)).offer(parsed.arrival(), || D::own(datum));
-            }
-        };
-        let sightings = self.sums_by(name, logic);
-        let machine = Dedup::new(horizon);
-        let identity = Identity::of::<(Time, K), D>(name, "first within a horizon");
-        let identity = identity.rule("horizon", length(machine.horizon));
-        let durable = self.doors().borrow_mut().open(identity, sightings.scope());
-        let routes = Routes { datum: |(key, _): &(K, Millis)| route(key), key: |(_, key)| route(key) };
-        operate(name, sightings, routes, event_times, machine, durable, vec![]).0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+    use crate::door::refusals::is_older;
     use crate::time::Watermark;
 
     impl Scan for Dedup<u8, i64> {

@@ -1,3 +1,4 @@
 //! Deduplication: the first record of each key within a horizon.
 
+mod doors;
 pub(crate) mod machine;

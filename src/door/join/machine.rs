@@ -1,4 +1,4 @@
-//! Pairs of events that belong together: [`Events::join_within`] and [`Events::left_join_within`].
+//! Pairs of events that belong together.
 //!
 //! Notation: a left event happened at `l` and a right one at `r`; they are a pair if they have the same key and
 //! `lower <= r - l <= upper`. The watermark is `W`; a record is taken if it is not before `W` as its epoch began.
@@ -9,184 +9,31 @@
 //! - A left event is dropped when `W > l + upper`: a right one yet to come has `r >= W`, so it is too far off.
 //! - A right event is dropped when `W > r - lower`, likewise.
 //! - A left event that is dropped without ever having been in a pair will never be: then a left join says so.
+//!
+//! Where only the *next* match counts, a left event's partner is the right one of the least time that is near enough, and
+//! of these the one of the least value. It is known when `W > r`, and then the pair is shown: a right one yet to come has
+//! `r' >= W`. So right events are gone through in order of time as `W` passes them, and each takes the left ones that are near
+//! enough and have no partner yet; a left event that comes later than its partner looks at those that `W` has passed.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
-use std::rc::Rc;
 
+use differential_dataflow::ExchangeData;
 use differential_dataflow::consolidation::consolidate;
-use differential_dataflow::{ExchangeData, VecCollection};
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
-use timely::dataflow::Stream;
 
-use crate::data::{Key, Stored, Time};
-use crate::door::in_time::{in_time, is_older};
-use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
-use crate::door::opened::Doors;
-use crate::door::{Parsed, Partials, Records};
-use crate::format::Format;
-use crate::operators::route;
-use crate::state::{Identity, Keeper};
-use crate::time::Epoch;
-use crate::time::Within;
-use crate::time::{EventTime, Millis, Watermark, length};
+use crate::data::{Stored, Time};
+use crate::door::machine::{Closing, Emitted, Machine};
+use crate::state::Keeper;
+use crate::time::{Epoch, Millis, Watermark, Within};
 
-/// Events that can be joined: records by key and time, with a value. [`Records::events`] makes them.
-#[derive(Clone)]
-pub struct Events<'scope, K: ExchangeData, V: ExchangeData> {
-    rows: VecCollection<'scope, Epoch, ((K, i64), V), isize>,
-    doors: Rc<RefCell<Doors>>,
-    event_times: Stream<'scope, Epoch, Vec<EventTime>>,
-}
-
-impl<K: ExchangeData, V: ExchangeData> std::fmt::Debug for Events<'_, K, V> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events").finish_non_exhaustive()
-    }
-}
-
-/// An event in a row: when it happened, in milliseconds UTC since 1970, and its value.
-type At<V> = (i64, V);
-
-impl<'scope, F: Format> Records<'scope, F> {
-    /// Records as events that can be joined with others, each with the key and the value that `event` makes of it; records
-    /// of which it makes `None` are left out. Stateless; what joins them keeps what it needs.
-    ///
-    /// Records that are older than the watermark was as their epoch began are refused and counted as
-    /// [`InputCounts::late`](crate::data::InputCounts); [`Records::refused`] shows them.
-    ///
-    /// # Panics
-    ///
-    /// If another door has the same name, or the records tell no time.
-    #[track_caller]
-    pub fn events<K: Key, V: Key>(
-        &mut self,
-        name: &str,
-        event: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V::Ref<'a>)> + 'static,
-    ) -> Events<'scope, K, V> {
-        let event_times = self.event_times();
-        let late = self.late();
-        let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<((K, i64), V), isize>| {
-            let Some((key, value)) = event(record) else { return };
-            if let Some(time) = in_time(record, &late, is_older) {
-                *sums.entry(((key, time), value)) += 1;
-            }
-        };
-        Events { rows: self.sums_by(name, logic), doors: Rc::clone(self.doors()), event_times }
-    }
-}
-
-impl<'scope, K: ExchangeData + Hash + Stored, V: ExchangeData + Stored> Events<'scope, K, V> {
-    /// Pairs of these events and those on the right that have the same key and happened `within` a distance of each other,
-    /// as rows `(key, (time, value), (time, value))` with times in milliseconds UTC since 1970.
-    ///
-    /// Both sides are events of the same records, told apart by what [`Records::events`] is asked of each: a dataflow has one
-    /// kind of records that tells the time, and all of its sources are read in that form.
-    ///
-    /// A pair is inserted once, as soon as both of its events are there, and never retracted. Each event is one of its
-    /// own, also where several are equal: two equal ones on each side make four equal pairs. However the input is cut into
-    /// epochs, the pairs of records within the lateness are the same.
-    ///
-    /// State, which is durable: the events of both sides that may yet be in a pair, on the worker that their key is routed
-    /// to. A left event is freed when the watermark has passed its time and the upper bound, a right one when it has passed
-    /// its time less the lower bound. A run that goes on from another is not given
-    /// pairs again: what adds them up has to be durable itself ([`Flow::totals`](crate::dataflow::Flow::totals)).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use thalweg::time::Within;
-    /// use thalweg::prelude::*;
-    /// // A second, `?` or `!`, and what is asked or answered.
-    /// let lines = b"1 ? a\n3 ! a\n4 ! a\n2 ! b\n3 ? b\n";
-    /// let answered = thalweg::testing::collection(Text, lines, |records| {
-    ///     let key = |line: &[u8], kind: u8| (line.len() == 5 && line[2] == kind).then(|| (line[4], ()));
-    ///     records.event_time(|line| Some(1000 * i64::from(line.first()?.checked_sub(b'0')?)));
-    ///     let asked = records.events::<u8, ()>("asked", move |line| key(line.line(), b'?'));
-    ///     let answers = records.events::<u8, ()>("answers", move |line| key(line.line(), b'!'));
-    ///     asked.join_within("answered", answers, Within::after(Duration::from_secs(2)))
-    /// });
-    /// assert_eq!(answered, [((b'a', (1000, ()), (3000, ())), 1)]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If another door has the same name; while running, if there are more than 2^63 equal pairs.
-    #[track_caller]
-    pub fn join_within<W: ExchangeData + Stored>(
-        self,
-        name: &str,
-        right: Events<'scope, K, W>,
-        within: Within,
-    ) -> VecCollection<'scope, Epoch, (K, At<V>, At<W>), isize> {
-        let pairs = self.joined(name, right, within, false);
-        pairs.flat_map(|(key, left, right)| right.map(|right| (key, left, right)))
-    }
-
-    /// As [`Events::join_within`], and with a row `(key, (time, value), None)` for each event on the left that is in no pair.
-    ///
-    /// That row is inserted, once, when the watermark has passed the event's time and the upper bound: no pair can come any
-    /// more. So it is never retracted either. Which events have been in a pair is durable, too.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use thalweg::time::Within;
-    /// use thalweg::prelude::*;
-    /// // With a lateness of ten seconds, the last line says that all of the first two have arrived.
-    /// let lines = b"1 ? a\n2 ! a\n2 ? b\n9 ! b\n> ? c\n";
-    /// let asked = thalweg::testing::collection(Text, lines, |records| {
-    ///     let key = |line: &[u8], kind: u8| (line.len() == 5 && line[2] == kind).then(|| (line[4], ()));
-    ///     records.event_time(|line| Some(1000 * i64::from(line.first()?.checked_sub(b'0')?)));
-    ///     let asked = records.events::<u8, ()>("asked", move |line| key(line.line(), b'?'));
-    ///     let answers = records.events::<u8, ()>("answers", move |line| key(line.line(), b'!'));
-    ///     asked.left_join_within("answered", answers, Within::after(Duration::from_secs(1)))
-    /// });
-    /// // The watermark is at four seconds: too late to answer `b`, and nobody knows yet of `c`.
-    /// assert_eq!(asked, [((b'a', (1000, ()), Some((2000, ()))), 1), ((b'b', (2000, ()), None), 1)]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`Events::join_within`].
-    #[track_caller]
-    pub fn left_join_within<W: ExchangeData + Stored>(
-        self,
-        name: &str,
-        right: Events<'scope, K, W>,
-        within: Within,
-    ) -> VecCollection<'scope, Epoch, (K, At<V>, Option<At<W>>), isize> {
-        self.joined(name, right, within, true)
-    }
-
-    #[track_caller]
-    fn joined<W: ExchangeData + Stored>(
-        self,
-        name: &str,
-        right: Events<'scope, K, W>,
-        within: Within,
-        unmatched: bool,
-    ) -> VecCollection<'scope, Epoch, (K, At<V>, Option<At<W>>), isize> {
-        self.doors.borrow_mut().claim(name);
-        let left = self.rows.map(|((key, time), value)| (key, time, Side::Left(value)));
-        let right = right.rows.map(|((key, time), value)| (key, time, Side::Right(value)));
-        let identity = Identity::of::<DurableKey<K, V, W>, (isize, bool)>(name, "join")
-            .rule("lower", length(within.lower()))
-            .rule("upper", length(within.upper()));
-        let updates = left.concat(right);
-        let durable = self.doors.borrow_mut().open(identity, updates.scope());
-        let routes = Routes {
-            datum: |(key, _, _): &(K, Millis, Side<V, W>)| route(key),
-            key: |(_, key, _, _): &DurableKey<K, V, W>| route(key),
-        };
-        let machine = Join::new(name, within, unmatched);
-        operate(name, updates, routes, self.event_times, machine, durable, vec![]).0
-    }
-}
+/// An event in a row: when it happened, and its value.
+pub(crate) type At<V> = (Time, V);
 
 /// What an event is, beside its key and time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Side<V, W> {
+pub(crate) enum Side<V, W> {
     Left(V),
     Right(W),
 }
@@ -195,7 +42,7 @@ enum Side<V, W> {
 /// come to make a pair, the key, and the value, of whichever side it is.
 ///
 /// A row is gone as the watermark passes the first of these, on both sides alike.
-type DurableKey<K, V, W> = (Time, K, Option<V>, Option<W>);
+pub(crate) type DurableKey<K, V, W> = (Time, K, Option<V>, Option<W>);
 
 /// Where a join says what changed of its durable rows.
 type DurableEvents<K, V, W> = Keeper<DurableKey<K, V, W>, (isize, bool)>;
@@ -260,7 +107,7 @@ type Update<K, V, W> = ((K, Millis, Side<V, W>), isize);
 
 /// One worker's keys, and their events of both sides that may yet be in a pair.
 #[derive(Debug)]
-struct Join<K, V, W> {
+pub(crate) struct Join<K, V, W> {
     name: String,
     within: Within,
     /// Whether left events without a partner are rows, too.
@@ -270,6 +117,8 @@ struct Join<K, V, W> {
     left_times: BTreeMap<Millis, Vec<K>>,
     /// Likewise of the right.
     right_times: BTreeMap<Millis, Vec<K>>,
+    /// The watermark as the epoch began: all right events before it are there.
+    settled: Watermark,
     /// What is still to be taken in of the epoch that is being closed.
     waiting: std::vec::IntoIter<Update<K, V, W>>,
 }
@@ -280,7 +129,7 @@ where
     V: ExchangeData + Stored,
     W: ExchangeData + Stored,
 {
-    fn new(name: &str, within: Within, unmatched: bool) -> Self {
+    pub(crate) fn new(name: &str, within: Within, unmatched: bool) -> Self {
         Join {
             name: name.to_owned(),
             within,
@@ -288,6 +137,7 @@ where
             keys: HashMap::default(),
             left_times: BTreeMap::new(),
             right_times: BTreeMap::new(),
+            settled: Watermark::NONE,
             waiting: Vec::new().into_iter(),
         }
     }
@@ -302,7 +152,8 @@ where
         keeper: &DurableEvents<K, V, W>,
         mut pair: impl FnMut((K, At<V>, Option<At<W>>), isize),
     ) {
-        let Join { name, keys, within, left_times, right_times, .. } = self;
+        let Join { name, keys, within, left_times, right_times, settled, .. } = self;
+        let next_only = within.is_next_only();
         let times = |here: isize, there: isize| {
             here.checked_mul(there)
                 .unwrap_or_else(|| panic!("in `{name}`, the number of equal pairs of key {key:?} overflows"))
@@ -316,9 +167,13 @@ where
             Side::Left(value) => {
                 let mut matched = false;
                 for_each_of(right, time + within.lower(), time + within.upper(), |other| {
+                    if next_only && (matched || !settled.reaches(other.time + 1)) {
+                        return;
+                    }
                     matched = true;
-                    let there = (other.time, other.value.clone());
-                    pair((key.clone(), (time, value.clone()), Some(there)), times(count, other.count));
+                    let pairs = if next_only { count } else { times(count, other.count) };
+                    let there = (Time(other.time), other.value.clone());
+                    pair((key.clone(), (Time(time), value.clone()), Some(there)), pairs);
                 });
                 let (held, is_new) = put(left, time, value, count, matched);
                 keep_left(held);
@@ -327,20 +182,58 @@ where
                 }
             }
             Side::Right(value) => {
-                for_each_of(left, time - within.upper(), time - within.lower(), |other| {
-                    if !other.matched {
-                        other.matched = true;
-                        keep_left(other);
-                    }
-                    let here = (other.time, other.value.clone());
-                    pair((key.clone(), here, Some((time, value.clone()))), times(count, other.count));
-                });
+                if !next_only {
+                    for_each_of(left, time - within.upper(), time - within.lower(), |other| {
+                        if !other.matched {
+                            other.matched = true;
+                            keep_left(other);
+                        }
+                        let here = (Time(other.time), other.value.clone());
+                        let there = (Time(time), value.clone());
+                        pair((key.clone(), here, Some(there)), times(count, other.count));
+                    });
+                }
                 let (held, is_new) = put(right, time, value, count, false);
-                let due = Time(time - within.lower());
+                let due = Time(time - within.needed_right());
                 keeper.put((&due, &key, None, Some(&held.value)), (&held.count, &false));
                 if is_new {
                     right_times.entry(time).or_default().push(key);
                 }
+            }
+        }
+    }
+
+    /// Shows the next matches that are known as `closing` ends, where only these count.
+    fn settle(
+        &mut self,
+        closing: &Closing,
+        keeper: &DurableEvents<K, V, W>,
+        mut pair: impl FnMut((K, At<V>, Option<At<W>>), isize),
+    ) {
+        let Join { keys, within, right_times, settled, .. } = self;
+        let from = settled.time().unwrap_or(Millis::MIN);
+        for (time, of) in right_times.range(from..) {
+            if !closing.now.watermark.reaches(time + 1) {
+                break;
+            }
+            for key in of {
+                let Some(Sides { left, right }) = keys.get_mut(key) else { continue };
+                // Of several with this time, the first is the one of the least value.
+                let at = right.partition_point(|held| held.time < *time);
+                let Some(partner) = right.get(at).filter(|held| held.time == *time) else { continue };
+                for_each_of(left, time - within.upper(), time - within.lower(), |held| {
+                    if held.matched {
+                        return;
+                    }
+                    held.matched = true;
+                    // What the end of the input brings about is no state.
+                    if !closing.is_end() {
+                        let due = Time(held.time + within.upper());
+                        keeper.put((&due, key, Some(&held.value), None), (&held.count, &true));
+                    }
+                    let there = (Time(partner.time), partner.value.clone());
+                    pair((key.clone(), (Time(held.time), held.value.clone()), Some(there)), held.count);
+                });
             }
         }
     }
@@ -362,7 +255,7 @@ where
                 let Some(sides) = keys.get_mut(&key) else { continue };
                 while let Some(held) = sides.left.pop_front_if(|held| held.time <= time) {
                     if *unmatched && !held.matched {
-                        lone((key.clone(), (held.time, held.value), None), held.count);
+                        lone((key.clone(), (Time(held.time), held.value), None), held.count);
                     }
                 }
                 if sides.left.is_empty() && sides.right.is_empty() {
@@ -370,7 +263,9 @@ where
                 }
             }
         }
-        while let Some(first) = right_times.first_entry().filter(|first| over(first.key() - within.lower())) {
+        while let Some(first) =
+            right_times.first_entry().filter(|first| over(first.key() - within.needed_right()))
+        {
             let (time, expired) = first.remove_entry();
             any = true;
             for key in expired {
@@ -411,6 +306,7 @@ where
             // In order of time, so that events are put at the end of their queues and not in the midst of them.
             consolidate(updates);
             self.waiting = std::mem::take(updates).into_iter();
+            self.settled = closing.before.watermark;
         }
         while let Some(((key, time, side), count)) = self.waiting.next() {
             self.take(key, time, side, count, keeper, |row, diff| {
@@ -421,6 +317,9 @@ where
             }
         }
         self.waiting = Vec::new().into_iter();
+        if self.within.is_next_only() {
+            self.settle(closing, keeper, |row, diff| emitted.rows.push((row, closing.epoch, diff)));
+        }
         let watermark = closing.now.watermark;
         let any = self.expire(watermark, |row, diff| emitted.rows.push((row, closing.epoch, diff)));
         if let Some(time) = watermark.time().filter(|_| any) {
@@ -445,7 +344,7 @@ where
                 }
             }
             if let Some(value) = right_value {
-                let time = due.saturating_add(within.lower());
+                let time = due.saturating_add(within.needed_right());
                 if put(right, time, value, count, false).1 {
                     right_times.entry(time).or_default().push(key);
                 }
@@ -460,6 +359,7 @@ mod tests {
 
     use super::*;
     use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
+    use crate::door::refusals::is_older;
 
     impl Scan for Join<u8, i64, bool> {
         fn scan(&self) -> Vec<(DurableKey<u8, i64, bool>, (isize, bool))> {
@@ -470,7 +370,7 @@ mod tests {
                     ((due, *key, Some(held.value), None), (held.count, held.matched))
                 }));
                 rows.extend(right.iter().map(|held| {
-                    let due = Time(held.time - self.within.lower());
+                    let due = Time(held.time - self.within.needed_right());
                     ((due, *key, None, Some(held.value)), (held.count, false))
                 }));
             }
@@ -487,8 +387,10 @@ mod tests {
             stop in 0..8usize,
             lower in -20..20i64,
             width in 0..20i64,
+            next_only: bool,
         ) {
             let within = Within::new(lower, lower + width).expect("there are pairs");
+            let within = if next_only { within.next_only() } else { within };
             let make = || Join::<u8, i64, bool>::new("join", within, true);
             let mut before = Watermark::NONE;
             let epochs = epochs.into_iter().map(|(watermark, records)| {

@@ -1,216 +1,161 @@
-//! The doors of keyed state: [`Records::update_state_by_key`] and [`Records::update_state_by_key_timeout`].
+//! The door of keyed state: [`Grouped::state`].
 //!
 //! A door collects the values of a worker and epoch by key; the machine behind it
 //! ([`super::machine`]) puts those of all workers in order and updates the states.
 
-use differential_dataflow::{ExchangeData, VecCollection};
-use timely::dataflow::Stream;
+use std::panic::Location;
+
+use differential_dataflow::ExchangeData;
 use timely::dataflow::operators::generic::operator::empty;
 
 use crate::data::{Key, Stored, Time};
-use crate::door::in_time::{in_time, refused};
-use crate::door::keyed::machine::{News, Seen, States};
+use crate::door::grouped::{Grouped, Keys};
+use crate::door::keyed::machine::{News, Next, Seen, States, Timeout};
 use crate::door::machine::{Routes, operate};
-use crate::door::{Parsed, Partials, Records};
+use crate::door::refusals::is_older;
+use crate::door::table::{Facts, Rows, Table};
+use crate::door::{Parsed, Partials};
 use crate::format::Format;
 use crate::operators::route;
 use crate::state::Identity;
-use crate::time::Epoch;
-use crate::time::EventTime;
-use crate::time::Gap;
+use crate::view::Names;
 
-/// The state of keys that time out.
-#[derive(Clone)]
-pub struct KeyedState<'scope, K: ExchangeData, S: ExchangeData> {
-    rows: VecCollection<'scope, Epoch, (K, S), isize>,
-    ended: VecCollection<'scope, Epoch, (K, S), isize>,
+/// Keyed state: the states as they are, and what their updates have emitted.
+#[derive(Clone, Debug)]
+#[must_use = "state that nobody shows is work for nothing"]
+pub struct KeyedState<'scope, K: 'static, S: 'static, E: 'static> {
+    /// `(key, state)` for each key that has a state, in columns of the key and a column `state`.
+    pub states: Table<'scope, (K, S)>,
+    /// `(key, fact)` for each fact, in columns of the key and a column `fact`.
+    pub facts: Facts<'scope, (K, E)>,
 }
 
-impl<'scope, K: ExchangeData, S: ExchangeData> KeyedState<'scope, K, S> {
-    /// `(key, state)` for each key that has a state: the collection is the state.
-    pub fn rows(&self) -> VecCollection<'scope, Epoch, (K, S), isize> {
-        self.rows.clone()
-    }
-
-    /// What was returned when a key timed out, as rows `(key, state)` that are inserted once, in the epoch in which it
-    /// did, and never retracted.
-    pub fn ended(&self) -> VecCollection<'scope, Epoch, (K, S), isize> {
-        self.ended.clone()
-    }
-}
-
-impl<K: ExchangeData, S: ExchangeData> std::fmt::Debug for KeyedState<'_, K, S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyedState").finish_non_exhaustive()
-    }
-}
-
-impl<'scope, F: Format> Records<'scope, F> {
-    /// The state of each key, as `update` makes it of the state before and the new values; `value` says the key and the value
-    /// of a record.
+impl<'scope, F: Format, K: Key, G: Keys<F, K>> Grouped<'scope, F, K, G> {
+    /// The state of each key, as `update` makes it of the state before and the new values, which `value` says of each record;
+    /// and the facts that `update` emits as it does.
     ///
     /// `update` is called once for each epoch and key that has values in it, with the key, the values in the order in which
-    /// they arrived, and the state, `None` the first time; what it returns is the state from now on, and `None` removes the key.
-    /// It must depend on nothing but its arguments. Records need no time, and none is too late.
+    /// they arrived, the state, `None` the first time, and a vector that takes facts. It says what becomes of the state: keep
+    /// it, keep it until a time, or drop it. It must depend on nothing but its arguments.
     ///
-    /// Each epoch retracts the rows that changed and inserts them as they are now: the collection is the state. It is durable
-    /// and kept by key, each on the worker that the key is routed to; an epoch costs its values, not the keys that there are.
+    /// With a `timeout`, it is called with [`Seen::TimedOut`], too: when the watermark reaches the time, and also before a
+    /// value that is not before it, so the sequence of a key's values and timeouts does not depend on how the input is cut
+    /// into epochs; within an epoch, values before and after a timeout are calls of their own. The time is that of the dataflow
+    /// (of events, or of arrival under `--time arrival`), never a clock. With [`Timeout::Idle`] the key is dropped then, whatever
+    /// `update` returns; with [`Timeout::Deadline`] it goes on as it says, and each value is a call of its own. At the end of the input, time has come to the newest
+    /// record; keys that are not due by then keep their state.
+    ///
+    /// Each epoch retracts the states that changed and inserts them as they are now; facts are inserted once. States are
+    /// durable and kept by key, each on the worker that the key is routed to; an epoch costs its values and the keys that may be
+    /// due, not the keys that there are.
     ///
     /// ```
     /// use thalweg::prelude::*;
-    /// // The last value of each key, until a zero.
-    /// let last = thalweg::testing::collection(Text, b"a1\nb2\nc3\na4\nb0\n", |records| {
-    ///     records.update_state_by_key::<u8, u8, u8>(
+    /// // The last value of each key, until a zero; and how often it was another.
+    /// let build = Build::new("last", |flow| {
+    ///     let lines = flow.records(Text);
+    ///     let last = lines.by(text("key"), |line| line.get(..1)).state(
     ///         "last",
-    ///         |line| Some((*line.first()?, line.last()? - b'0')),
-    ///         |_, values, _| values.last().copied().filter(|value| *value != 0),
-    ///     )
+    ///         Timeout::Never,
+    ///         |line| Some(line.last()?.wrapping_sub(b'0')),
+    ///         |_, seen, state, facts: &mut Vec<u8>| {
+    ///             let Seen::Values(values) = seen else { return Next::Drop };
+    ///             facts.extend(state.filter(|state| values.first() != Some(state)));
+    ///             values.last().copied().filter(|last| *last != 0).map_or(Next::Drop, Next::Keep)
+    ///         },
+    ///     );
+    ///     last.states.show("last");
+    ///     last.facts.show("replaced");
+    ///     Ok(())
     /// });
-    /// assert_eq!(last, [((b'a', 4), 1), ((b'c', 3), 1)]);
+    /// let answer = thalweg::testing::run_epochs(build, 1, &[b"a1\nb2\nc3\n", b"a4\nb0\n"]);
+    /// assert_eq!(answer.view("last"), ["a\t4", "c\t3"]);
+    /// assert_eq!(answer.view("replaced"), ["a\t1", "b\t2"]);
     /// ```
     ///
-    /// # Panics
-    ///
-    /// If another door of this dataflow has the same name.
-    #[track_caller]
-    pub fn update_state_by_key<K: Key, V: ExchangeData, S: ExchangeData + Stored>(
-        &mut self,
-        name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
-        update: impl Fn(&K, &[V], Option<S>) -> Option<S> + 'static,
-    ) -> VecCollection<'scope, Epoch, (K, S), isize> {
-        let news = self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<K, News<V>>| {
-            if let Some((key, value)) = value(record) {
-                sums.entry(key).push(record.arrival(), 0, value);
-            }
-        });
-        let update = move |key: &K, seen: Seen<'_, V>, state: Option<S>| match seen {
-            Seen::Values(values) => update(key, values, state),
-            Seen::TimedOut => None,
-        };
-        // Nothing here depends on the watermark.
-        let event_times = empty(news.scope());
-        self.states(name, None, news, event_times, update).rows
-    }
-
-    /// As [`Records::update_state_by_key`], for keys that time out when they have been idle for `timeout`.
-    ///
-    /// The time is that of the dataflow (of events, or of arrival under `--time arrival`), never a clock. A key times out
-    /// when the watermark reaches `timeout` after the greatest time of its values, and also before a value that is that much
-    /// later, so the sequence of its values and timeouts does not depend on how the input is cut into epochs. Then
-    /// `update` is called once with [`Seen::TimedOut`] and the state; what it returns is a row of
-    /// [`KeyedState::ended`], and the key is removed in any case. Within an epoch, values before and after a timeout are
-    /// calls of their own. At the end of the input, time has come to the newest record; keys that are not idle by then
-    /// keep their state.
-    ///
-    /// State: as there. A key that `update` removes is gone from the rows at once, and from memory when it would have timed
-    /// out. Closing an epoch costs its values and the keys that may be due.
-    ///
-    /// A value is too late, refused and counted, when its own timeout has passed as its epoch began: the watermark has
-    /// reached its time and `timeout`. Records without a time are left out.
+    /// A silence is an event at its deadline:
     ///
     /// ```
     /// use std::time::Duration;
-    /// use thalweg::time::Gap; use thalweg::door::Seen;
     /// use thalweg::prelude::*;
-    /// // Visits: how many records of a key, until it is idle for five seconds.
-    /// let idle = Gap::new(Duration::from_secs(5)).unwrap();
-    /// let ended = thalweg::testing::collection(Text, b"1 a\n2 b\n3 a\n8 a\n", move |records| {
-    ///     records.event_time(|record| Some(1000 * i64::from(record.line()[0] - b'0')));
-    ///     let visits = records.update_state_by_key_timeout::<u8, (), u64>(
+    /// use thalweg::testing::Script;
+    /// let build = Build::new("silence", |flow| {
+    ///     let seconds = |line: &[u8]| std::str::from_utf8(line.get(..2)?).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds);
+    ///     let lines = flow.records(Text).event_time(move |line| seconds(line.line()));
+    ///     let idle = Timeout::Idle(Gap::new(Duration::from_secs(5))?);
+    ///     let visits = lines.by(text("who"), |line| line.get(3..)).state(
     ///         "visits",
     ///         idle,
-    ///         |line| Some((*line.last()?, ())),
-    ///         |_, seen, count| match seen {
-    ///             Seen::Values(values) => Some(count.unwrap_or(0) + values.len() as u64),
-    ///             Seen::TimedOut => count,
+    ///         |_| Some(()),
+    ///         |_, seen, visits: Option<u64>, facts| match seen {
+    ///             Seen::Values(values) => Next::Keep(visits.unwrap_or(0) + values.len() as u64),
+    ///             Seen::TimedOut(at) => {
+    ///                 facts.push((at, visits.unwrap_or(0)));
+    ///                 Next::Drop
+    ///             }
     ///         },
     ///     );
-    ///     // Rows that are open count once, those that have ended a hundred times.
-    ///     visits.rows().concat(visits.ended().map(|(key, count)| (key, 100 * count)))
+    ///     visits.facts.columns(["who", "silent since", "visits"]).show("silent");
+    ///     Ok(())
     /// });
-    /// assert_eq!(ended, [((b'a', 1), 1), ((b'a', 200), 1), ((b'b', 1), 1)]);
+    /// // With a lateness of ten seconds, the watermark is at 10 s.
+    /// let answer = Script::new(build).epoch("01 a\n02 b\n03 a\n20 b\n").run();
+    /// assert_eq!(answer.view("silent"), ["a\t1970-01-01T00:00:08Z\t2", "b\t1970-01-01T00:00:07Z\t1"]);
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// If another door of this dataflow has the same name, or the records tell no time.
     #[track_caller]
-    pub fn update_state_by_key_timeout<K: Key, V: ExchangeData, S: ExchangeData + Stored>(
-        &mut self,
+    pub fn state<V, S, E, L, U>(
+        self,
         name: &str,
-        timeout: Gap,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
-        update: impl Fn(&K, Seen<'_, V>, Option<S>) -> Option<S> + 'static,
-    ) -> KeyedState<'scope, K, S> {
-        let event_times = self.event_times();
-        let late = self.late();
-        let news = self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<K, News<V>>| {
-            let time = in_time(record, &late, |time, watermark| timeout.is_over(time, watermark));
-            if let Some(time) = time
-                && let Some((key, value)) = value(record)
-            {
-                sums.entry(key).push(record.arrival(), time, value);
-            }
+        timeout: Timeout,
+        value: L,
+        update: U,
+    ) -> KeyedState<'scope, K, S, E>
+    where
+        V: ExchangeData,
+        S: ExchangeData + Stored,
+        E: ExchangeData,
+        L: for<'a> Fn(&Parsed<'a, F>) -> Option<V> + 'static,
+        U: Fn(&K, Seen<'_, V>, Option<S>, &mut Vec<E>) -> Next<S> + 'static,
+    {
+        let place = Location::caller();
+        let Grouped { records, columns, keys, .. } = self;
+        let site = records.site();
+        let event_times = match timeout {
+            Timeout::Never => empty(site.scope),
+            Timeout::Idle(_) | Timeout::Deadline => records.event_times(name, place),
+        };
+        let gate = records.refusals().gate(name, move |time, watermark| match timeout {
+            Timeout::Never => false,
+            Timeout::Idle(gap) => gap.is_over(time, watermark),
+            Timeout::Deadline => is_older(time, watermark),
         });
-        self.states(name, Some(timeout), news, event_times, update)
-    }
-
-    /// The states of the keys of which `news` comes.
-    fn states<K: Key, V: ExchangeData, S: ExchangeData + Stored>(
-        &self,
-        name: &str,
-        timeout: Option<Gap>,
-        news: VecCollection<'scope, Epoch, K, News<V>>,
-        event_times: Stream<'scope, Epoch, Vec<EventTime>>,
-        update: impl Fn(&K, Seen<'_, V>, Option<S>) -> Option<S> + 'static,
-    ) -> KeyedState<'scope, K, S> {
-        let rule = timeout.map_or_else(|| "none".to_owned(), |timeout| timeout.to_string());
-        let identity = Identity::of::<K, (Option<S>, Time)>(name, "keyed state").rule("timeout", rule);
-        let durable = self.doors().borrow_mut().open(identity, news.scope());
+        let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<K, News<V>>| {
+            let time = if timeout == Timeout::Never { Some(0) } else { gate.time(record) };
+            if let Some(time) = time
+                && let Some(value) = value(record)
+            {
+                keys.each(record, |key| sums.entry(key).push(record.arrival(), time, value.clone()));
+            }
+        };
+        let news = records.sums(name, place, logic);
+        let rule = match timeout {
+            Timeout::Never => "none".to_owned(),
+            Timeout::Idle(gap) => gap.to_string(),
+            Timeout::Deadline => "deadline".to_owned(),
+        };
+        let identity =
+            Identity::of::<K, (Option<S>, Option<Time>)>(name, "keyed state").rule("timeout", rule);
+        let durable = site.open(identity);
         let routes = Routes { datum: route, key: route };
-        let machine = States::new(timeout, update);
-        let (rows, ended) = operate(name, news, routes, event_times, machine, durable, vec![]);
-        KeyedState { rows, ended }
-    }
-
-    /// What `datum` makes of the records that a state with this `timeout` refuses because they are too late
-    /// ([`Records::update_state_by_key_timeout`]). Stateless.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use thalweg::prelude::*;
-    /// # use thalweg::testing::Script;
-    /// # #[derive(clap::Args)]
-    /// # struct Late;
-    /// # impl Dataflow for Late {
-    /// #     const NAME: &'static str = "late";
-    /// #     const ABOUT: &'static str = "too late";
-    /// #     const VIEWS: &'static [View] = &[View { name: "refused", columns: &["line"], about: "too late" }];
-    /// #     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-    /// let gap = Gap::new(Duration::from_secs(5)).unwrap();
-    /// let mut lines = flow.records(Text);
-    /// lines.event_time(|line| Some(1000 * std::str::from_utf8(line.line()).ok()?.parse::<i64>().ok()?));
-    /// let refused = lines.refused_by_timeout::<Bytes>("refused", gap, |line| Some(line.line()));
-    /// flow.view("refused", refused.map(|line| (line,)));
-    /// #         Ok(())
-    /// #     }
-    /// # }
-    /// // With a lateness of ten seconds, the watermark is 80 s as the second epoch begins.
-    /// let answer = Script::new(Late).epoch("90\n1\n").epoch("75\n76\n").run();
-    /// assert_eq!(answer.view("refused"), ["75"]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If another door of this dataflow has the same name.
-    #[track_caller]
-    pub fn refused_by_timeout<D: Key>(
-        &mut self,
-        name: &str,
-        timeout: Gap,
-        datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
-    ) -> VecCollection<'scope, Epoch, D, isize> {
-        refused(self, name, move |time, watermark| timeout.is_over(time, watermark), datum)
+        let machine = States::new(name, timeout, update);
+        let (states, facts) = operate(name, news, routes, event_times, machine, durable, vec![]);
+        let names = |last: &str| {
+            let all = columns.iter().cloned().chain([last.to_owned()]).collect();
+            Names { all: Some(all), key: if last == "state" { columns.clone() } else { Vec::new() } }
+        };
+        KeyedState {
+            states: Rows::new(states, names("state"), site.clone()),
+            facts: Rows::new(facts, names("fact"), site.clone()),
+        }
     }
 }

@@ -21,7 +21,6 @@
 //! the call with the removal ended.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
@@ -43,8 +42,33 @@ use crate::time::{EventTime, Millis, Watermark};
 pub enum Seen<'a, V> {
     /// It has new values, in the order in which they arrived. There is at least one.
     Values(&'a [V]),
-    /// It had none for as long as its timeout.
-    TimedOut,
+    /// Its time is up: it had no value for as long as its timeout, or the deadline has come that it was kept until. This is
+    /// when that was.
+    TimedOut(Time),
+}
+
+/// What becomes of a key's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next<S> {
+    /// This is the state from now on. A deadline that there was is none any more.
+    Keep(S),
+    /// This is the state from now on, and at that time it is [`Seen::TimedOut`], unless it is updated before. For
+    /// [`Timeout::Deadline`] alone.
+    Until(S, Time),
+    /// The key has no state.
+    Drop,
+}
+
+/// When keyed state times out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Never. Records need no times, and none is too late.
+    Never,
+    /// When a key has been idle for so long. A value is too late when its own timeout has passed as its epoch began.
+    Idle(Gap),
+    /// At the time that it is kept until ([`Next::Until`]). What is older than the watermark was as its epoch began is too late. Each value is
+    /// a call of its own, because each may say another time.
+    Deadline,
 }
 
 /// One value; they are ordered as they arrived.
@@ -104,131 +128,210 @@ impl<V> IsZero for News<V> {
 struct Slot<S> {
     /// `None` if it was removed, and while the key is worked on.
     state: Option<S>,
-    /// The greatest time of a value since the key last timed out.
-    last: Millis,
-    /// Whether the key has an entry in the queue: always, once it has been worked on, if keys time out.
-    queued: bool,
+    /// With a timeout, the greatest time of a value since the key last timed out; with deadlines, that if there is one.
+    time: Option<Millis>,
+    /// The time of the key's live entry in the queue; the greatest if it has none.
+    queued: Millis,
 }
 
 /// One worker's keys.
 #[derive(Debug)]
-pub(crate) struct States<K, V, S, U> {
-    timeout: Option<Gap>,
+pub(crate) struct States<K, V, S, E, U> {
+    name: String,
+    timeout: Timeout,
     update: U,
     keys: HashMap<K, Slot<S>, RandomState>,
     deadlines: Deadlines<K>,
     /// The values of one call; empty between calls.
     buffer: Vec<V>,
+    /// What a call emits; empty between calls.
+    facts: Vec<E>,
 }
 
-impl<K, V, S, U> States<K, V, S, U>
+/// The durable row of a key: its state, if there is one, and its last time or its deadline.
+type Row<S> = (Option<S>, Option<Time>);
+
+impl<K, V, S, E, U> States<K, V, S, E, U>
 where
     K: ExchangeData + Hash + Stored,
     V: ExchangeData,
     S: ExchangeData + Stored,
-    U: Fn(&K, Seen<'_, V>, Option<S>) -> Option<S>,
+    E: ExchangeData,
+    U: Fn(&K, Seen<'_, V>, Option<S>, &mut Vec<E>) -> Next<S>,
 {
-    pub(crate) fn new(timeout: Option<Gap>, update: U) -> Self {
-        let keys = HashMap::with_hasher(RandomState::default());
-        States { timeout, update, keys, deadlines: Deadlines::new(), buffer: Vec::new() }
+    pub(crate) fn new(name: &str, timeout: Timeout, update: U) -> Self {
+        States {
+            name: name.to_owned(),
+            timeout,
+            update,
+            keys: HashMap::with_hasher(RandomState::default()),
+            deadlines: Deadlines::new(),
+            buffer: Vec::new(),
+            facts: Vec::new(),
+        }
+    }
+
+    /// When a key times out of which `time` is known.
+    fn due(&self, time: Option<Millis>) -> Option<Millis> {
+        match self.timeout {
+            Timeout::Never => None,
+            Timeout::Idle(gap) => time.map(|last| last.saturating_add(gap.millis())),
+            Timeout::Deadline => time,
+        }
+    }
+
+    /// Updates `state` for `seen`; returns the deadline that it is kept until.
+    fn call(
+        &mut self,
+        key: &K,
+        seen: Seen<'_, V>,
+        state: &mut Option<S>,
+        epoch: Epoch,
+        emitted: &mut Emitted<(K, S), (K, E)>,
+    ) -> Option<Millis> {
+        let after = if let Seen::TimedOut(Time(at)) = seen { at } else { Millis::MIN };
+        let next = (self.update)(key, seen, state.take(), &mut self.facts);
+        emitted.notes.extend(self.facts.drain(..).map(|fact| ((key.clone(), fact), epoch, 1)));
+        let (kept, until) = match next {
+            Next::Keep(kept) => (Some(kept), None),
+            Next::Until(kept, Time(until)) => (Some(kept), Some(until)),
+            Next::Drop => (None, None),
+        };
+        *state = kept;
+        if let Some(until) = until {
+            assert!(
+                self.timeout == Timeout::Deadline,
+                "in `{}`, key {key:?} is kept until a time, but the state was opened with {:?}",
+                self.name,
+                self.timeout
+            );
+            assert!(
+                until > after,
+                "in `{}`, key {key:?} timed out at {} and is kept until {}, which is not later",
+                self.name,
+                Time(after),
+                Time(until)
+            );
+        }
+        until
     }
 
     /// Takes in what an epoch has of `key`.
     fn take_in(
         &mut self,
-        key: K,
+        key: &K,
         news: News<V>,
         epoch: Epoch,
-        emitted: &mut Emitted<(K, S), (K, S)>,
-        keeper: &Keeper<K, (Option<S>, Time)>,
+        emitted: &mut Emitted<(K, S), (K, E)>,
+        keeper: &Keeper<K, Row<S>>,
     ) {
-        let States { timeout, update, keys, deadlines, buffer } = self;
-        let mut entry = match keys.entry(key) {
-            Entry::Occupied(entry) => entry,
-            Entry::Vacant(entry) => {
-                entry.insert_entry(Slot { state: None, last: Millis::MIN, queued: false })
-            }
-        };
-        let before = entry.get().state.clone();
-        let mut state = entry.get_mut().state.take();
-        let mut last = entry.get().last;
+        let slot = self.keys.remove(key);
+        let Slot { state: before, time: time_before, mut queued } =
+            slot.unwrap_or(Slot { state: None, time: None, queued: Millis::MAX });
+        let (mut state, mut time) = (before.clone(), time_before);
+        let idle = matches!(self.timeout, Timeout::Idle(_));
 
         let mut values = news.values;
-        values.sort_unstable_by_key(|value| value.arrival);
+        values.sort_unstable();
         let mut values = values.into_iter().peekable();
-        while let Some(Value { time, value, .. }) = values.next() {
-            // A new key has a last time before all times.
-            if timeout.is_some_and(|timeout| time >= last + timeout.millis()) {
-                let key = entry.key();
-                let ended = state.take().and_then(|state| update(key, Seen::TimedOut, Some(state)));
-                emitted.notes.extend(ended.map(|state| ((key.clone(), state), epoch, 1)));
-                last = time;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while let Some(next) = values.peek() {
+            // A key may be kept until one deadline after another, all before this value.
+            while let Some(due) = self.due(time).filter(|due| *due <= next.time) {
+                time = None;
+                if state.is_some() {
+                    time = self.call(key, Seen::TimedOut(Time(due)), &mut state, epoch, emitted);
+                }
+                // Who is idle is gone, whatever is returned.
+                state.take_if(|_| idle);
             }
-            last = last.max(time);
-            buffer.push(value);
-            // A call has all values up to the next timeout.
-            while let Some(Value { time, value, .. }) =
-                values.next_if(|next| timeout.is_none_or(|timeout| next.time < last + timeout.millis()))
-            {
-                last = last.max(time);
+            // A call has all values up to the next timeout; where it is the call that says when that is, one.
+            while let Some(Value { time: at, value, .. }) = values.next_if(|next| {
+                let more = buffer.is_empty() || self.timeout != Timeout::Deadline;
+                more && self.due(time).is_none_or(|due| next.time < due)
+            }) {
+                if idle {
+                    time = Some(time.map_or(at, |last| last.max(at)));
+                }
                 buffer.push(value);
             }
-            state = update(entry.key(), Seen::Values(buffer), state.take());
+            let until = self.call(key, Seen::Values(&buffer), &mut state, epoch, emitted);
+            time = if idle { time } else { until };
             buffer.clear();
         }
+        self.buffer = buffer;
 
         let changed = state != before;
         if changed {
-            let row = |state: S, diff| ((entry.key().clone(), state), epoch, diff);
+            let row = |state: S, diff| ((key.clone(), state), epoch, diff);
             emitted.rows.extend(before.map(|state| row(state, -1)));
             emitted.rows.extend(state.clone().map(|state| row(state, 1)));
         }
-        if timeout.is_none() && state.is_none() {
-            keeper.take(entry.key());
-        } else if changed || last != entry.get().last {
-            keeper.put(entry.key(), (&state, &Time(last)));
+        // Of a key that times out when it is idle, its last time is remembered even while it has no state.
+        if state.is_none() && !idle {
+            keeper.take(key);
+            return;
         }
-        let slot = entry.get_mut();
-        slot.last = last;
-        match timeout {
-            Some(timeout) if !slot.queued => {
-                let due = last + timeout.millis();
-                (slot.state, slot.queued) = (state, true);
-                deadlines.push(due, entry.key().clone());
-            }
-            None if state.is_none() => {
-                entry.remove();
-            }
-            _ => slot.state = state,
+        if changed || time != time_before {
+            keeper.put(key, (&state, &time.map(Time)));
         }
+        if let Some(due) = self.due(time).filter(|due| *due < queued) {
+            self.deadlines.push(due, key.clone());
+            queued = due;
+        }
+        self.keys.insert(key.clone(), Slot { state, time, queued });
     }
 
-    /// Times out the keys that have been idle for long enough as `closing` ends.
+    /// Times out the keys whose time is up as `closing` ends.
     fn time_out(
         &mut self,
         closing: &Closing,
-        emitted: &mut Emitted<(K, S), (K, S)>,
-        keeper: &Keeper<K, (Option<S>, Time)>,
+        emitted: &mut Emitted<(K, S), (K, E)>,
+        keeper: &Keeper<K, Row<S>>,
     ) {
-        let Some(timeout) = self.timeout else { return };
         let (watermark, epoch) = (time_at(closing.now), closing.epoch);
-        while let Some((_, key)) = self.deadlines.pop(watermark) {
-            let slot = self.keys.get(&key).expect("a key is known as long as it has an entry in the queue");
-            let due = slot.last + timeout.millis();
-            if !watermark.reaches(due) {
+        let idle = matches!(self.timeout, Timeout::Idle(_));
+        while let Some((at, key)) = self.deadlines.pop(watermark) {
+            let Some(slot) = self.keys.get(&key).filter(|slot| slot.queued == at) else { continue };
+            let mut time = slot.time;
+            let mut state = None;
+            if self.due(time).is_some_and(|due| watermark.reaches(due)) {
+                state = self.keys.get_mut(&key).and_then(|slot| slot.state.take());
+                let before = state.clone();
+                while let Some(due) = self.due(time).filter(|due| watermark.reaches(*due)) {
+                    time = None;
+                    if state.is_some() {
+                        time = self.call(&key, Seen::TimedOut(Time(due)), &mut state, epoch, emitted);
+                    }
+                    state.take_if(|_| idle);
+                }
+                if state != before {
+                    let row = |state: S, diff| ((key.clone(), state), epoch, diff);
+                    emitted.rows.extend(before.map(|state| row(state, -1)));
+                    emitted.rows.extend(state.clone().map(|state| row(state, 1)));
+                }
+                if state.is_none() {
+                    self.keys.remove(&key);
+                    if !closing.is_end() {
+                        keeper.take(&key);
+                    }
+                    continue;
+                }
+                if !closing.is_end() {
+                    keeper.put(&key, (&state, &time.map(Time)));
+                }
+            }
+            let due = self.due(time);
+            if let Some(slot) = self.keys.get_mut(&key) {
+                slot.state = slot.state.take().or(state);
+                (slot.time, slot.queued) = (time, due.unwrap_or(Millis::MAX));
+            }
+            if let Some(due) = due {
                 self.deadlines.push(due, key);
-                continue;
-            }
-            if !closing.is_end() {
-                keeper.take(&key);
-            }
-            let state = self.keys.remove(&key).and_then(|slot| slot.state);
-            if let Some(state) = state {
-                emitted.rows.push(((key.clone(), state.clone()), epoch, -1));
-                let ended = (self.update)(&key, Seen::TimedOut, Some(state));
-                emitted.notes.extend(ended.map(|state| ((key, state), epoch, 1)));
             }
         }
+        let keys = &self.keys;
+        self.deadlines.tidy(keys.len(), |at, key| keys.get(key).is_some_and(|slot| slot.queued == at));
     }
 
     /// Gives memory back after many keys have gone.
@@ -247,28 +350,28 @@ fn time_at(event_time: EventTime) -> Watermark {
     }
 }
 
-impl<K, V, S, U> Machine for States<K, V, S, U>
+impl<K, V, S, E, U> Machine for States<K, V, S, E, U>
 where
     K: ExchangeData + Hash + Stored,
     V: ExchangeData,
     S: ExchangeData + Stored,
-    U: Fn(&K, Seen<'_, V>, Option<S>) -> Option<S> + 'static,
+    E: ExchangeData,
+    U: Fn(&K, Seen<'_, V>, Option<S>, &mut Vec<E>) -> Next<S> + 'static,
 {
     type Datum = K;
     type Diff = News<V>;
     type Row = (K, S);
-    /// What was returned when a key timed out.
-    type Note = (K, S);
+    /// What an update has emitted.
+    type Note = (K, E);
     type Key = K;
-    /// The state, if there is one, and the last time.
-    type Value = (Option<S>, Time);
+    type Value = Row<S>;
 
     fn close(
         &mut self,
         closing: &Closing,
         updates: &mut Vec<(K, News<V>)>,
-        emitted: &mut Emitted<(K, S), (K, S)>,
-        keeper: &Keeper<K, (Option<S>, Time)>,
+        emitted: &mut Emitted<(K, S), (K, E)>,
+        keeper: &Keeper<K, Row<S>>,
     ) -> Option<Epoch> {
         updates.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
         let mut updates = updates.drain(..).peekable();
@@ -276,21 +379,23 @@ where
             while let Some((_, more)) = updates.next_if(|(other, _)| *other == key) {
                 news.append(more);
             }
-            self.take_in(key, news, closing.epoch, emitted, keeper);
+            self.take_in(&key, news, closing.epoch, emitted, keeper);
         }
         self.time_out(closing, emitted, keeper);
         self.shrink();
         None
     }
 
-    fn restore(&mut self, rows: &mut Vec<(K, (Option<S>, Time))>, emitted: &mut Emitted<(K, S), (K, S)>) {
-        for (key, (state, Time(last))) in rows.drain(..) {
+    fn restore(&mut self, rows: &mut Vec<(K, Row<S>)>, emitted: &mut Emitted<(K, S), (K, E)>) {
+        for (key, (state, time)) in rows.drain(..) {
             let row = state.clone().map(|state| ((key.clone(), state), Epoch::default(), 1));
             emitted.rows.extend(row);
-            if let Some(timeout) = self.timeout {
-                self.deadlines.push(last.saturating_add(timeout.millis()), key.clone());
+            let time = time.map(|Time(time)| time);
+            let due = self.due(time);
+            if let Some(due) = due {
+                self.deadlines.push(due, key.clone());
             }
-            self.keys.insert(key, Slot { state, last, queued: self.timeout.is_some() });
+            self.keys.insert(key, Slot { state, time, queued: due.unwrap_or(Millis::MAX) });
         }
     }
 }
@@ -304,13 +409,18 @@ mod tests {
     use super::*;
     use crate::door::machine::tests::{Scan, changes_are_the_table, epochs};
 
-    impl<U> Scan for States<u32, i64, i64, U>
+    impl<U> Scan for States<u32, i64, i64, i64, U>
     where
-        U: Fn(&u32, Seen<'_, i64>, Option<i64>) -> Option<i64> + 'static,
+        U: Fn(&u32, Seen<'_, i64>, Option<i64>, &mut Vec<i64>) -> Next<i64> + 'static,
     {
-        fn scan(&self) -> Vec<(u32, (Option<i64>, Time))> {
-            self.keys.iter().map(|(key, slot)| (*key, (slot.state, Time(slot.last)))).collect()
+        fn scan(&self) -> Vec<(u32, Row<i64>)> {
+            self.keys.iter().map(|(key, slot)| (*key, (slot.state, slot.time.map(Time)))).collect()
         }
+    }
+
+    /// Keeps what there is, if there is.
+    fn keep(state: Option<i64>) -> Next<i64> {
+        state.map_or(Next::Drop, Next::Keep)
     }
 
     fn news(offset: u64, time: Millis, value: i64) -> News<i64> {
@@ -322,20 +432,37 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn changes_are_the_states(epochs in epochs(), stop in 0..8usize, timeout in prop::option::of(1..30u64)) {
-            let timeout = timeout.map(|timeout| Gap::new(Duration::from_millis(timeout)).expect("a gap"));
-            let make = || States::new(timeout, |_: &u32, seen: Seen<'_, i64>, state: Option<i64>| match seen {
-                // Removed by some values, and now and then what it was.
-                Seen::Values(values) => Some(state.unwrap_or(0) + values.iter().sum::<i64>()).filter(|sum| *sum != 1),
-                Seen::TimedOut => state,
+        fn changes_are_the_states(epochs in epochs(), stop in 0..8usize, timeout in prop::option::of(0..30i64)) {
+            let timeout = match timeout {
+                None => Timeout::Never,
+                Some(0..10) => Timeout::Deadline,
+                Some(idle) => Timeout::Idle(Gap::new(Duration::from_millis(idle as u64)).expect("a gap")),
+            };
+            let make = || States::new("states", timeout, move |_: &u32, seen: Seen<'_, i64>, state: Option<i64>, out: &mut Vec<i64>| {
+                let sum = match seen {
+                    // Removed by some values, and now and then what it was.
+                    Seen::Values(values) => Some(state.unwrap_or(0) + values.iter().sum::<i64>()).filter(|sum| *sum != 1),
+                    Seen::TimedOut(_) => state.map(|sum| sum + 1).filter(|sum| sum % 4 != 0),
+                };
+                out.extend(sum.filter(|sum| sum % 2 == 0));
+                match (timeout, sum, seen) {
+                    // The values are the times here, so that deadlines lie about them.
+                    (Timeout::Deadline, Some(sum), Seen::TimedOut(Time(at))) => Next::Until(sum, Time(at + 7)),
+                    (Timeout::Deadline, Some(sum), Seen::Values(_)) if sum % 3 != 0 => Next::Until(sum, Time(10 * sum)),
+                    _ => keep(sum),
+                }
             });
             let (mut before, mut arrival) = (Watermark::NONE, 0);
             let epochs = epochs.into_iter().map(|(watermark, records)| {
-                let late = |time| timeout.is_some_and(|timeout| timeout.is_over(time, before));
+                let late = |time| match timeout {
+                    Timeout::Never => false,
+                    Timeout::Idle(gap) => gap.is_over(time, before),
+                    Timeout::Deadline => before.reaches(time + 1),
+                };
                 let records = records.into_iter().filter(|record| !late(record.0));
                 let updates = records.map(|(time, key, value)| {
                     arrival += 1;
-                    (u32::from(key), news(arrival, if timeout.is_some() { time } else { 0 }, value))
+                    (u32::from(key), news(arrival, if timeout == Timeout::Never { 0 } else { time }, value))
                 });
                 let updates = updates.collect();
                 before = Watermark::at(watermark);
@@ -346,12 +473,12 @@ mod tests {
     }
 
     fn close<U>(
-        machine: &mut States<u32, i64, i64, U>,
+        machine: &mut States<u32, i64, i64, i64, U>,
         updates: Vec<(u32, News<i64>)>,
         now: Millis,
     ) -> [usize; 2]
     where
-        U: Fn(&u32, Seen<'_, i64>, Option<i64>) -> Option<i64> + 'static,
+        U: Fn(&u32, Seen<'_, i64>, Option<i64>, &mut Vec<i64>) -> Next<i64> + 'static,
     {
         let mut updates = updates;
         let event_time = EventTime { watermark: Watermark::at(now), oldest: 0, newest: now };
@@ -366,11 +493,17 @@ mod tests {
     #[test]
     fn memory_is_that_of_the_keys_that_are_not_idle() {
         let timeout = Gap::new(Duration::from_millis(10)).expect("ten milliseconds are a gap");
-        let mut machine =
-            States::new(Some(timeout), |_: &u32, seen: Seen<'_, i64>, state: Option<i64>| match seen {
-                Seen::Values(values) => values.last().copied().filter(|value| *value != 0),
-                Seen::TimedOut => state,
-            });
+        let mut machine = States::new(
+            "states",
+            Timeout::Idle(timeout),
+            |_: &u32, seen: Seen<'_, i64>, state, out: &mut Vec<i64>| match seen {
+                Seen::Values(values) => keep(values.last().copied().filter(|value| *value != 0)),
+                Seen::TimedOut(_) => {
+                    out.extend(state);
+                    Next::Drop
+                }
+            },
+        );
         let mut ended = 0;
         for now in 0..20_000 {
             let fresh = (0..3).map(|n| (100 + 3 * now as u32 + n, news(u64::from(n), now, 1)));
@@ -389,11 +522,11 @@ mod tests {
         let timeout = Gap::new(Duration::from_secs(3600)).expect("an hour is a gap");
         let calls = std::rc::Rc::new(std::cell::Cell::new(0));
         let counted = std::rc::Rc::clone(&calls);
-        let update = move |_: &u32, seen: Seen<'_, i64>, state: Option<i64>| {
+        let update = move |_: &u32, seen: Seen<'_, i64>, state: Option<i64>, _: &mut Vec<i64>| {
             counted.set(counted.get() + 1);
-            matches!(seen, Seen::Values(_)).then(|| state.unwrap_or(0) + 1)
+            keep(matches!(seen, Seen::Values(_)).then(|| state.unwrap_or(0) + 1))
         };
-        let mut machine = States::new(Some(timeout), update);
+        let mut machine = States::new("states", Timeout::Idle(timeout), update);
         close(&mut machine, (0..100_000).map(|key| (key, news(u64::from(key), 0, 1))).collect(), 0);
         calls.set(0);
         let rows =

@@ -1,98 +1,192 @@
-//! The doors of sliding views: [`Records::over_last`].
+//! The doors of sliding views: [`Grouped::over_last`].
 //!
 //! As in [`super::super::window::doors`], what is added up is keyed by (pane, key), and what is too
-//! late is refused here. The machine behind the door is [`super::machine`].
+//! late is refused there. The machine behind the door is [`super::machine`].
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::hash::Hash;
-use std::rc::Rc;
 
-use differential_dataflow::difference::Abelian;
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::empty;
 
-use crate::data::{Key, Stats, Stored, Time, Total};
-use crate::door::in_time::refused;
-use crate::door::last::machine::{Content, Note, Sliding, Undoable, Wanted};
+use crate::data::{Key, Stored, Time, Total};
+use crate::door::Records;
+use crate::door::grouped::{Adds, Grouped};
+use crate::door::last::machine::{Content, Note, Sliding as Machinery, Undoable, Wanted};
 use crate::door::last::two_stacks::TwoStacks;
 use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
-use crate::door::opened::Doors;
-use crate::door::window::panes::{WindowSums, pane_sums, with_rules};
-use crate::door::{Parsed, Records};
+use crate::door::site::Site;
+use crate::door::table::{First, Last, Rows, Standing, Table};
+use crate::door::when::{Opening, When};
+use crate::door::window::panes::{pane_sums, with_rules};
 use crate::format::Format;
-use crate::operators::{TopK, add, merge_first, per_closed_time, route};
+use crate::operators::{Totals, add, per_closed_time, route};
 use crate::state::{Identity, Keeper};
-use crate::time::Epoch;
-use crate::time::{Millis, Watermark};
-use crate::time::{Span, Window};
+use crate::time::{Epoch, Millis, Span, Watermark, Window};
 
-/// A sliding view: the rows of the window that it stands at, and that window.
-#[derive(Clone)]
-pub struct Last<'scope, K: ExchangeData, A: ExchangeData> {
-    name: String,
-    rows: VecCollection<'scope, Epoch, (K, A), isize>,
-    /// Those that are among the first of their worker.
-    first: VecCollection<'scope, Epoch, (K, A), isize>,
-    window: VecCollection<'scope, Epoch, Span, isize>,
-    wanted: Rc<Wanted>,
+/// Over the last window: what the last complete window holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Sliding {
+    window: Window,
 }
 
-impl<'scope, K: ExchangeData + Hash, A: ExchangeData> Last<'scope, K, A> {
-    /// `(key, total)` for each key that the window holds.
-    pub fn rows(&self) -> VecCollection<'scope, Epoch, (K, A), isize> {
-        self.wanted.rows.set(true);
-        self.rows.clone()
+/// A record is too late when the window has left its pane behind.
+fn too_late(window: Window) -> impl Fn(Millis, Watermark) -> bool + Copy {
+    move |time, watermark| {
+        let shown = watermark.time().map(|time| window.last_end(time) - window.length());
+        watermark == Watermark::END || shown.is_some_and(|start| window.pane_of(time) < start)
+    }
+}
+
+impl Sliding {
+    fn open_with<'scope, F: Format, K: Key, A: Total + Stored, C: Content<A>>(
+        self,
+        records: &Records<'scope, F>,
+        opening: Opening<K>,
+        adds: impl Adds<F, K, A>,
+    ) -> Last<'scope, (K, A)> {
+        let Sliding { window } = self;
+        let site = records.site();
+        let event_times = records.event_times(&opening.name, opening.place);
+        let sums = pane_sums(records, &opening, window, too_late(window), adds);
+        let names = opening.names(&[]);
+        let name = opening.name.clone();
+        let wanted = Wanted::default();
+        let machine = Machinery::<K, A, C>::new(&name, window, wanted.clone());
+        let identity = with_rules(Identity::of::<(Time, K), A>(&name, "sliding view"), window);
+        let durable = site.open(identity);
+        let routes = Routes { datum: |(_, key): &(Millis, K)| route(key), key: |(_, key)| route(key) };
+        let (rows, notes) = operate(&name, sums, routes, event_times, machine, durable, vec![]);
+        let ends = notes.clone().flat_map(|note| match note {
+            Note::End(end, durable) => Some((end, durable)),
+            Note::First(..) => None,
+        });
+        let first = notes.flat_map(|note| match note {
+            Note::First(key, total) => Some((key, total)),
+            Note::End(..) => None,
+        });
+        let stands = shown(&opening, window, site, ends);
+        let Wanted { rows: consumed, first: most } = wanted;
+        let first = First { name, wanted: most, rows: first };
+        Rows::new(rows, names, site.clone()).standing(stands, consumed, first)
+    }
+}
+
+impl When for Sliding {
+    type Row<K: Key, A: ExchangeData> = (K, A);
+    type Kind = Standing;
+
+    /// Sums that can be undone are: what enters the window is added and what leaves it is taken away. Of others (smallest,
+    /// largest, sketches), panes are merged by a sliding-window algorithm, two merges a pane and key in the long run, however
+    /// many panes the window has.
+    fn open<'scope, F: Format, K: Key, A: Total + Stored>(
+        self,
+        records: &Records<'scope, F>,
+        opening: Opening<K>,
+        adds: impl Adds<F, K, A>,
+    ) -> Last<'scope, (K, A)> {
+        if A::INVERTIBLE {
+            self.open_with::<F, K, A, Undoable<A>>(records, opening, adds)
+        } else {
+            self.open_with::<F, K, A, TwoStacks<A>>(records, opening, adds)
+        }
     }
 
-    /// One row, once there is a window: where the last one stands that held anything, or that something was gone from.
-    pub fn window(&self) -> VecCollection<'scope, Epoch, Span, isize> {
-        self.window.clone()
+    fn distinct<'scope, F: Format, K: Key, M: Key>(
+        self,
+        records: &Records<'scope, F>,
+        opening: Opening<K>,
+        adds: impl Adds<F, (K, M), isize>,
+    ) -> Last<'scope, (K, isize)> {
+        let names = opening.names(&[]);
+        let Opening { name, place, .. } = opening;
+        let label = format!("{name}: distinct");
+        let members = Opening { name, place, always: vec![], key: vec![], sum: None };
+        let members = self.open(records, members, adds);
+        // Follows from the members, which are durable.
+        let rows = members.rows().map(|((key, _), _)| key).totals_named(&label);
+        members.at_window(rows, names)
     }
+}
 
-    /// The first `k` rows by total descending, then key ascending, as `(rank, key, total)` with ranks from 1.
+impl<'scope, F: Format, K: Key, G> Grouped<'scope, F, K, G> {
+    /// A sliding view: what the last complete window holds; keys that it does not hold are gone.
     ///
-    /// The same as [`TopK::top_k`] of [`Last::rows`], at a fraction of the cost where the rows are not asked for: each worker
-    /// picks its first rows where it keeps the totals, and sends no others.
+    /// It moves as the watermark passes the end of the next window; an epoch that passes many shows each in a step of its own.
+    /// A late record that still belongs to the window corrects it at once. When the input ends, it moves on to the window
+    /// that holds the newest record.
+    ///
+    /// What it costs is the change: a record enters once and leaves once, however long the window is. State: the sums of the
+    /// panes that the window covers and of those to come, and the keys in them.
     ///
     /// ```
     /// use std::time::Duration;
     /// use thalweg::prelude::*;
-    /// let window = Window::tumbling(Duration::from_secs(10)).unwrap();
-    /// let first = thalweg::testing::collection(Text, b"1 a\n2 b\n3 b\n4 c\n20 a\n", move |records| {
+    /// let build = Build::new("last", |flow| {
+    ///     let window = Window::new(Duration::from_secs(30), Duration::from_secs(10))?;
     ///     let seconds = |line: &[u8]| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok();
-    ///     records.event_time(move |record| seconds(record.line()).map(|seconds: i64| 1000 * seconds));
-    ///     records.over_last(window).count_by::<u8>("last", |line| line.last().copied()).top_k(2)
+    ///     let lines = flow.records(Text).event_time(move |line| seconds(line.line()).map(|seconds: i64| 1000 * seconds));
+    ///     let keys = lines.by(text("key"), |line| line.rsplit(|byte| *byte == b' ').next());
+    ///     keys.over_last(window).count("last").show("last");
+    ///     Ok(())
     /// });
-    /// assert_eq!(first, [((1, b'b', 2), 1), ((2, b'a', 1), 1)]);
+    /// let answer = thalweg::testing::run_epochs(build, 1, &[b"1 a\n19 b\n20 b\n41 c\n", b""]);
+    /// // With a lateness of ten seconds, everything up to 31 s has arrived, and the last complete window ends at 30 s.
+    /// assert_eq!(answer.view_at("last", 0), ["a\t1", "b\t2"]);
     /// ```
-    pub fn top_k(&self, k: usize) -> VecCollection<'scope, Epoch, (u64, K, A), isize> {
-        let name = format!("{}: TopK", self.name);
-        match self.wanted.first.get() {
-            Some(other) if other != k => self.rows().top_k_named(&format!("{name}({k})"), k),
-            _ => {
-                self.wanted.first.set(Some(k));
-                merge_first(self.first.clone(), &name, k)
+    pub fn over_last(self, window: Window) -> Grouped<'scope, F, K, G, Sliding> {
+        self.during(Sliding { window })
+    }
+}
+
+/// A row that can be given its window in front.
+pub trait BehindWindow: ExchangeData {
+    /// The row with its window.
+    type WithWindow: ExchangeData;
+    /// Puts `window` in front.
+    fn with_window(self, window: Span) -> Self::WithWindow;
+}
+
+impl BehindWindow for Span {
+    type WithWindow = (Span, Span);
+    fn with_window(self, window: Span) -> (Span, Span) {
+        (window, self)
+    }
+}
+
+macro_rules! behind_window {
+    ($($t:ident $i:tt),*) => {
+        impl<$($t: ExchangeData),*> BehindWindow for ($($t,)*) {
+            type WithWindow = (Span, $($t),*);
+            fn with_window(self, window: Span) -> Self::WithWindow {
+                (window, $(self.$i),*)
             }
         }
-    }
+    };
+}
+behind_window!(A 0);
+behind_window!(A 0, B 1);
+behind_window!(A 0, B 1, C 2);
+behind_window!(A 0, B 1, C 2, D 3);
+behind_window!(A 0, B 1, C 2, D 3, E 4);
+behind_window!(A 0, B 1, C 2, D 3, E 4, F 5);
+behind_window!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 
-    /// `rows`, which follow from this view's, each with the window that it is of: `(window, row)`.
+impl<'scope, R: BehindWindow> Last<'scope, R> {
+    /// These rows, each with the window that they are of in front: columns `start` and `end`.
     ///
     /// All of them change as the window moves on, so they had better be few: a first ten, not a table. State: the rows, on
     /// one worker.
-    pub fn with_window<R: ExchangeData>(
-        &self,
-        name: &str,
-        rows: VecCollection<'scope, Epoch, R, isize>,
-    ) -> VecCollection<'scope, Epoch, (Span, R), isize> {
-        let one = route(name);
+    pub fn with_window(self) -> Table<'scope, R::WithWindow> {
+        let names = self.names_behind(&["start", "end"], false);
+        let name = "With window";
+        let one = route(&self.names().all);
         let to_one = Exchange::new(move |_: &(Part<R>, Epoch, isize)| one);
-        let parts = self.window.clone().map(Part::Window).concat(rows.map(Part::Row));
+        let window = self.window().rows();
+        let parts = window.map(Part::Window).concat(self.rows().map(Part::Row));
         let (mut window, mut held) = (None, BTreeMap::<R, isize>::new());
-        per_closed_time(parts, to_one, name, vec![], move |time, parts, output| {
+        let rows = per_closed_time(parts, to_one, name, vec![], move |time, parts, output| {
             let mut moved = None;
             let mut changes = Vec::new();
             for (part, diff) in parts.drain(..) {
@@ -114,7 +208,8 @@ impl<'scope, K: ExchangeData + Hash, A: ExchangeData> Last<'scope, K, A> {
                 window = moved;
                 output.extend(stamped(window, held.iter().map(|(row, n)| (row, *n)), *time));
             }
-        })
+        });
+        Rows::new(rows, names, self.site().clone()).about(self.about_text())
     }
 }
 
@@ -126,207 +221,28 @@ enum Part<R> {
 }
 
 /// Updates of `rows` with their `window`; none before there is one.
-fn stamped<'a, R: ExchangeData>(
+fn stamped<'a, R: BehindWindow>(
     window: Option<Span>,
     rows: impl Iterator<Item = (&'a R, isize)> + 'a,
     time: Epoch,
-) -> impl Iterator<Item = ((Span, R), Epoch, isize)> + 'a {
-    window
-        .into_iter()
-        .zip(std::iter::once(rows))
-        .flat_map(move |(window, rows)| rows.map(move |(row, diff)| ((window, row.clone()), time, diff)))
-}
-
-impl<K: ExchangeData, A: ExchangeData> std::fmt::Debug for Last<'_, K, A> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Last").finish_non_exhaustive()
-    }
-}
-
-/// A sliding view's doors: what [`Records::over_last`] opens.
-#[derive(Debug)]
-pub struct OverLast<'a, 'scope, F: Format> {
-    records: &'a mut Records<'scope, F>,
-    window: Window,
-}
-
-/// A record is too late when the window has left its pane behind.
-fn too_late(window: Window) -> impl Fn(Millis, Watermark) -> bool {
-    move |time, watermark| {
-        let shown = watermark.time().map(|time| window.last_end(time) - window.length());
-        watermark == Watermark::END || shown.is_some_and(|start| window.pane_of(time) < start)
-    }
-}
-
-impl<'scope, F: Format> OverLast<'_, 'scope, F> {
-    #[track_caller]
-    fn contents<K: Key, A: Total + Stored, C: Content<A>>(
-        &mut self,
-        name: &str,
-        logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
-    ) -> Last<'scope, K, A> {
-        let event_times = self.records.event_times();
-        let sums = pane_sums(self.records, name, self.window, too_late(self.window), logic);
-        let wanted = Rc::new(Wanted::default());
-        let machine = Sliding::<K, A, C>::new(name, self.window, Rc::clone(&wanted));
-        let identity = with_rules(Identity::of::<(Time, K), A>(name, "sliding view"), self.window);
-        let durable = self.records.doors().borrow_mut().open(identity, sums.scope());
-        let routes = Routes { datum: |(_, key): &(Millis, K)| route(key), key: |(_, key)| route(key) };
-        let (rows, notes) = operate(name, sums, routes, event_times, machine, durable, vec![]);
-        let ends = notes.clone().flat_map(|note| match note {
-            Note::End(end, durable) => Some((end, durable)),
-            Note::First(..) => None,
-        });
-        let first = notes.flat_map(|note| match note {
-            Note::First(key, total) => Some((key, total)),
-            Note::End(..) => None,
-        });
-        let window = shown(name, self.window, self.records.doors(), ends);
-        Last { name: name.to_owned(), rows, first, window, wanted }
-    }
-
-    /// The door under those whose sums can be undone: `logic` adds what each record says to the sums of whatever keys it
-    /// likes. What enters the window is added and what leaves it is subtracted.
-    ///
-    /// # Panics
-    ///
-    /// If another door has the same name, or the records tell no time; while running, if a sum does not fit its type.
-    #[track_caller]
-    pub fn sums_by<K: Key, A: Total + Stored + Abelian>(
-        &mut self,
-        name: &str,
-        logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
-    ) -> Last<'scope, K, A> {
-        self.contents::<K, A, Undoable<A>>(name, logic)
-    }
-
-    /// As [`OverLast::sums_by`], for what cannot be undone (smallest, largest, sketches): panes are merged by a
-    /// sliding-window algorithm, two merges a pane and key in the long run, however many panes the window has.
-    ///
-    /// # Panics
-    ///
-    /// As [`OverLast::sums_by`].
-    #[track_caller]
-    pub fn merged_by<K: Key, A: Total + Stored>(
-        &mut self,
-        name: &str,
-        logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
-    ) -> Last<'scope, K, A> {
-        self.contents::<K, A, TwoStacks<A>>(name, logic)
-    }
-
-    /// How often each key occurs in the last window; keys that do not are gone.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use thalweg::prelude::*;
-    /// let window = Window::new(Duration::from_secs(30), Duration::from_secs(10)).unwrap();
-    /// let counts = thalweg::testing::collection(Text, b"1 a\n19 b\n20 b\n41 c\n", move |records| {
-    ///     let seconds = |line: &[u8]| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok();
-    ///     records.event_time(move |record| seconds(record.line()).map(|seconds: i64| 1000 * seconds));
-    ///     records.over_last(window).count_by::<u8>("last", |line| line.last().copied()).rows()
-    /// });
-    /// // With a lateness of ten seconds, everything up to 31 s has arrived, and the last complete window ends at 30 s.
-    /// assert_eq!(counts, [((b'a', 1), 1), ((b'b', 2), 1)]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`OverLast::sums_by`].
-    #[track_caller]
-    pub fn count_by<K: Key>(
-        &mut self,
-        name: &str,
-        key: impl for<'a> Fn(&Parsed<'a, F>) -> Option<K::Ref<'a>> + 'static,
-    ) -> Last<'scope, K, isize> {
-        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, isize>| {
-            if let Some(key) = key(record) {
-                *sums.entry(key) += 1;
-            }
-        })
-    }
-
-    /// As [`OverLast::count_by`], for records that are any number of keys each.
-    ///
-    /// # Panics
-    ///
-    /// As [`OverLast::sums_by`].
-    #[track_caller]
-    pub fn count_each<K: Key>(
-        &mut self,
-        name: &str,
-        each: impl for<'a> Fn(&Parsed<'a, F>, &mut dyn FnMut(K::Ref<'_>)) + 'static,
-    ) -> Last<'scope, K, isize> {
-        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, isize>| {
-            each(record, &mut |key| *sums.entry(key) += 1);
-        })
-    }
-
-    /// What `value` says, added up for each key over the last window; keys whose sum is zero are gone.
-    ///
-    /// # Panics
-    ///
-    /// As [`OverLast::sums_by`].
-    #[track_caller]
-    pub fn sum_by<K: Key, V: Into<i128>>(
-        &mut self,
-        name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
-    ) -> Last<'scope, K, i128> {
-        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, i128>| {
-            if let Some((key, value)) = value(record) {
-                *sums.entry(key) += value.into();
-            }
-        })
-    }
-
-    /// Count, sum, smallest and largest of what `value` says for each key over the last window.
-    ///
-    /// # Panics
-    ///
-    /// As [`OverLast::sums_by`].
-    #[track_caller]
-    pub fn stats_by<K: Key, V: Into<i128>>(
-        &mut self,
-        name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
-    ) -> Last<'scope, K, Stats> {
-        self.merged_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, Stats>| {
-            if let Some((key, value)) = value(record) {
-                sums.entry(key).record(value);
-            }
-        })
-    }
-
-    /// What `datum` makes of the records that this view refuses because they are too late: the window had left them behind
-    /// as their epoch began. Stateless.
-    ///
-    /// # Panics
-    ///
-    /// If another door has the same name.
-    #[track_caller]
-    pub fn refused<D: Key>(
-        &mut self,
-        name: &str,
-        datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
-    ) -> VecCollection<'scope, Epoch, D, isize> {
-        refused(self.records, name, too_late(self.window), datum)
-    }
+) -> impl Iterator<Item = (R::WithWindow, Epoch, isize)> + 'a {
+    window.into_iter().zip(std::iter::once(rows)).flat_map(move |(window, rows)| {
+        rows.map(move |(row, diff)| (row.clone().with_window(window), time, diff))
+    })
 }
 
 /// The last window that held anything, or that something was gone from, by what all workers tell. That does not follow from
 /// what the window holds now, so it is durable by itself.
 fn shown<'scope>(
-    name: &str,
+    opening: &Opening<impl Key>,
     window: Window,
-    doors: &RefCell<Doors>,
+    site: &Site<'scope>,
     ends: VecCollection<'scope, Epoch, (Millis, bool), isize>,
 ) -> VecCollection<'scope, Epoch, Span, isize> {
-    let name = format!("{name}: window");
-    let mut doors = doors.borrow_mut();
-    doors.claim(&name);
+    let name = format!("{}: window", opening.name);
+    site.claim(&name, opening.place);
     let identity = with_rules(Identity::of::<(), Time>(&name, "window of a sliding view"), window);
-    let durable = doors.open(identity, ends.scope());
+    let durable = site.open(identity);
     let machine = Shown { window, end: None };
     let event_times = empty(ends.scope());
     // One worker has it, whichever.
@@ -377,19 +293,5 @@ impl Machine for Shown {
             let span = Span::new(end.saturating_sub(self.window.length()), end);
             emitted.rows.push((span, Epoch::default(), 1));
         }
-    }
-}
-
-impl<'scope, F: Format> Records<'scope, F> {
-    /// A sliding view: what the last complete window holds.
-    ///
-    /// It moves as the watermark passes the end of the next window; an epoch that passes many shows each in a step of its own.
-    /// A late record that still belongs to the window corrects it at once. When the input ends, it moves on to the window
-    /// that holds the newest record.
-    ///
-    /// What it costs is the change: a record enters once and leaves once, however long the window is. State: the sums of the
-    /// panes that the window covers and of those to come, and the keys in them.
-    pub fn over_last(&mut self, window: Window) -> OverLast<'_, 'scope, F> {
-        OverLast { records: self, window }
     }
 }

@@ -23,7 +23,6 @@ use std::hash::{BuildHasher, Hash};
 use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
-use differential_dataflow::difference::Abelian;
 use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
 use hashbrown::hash_table::{Entry, HashTable};
@@ -32,6 +31,7 @@ use crate::data::{Overflow, Stored, Time, Total};
 use crate::door::last::ranking::{NOWHERE, Ranking, Rows};
 use crate::door::last::two_stacks::TwoStacks;
 use crate::door::machine::{Closing, Emitted, Machine};
+use crate::door::window::Consumed;
 use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Window;
@@ -51,14 +51,14 @@ pub(crate) trait Content<A>: Default + 'static {
 #[derive(Debug, Default)]
 pub(crate) struct Undoable<A>(A);
 
-impl<A: Total + Abelian> Content<A> for Undoable<A> {
+impl<A: Total> Content<A> for Undoable<A> {
     fn enter(&mut self, _: Millis, sum: &A) -> Result<(), Overflow> {
         self.0.try_add(sum)
     }
 
     fn leave(&mut self, _: Millis, sum: &A) -> Result<(), Overflow> {
         let mut negated = sum.clone();
-        negated.negate();
+        negated.invert();
         self.0.try_add(&negated)
     }
 
@@ -81,13 +81,13 @@ impl<A: Total> Content<A> for TwoStacks<A> {
     }
 }
 
-/// What those behind a sliding view want to know of it; said while the dataflow is built.
-#[derive(Debug, Default)]
+/// What those behind a sliding view want to know of it; known when the dataflow has been built.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     /// Every row.
-    pub(crate) rows: Cell<bool>,
+    pub(crate) rows: Consumed,
     /// The first so many.
-    pub(crate) first: Cell<Option<usize>>,
+    pub(crate) first: Rc<Cell<Option<usize>>>,
 }
 
 /// What a sliding view says beside its rows.
@@ -104,7 +104,7 @@ pub(crate) enum Note<K, A> {
 #[derive(Debug)]
 pub(crate) struct Sliding<K, A, C> {
     window: Window,
-    wanted: Rc<Wanted>,
+    wanted: Wanted,
     /// The first rows, if someone wants them.
     ranking: Option<Ranking<K, A>>,
     /// Where the shown window ends, once there is one.
@@ -139,7 +139,7 @@ where
     A: Total + Stored,
     C: Content<A>,
 {
-    pub(crate) fn new(name: &str, window: Window, wanted: Rc<Wanted>) -> Self {
+    pub(crate) fn new(name: &str, window: Window, wanted: Wanted) -> Self {
         let slots = Slots::new(name);
         Sliding { window, wanted, ranking: None, end: None, moving: None, panes: BTreeMap::new(), slots }
     }
@@ -588,8 +588,11 @@ mod tests {
 
     const HOUR: Millis = 3_600_000;
 
-    fn all() -> Rc<Wanted> {
-        Rc::new(Wanted { rows: Cell::new(true), first: Cell::new(Some(3)) })
+    fn all() -> Wanted {
+        let wanted = Wanted::default();
+        wanted.rows.set();
+        wanted.first.set(Some(3));
+        wanted
     }
 
     fn closing(number: u64, oldest: Millis, newest: Millis) -> Closing {

@@ -3,11 +3,11 @@
 //! A *session* of a key is a set of its records in which each is less than a gap from its neighbours, and which no other
 //! record is that near to. It is the span `[first, last + gap)`.
 //!
-//! A door adds up *stretches*: the records of a key that are in one bucket of time, as long as the gap. Any two of those are
-//! less than a gap apart, so they are in one session whatever else there is, and a stretch is a sum like any other (least
-//! time, greatest time, total) that knows nothing of gaps. Only the machine, which sees all stretches of a key, decides
+//! A door adds up *bursts*: the records of a key that are in one bucket of time, as long as the gap. Any two of those are
+//! less than a gap apart, so they are in one session whatever else there is, and a burst is a sum like any other (least
+//! time, greatest time, total) that knows nothing of gaps. Only the machine, which sees all bursts of a key, decides
 //! which of them are one session: those that are near each other, directly or through others. That depends on the set of
-//! stretches alone, not on their order nor on how records were shared out among workers.
+//! bursts alone, not on their order nor on how records were shared out among workers.
 //!
 //! A session is *final* when the watermark reaches the end of its span: a record in time is not before the watermark, so a
 //! whole gap behind the last one. It is said once more as final and forgotten, which retracts nothing. A late record is
@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 use crate::data::{Overflow, Stored, Time, Total};
 use crate::door::deadlines::Deadlines;
 use crate::door::machine::{Closing, Emitted, Machine};
-use crate::door::window::windowed::Consumed;
+use crate::door::window::Consumed;
 use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Gap;
@@ -34,19 +34,19 @@ use crate::time::Span;
 
 /// Records of one key that are in one session: from the first to the last of them, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Stretch<A> {
+pub(crate) struct Burst<A> {
     first: Millis,
     last: Millis,
     sum: A,
 }
 
-impl<A: Default> Default for Stretch<A> {
+impl<A: Default> Default for Burst<A> {
     fn default() -> Self {
-        Stretch { first: Millis::MAX, last: Millis::MIN, sum: A::default() }
+        Burst { first: Millis::MAX, last: Millis::MIN, sum: A::default() }
     }
 }
 
-impl<A> Stretch<A> {
+impl<A> Burst<A> {
     /// Takes a record at `time` in; its sum is to be added to what is returned.
     #[inline]
     pub(crate) fn include(&mut self, time: Millis) -> &mut A {
@@ -61,7 +61,7 @@ impl<A> Stretch<A> {
     }
 }
 
-impl<A: Total> Total for Stretch<A> {
+impl<A: Total> Total for Burst<A> {
     fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
@@ -69,7 +69,7 @@ impl<A: Total> Total for Stretch<A> {
     }
 }
 
-impl<A: Total> Semigroup for Stretch<A> {
+impl<A: Total> Semigroup for Burst<A> {
     fn plus_equals(&mut self, other: &Self) {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
@@ -78,7 +78,7 @@ impl<A: Total> Semigroup for Stretch<A> {
 }
 
 // A session whose values add up to nothing is a session.
-impl<A> IsZero for Stretch<A> {
+impl<A> IsZero for Burst<A> {
     fn is_zero(&self) -> bool {
         self.first > self.last
     }
@@ -87,7 +87,7 @@ impl<A> IsZero for Stretch<A> {
 /// An open session.
 #[derive(Debug)]
 struct Session<A> {
-    stretch: Stretch<A>,
+    burst: Burst<A>,
     /// Whether its row has been emitted as it is.
     shown: bool,
 }
@@ -106,22 +106,17 @@ impl<A: Total> Open<A> {
         Open { sessions: SmallVec::new(), queued: Millis::MAX }
     }
 
-    /// Takes `stretch` in; what it changes of sessions that were shown goes to `replaced`, as it was.
-    fn join(
-        &mut self,
-        stretch: Stretch<A>,
-        gap: Gap,
-        replaced: &mut Vec<Stretch<A>>,
-    ) -> Result<(), Overflow> {
-        let from = self.sessions.partition_point(|session| session.stretch.end(gap) <= stretch.first);
-        let near = |session: &&Session<A>| session.stretch.first < stretch.end(gap);
+    /// Takes `burst` in; what it changes of sessions that were shown goes to `replaced`, as it was.
+    fn join(&mut self, burst: Burst<A>, gap: Gap, replaced: &mut Vec<Burst<A>>) -> Result<(), Overflow> {
+        let from = self.sessions.partition_point(|session| session.burst.end(gap) <= burst.first);
+        let near = |session: &&Session<A>| session.burst.first < burst.end(gap);
         let to = from + self.sessions[from..].iter().take_while(near).count();
-        let mut joined = stretch;
+        let mut joined = burst;
         for session in self.sessions.drain(from..to) {
-            joined.try_add(&session.stretch)?;
-            replaced.extend(session.shown.then_some(session.stretch));
+            joined.try_add(&session.burst)?;
+            replaced.extend(session.shown.then_some(session.burst));
         }
-        self.sessions.insert(from, Session { stretch: joined, shown: false });
+        self.sessions.insert(from, Session { burst: joined, shown: false });
         Ok(())
     }
 }
@@ -152,7 +147,7 @@ where
     fn join(
         &mut self,
         key: K,
-        stretches: impl Iterator<Item = Stretch<A>>,
+        bursts: impl Iterator<Item = Burst<A>>,
         epoch: Epoch,
         rows: &mut Vec<((Span, K, A), Epoch, isize)>,
         keeper: &Keeper<(Time, K), (Time, A)>,
@@ -161,39 +156,39 @@ where
         let gap = *gap;
         let open = keys.entry(key.clone()).or_insert_with(Open::new);
         let mut replaced = Vec::new();
-        for stretch in stretches {
-            if open.join(stretch, gap, &mut replaced).is_err() {
+        for burst in bursts {
+            if open.join(burst, gap, &mut replaced).is_err() {
                 panic!("in `{name}`, the total of a session of key {key:?} overflows");
             }
         }
-        let end = open.sessions[0].stretch.end(gap);
+        let end = open.sessions[0].burst.end(gap);
         if end < open.queued {
             open.queued = end;
             deadlines.push(end, key.clone());
         }
-        let mut emit = |stretch: Stretch<A>, diff| {
-            let span = Span::new(stretch.first, stretch.end(gap));
-            rows.push(((span, key.clone(), stretch.sum), epoch, diff));
+        let mut emit = |burst: Burst<A>, diff| {
+            let span = Span::new(burst.first, burst.end(gap));
+            rows.push(((span, key.clone(), burst.sum), epoch, diff));
         };
         for session in open.sessions.iter_mut().filter(|session| !session.shown) {
             session.shown = true;
-            let Stretch { first, last, sum } = &session.stretch;
-            match replaced.iter().position(|before| *before == session.stretch) {
+            let Burst { first, last, sum } = &session.burst;
+            match replaced.iter().position(|before| *before == session.burst) {
                 Some(same) => {
                     replaced.swap_remove(same);
                 }
                 None => {
-                    emit(session.stretch.clone(), 1);
+                    emit(session.burst.clone(), 1);
                     keeper.put((&Time(*first), &key), (&Time(*last), sum));
                 }
             }
         }
-        for stretch in replaced {
+        for burst in replaced {
             // A session that begins where another did has been put in its place.
-            if keeper.is_on() && open.sessions.iter().all(|session| session.stretch.first != stretch.first) {
-                keeper.take((&Time(stretch.first), &key));
+            if keeper.is_on() && open.sessions.iter().all(|session| session.burst.first != burst.first) {
+                keeper.take((&Time(burst.first), &key));
             }
-            emit(stretch, -1);
+            emit(burst, -1);
         }
     }
 
@@ -207,18 +202,18 @@ where
         let (gap, watermark) = (self.gap, closing.now.watermark);
         while let Some((at, key)) = self.deadlines.pop(watermark) {
             let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued == at) else { continue };
-            let over = |session: &Session<A>| watermark.reaches(session.stretch.end(gap));
+            let over = |session: &Session<A>| watermark.reaches(session.burst.end(gap));
             let count = open.sessions.iter().take_while(|session| over(session)).count();
-            for Session { stretch, .. } in open.sessions.drain(..count) {
+            for Session { burst, .. } in open.sessions.drain(..count) {
                 if !closing.is_end() {
-                    keeper.take((&Time(stretch.first), &key));
+                    keeper.take((&Time(burst.first), &key));
                 }
                 if self.finals_consumed.get() {
-                    let span = Span::new(stretch.first, stretch.end(gap));
-                    finals.push(((span, key.clone(), stretch.sum), closing.epoch, 1));
+                    let span = Span::new(burst.first, burst.end(gap));
+                    finals.push(((span, key.clone(), burst.sum), closing.epoch, 1));
                 }
             }
-            match open.sessions.first().map(|session| session.stretch.end(gap)) {
+            match open.sessions.first().map(|session| session.burst.end(gap)) {
                 None => {
                     self.keys.remove(&key);
                 }
@@ -241,9 +236,9 @@ where
     K: ExchangeData + Hash + Stored,
     A: Total + Stored,
 {
-    /// The key; the time is that of the stretch's bucket, and keeps stretches apart until they are here.
+    /// The key; the time is that of the burst's bucket, and keeps bursts apart until they are here.
     type Datum = (Millis, K);
-    type Diff = Stretch<A>;
+    type Diff = Burst<A>;
     type Row = (Span, K, A);
     /// A row that is final.
     type Note = (Span, K, A);
@@ -255,11 +250,11 @@ where
     fn close(
         &mut self,
         closing: &Closing,
-        updates: &mut Vec<((Millis, K), Stretch<A>)>,
+        updates: &mut Vec<((Millis, K), Burst<A>)>,
         emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
         keeper: &Keeper<(Time, K), (Time, A)>,
     ) -> Option<Epoch> {
-        // Each key is looked up once, and takes its stretches in order of time.
+        // Each key is looked up once, and takes its bursts in order of time.
         updates.sort_unstable_by(|((at, key), _), ((other_at, other_key), _)| {
             (key, at).cmp(&(other_key, other_at))
         });
@@ -267,8 +262,8 @@ where
         while let Some(((_, key), first)) = updates.next() {
             let owner = key.clone();
             let more = std::iter::from_fn(|| updates.next_if(|((_, other), _)| *other == owner));
-            let stretches = std::iter::once(first).chain(more.map(|(_, stretch)| stretch));
-            self.join(key, stretches, closing.epoch, &mut emitted.rows, keeper);
+            let bursts = std::iter::once(first).chain(more.map(|(_, burst)| burst));
+            self.join(key, bursts, closing.epoch, &mut emitted.rows, keeper);
         }
         self.retire(closing, &mut emitted.notes, keeper);
         None
@@ -281,8 +276,8 @@ where
     ) {
         // Sessions of a key are a gap apart, so none of them joins another.
         for ((Time(first), key), (Time(last), sum)) in rows.drain(..) {
-            let stretch = Stretch { first, last, sum };
-            self.join(key, std::iter::once(stretch), Epoch::default(), &mut emitted.rows, &Keeper::off());
+            let burst = Burst { first, last, sum };
+            self.join(key, std::iter::once(burst), Epoch::default(), &mut emitted.rows, &Keeper::off());
         }
     }
 }
@@ -302,7 +297,7 @@ mod tests {
             let sessions = self
                 .keys
                 .iter()
-                .flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, &one.stretch)));
+                .flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, &one.burst)));
             sessions.map(|(key, one)| ((Time(one.first), *key), (Time(one.last), one.sum))).collect()
         }
     }
@@ -319,10 +314,10 @@ mod tests {
         Sessions::new("sessions", gap(), consumed)
     }
 
-    fn stretch(time: Millis, sum: i64) -> Stretch<i64> {
-        let mut stretch = Stretch::default();
-        *stretch.include(time) += sum;
-        stretch
+    fn burst(time: Millis, sum: i64) -> Burst<i64> {
+        let mut burst = Burst::default();
+        *burst.include(time) += sum;
+        burst
     }
 
     /// Closes an epoch of `records` (time, key, value) that brings the watermark to `watermark`; rows and finals.
@@ -336,7 +331,7 @@ mod tests {
             Closing { epoch: Epoch::new(0), before: EventTime::NONE, now: event_time, restoring: false };
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
         let bucket = |time: Millis| time - time.rem_euclid(gap().millis());
-        let updates = records.iter().map(|&(time, key, sum)| ((bucket(time), key), stretch(time, sum)));
+        let updates = records.iter().map(|&(time, key, sum)| ((bucket(time), key), burst(time, sum)));
         assert_eq!(machine.close(&closing, &mut updates.collect(), &mut emitted, &Keeper::off()), None);
         let plain = |rows: Vec<((Span, u32, i64), Epoch, isize)>| {
             let mut rows: Vec<_> = rows.into_iter().map(|(row, _, diff)| (row, diff)).collect();
@@ -399,7 +394,7 @@ mod tests {
         fn changes_are_the_open_sessions(epochs in epochs(), stop in 0..8usize) {
             let mut before = Watermark::NONE;
             let epochs = epochs.into_iter().map(|(watermark, records)| {
-                let mut updates = std::collections::BTreeMap::<_, Stretch<i64>>::new();
+                let mut updates = std::collections::BTreeMap::<_, Burst<i64>>::new();
                 for (time, key, value) in records.into_iter().filter(|record| !gap().is_over(record.0, before)) {
                     let bucket = time - time.rem_euclid(gap().millis());
                     *updates.entry((bucket, u32::from(key))).or_default().include(time) += value;
@@ -413,9 +408,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stretches_add_up_in_any_order(times in prop::collection::vec((0..30i64, -3..3i64), 1..8), cut in 0..8usize) {
-            let all = |times: &[(i64, i64)]| times.iter().fold(Stretch::default(), |mut all, (time, sum)| {
-                all.plus_equals(&stretch(*time, *sum));
+        fn bursts_add_up_in_any_order(times in prop::collection::vec((0..30i64, -3..3i64), 1..8), cut in 0..8usize) {
+            let all = |times: &[(i64, i64)]| times.iter().fold(Burst::default(), |mut all, (time, sum)| {
+                all.plus_equals(&burst(*time, *sum));
                 all
             });
             let (left, right) = times.split_at(cut.min(times.len()));

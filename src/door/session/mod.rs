@@ -1,4 +1,4 @@
-//! Sessions: stretches of a key's records in which each is less than a gap from its neighbours.
+//! Sessions: what a key's records are between two pauses.
 
 pub(crate) mod doors;
 pub(crate) mod machine;

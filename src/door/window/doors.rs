@@ -1,183 +1,147 @@
-//! The doors of window tables: [`Records::by_window`].
+//! The doors of window tables: [`Grouped::by_window`].
 //!
 //! What a door adds up within a worker and epoch is keyed by (pane, key). A record that is too late
-//! is refused here, where its line is still at hand, by the watermark as its epoch began; the
+//! is refused there, where its line is still at hand, by the watermark as its epoch began; the
 //! machine behind the door ([`super::machine`]) sees only sums.
 
-use differential_dataflow::VecCollection;
+use std::cell::Cell;
+use std::hash::Hash;
+use std::rc::Rc;
 
-use crate::data::{Key, Stats, Stored, Time, Total};
-use crate::door::in_time::refused;
+use differential_dataflow::ExchangeData;
+
+use crate::data::{Key, Stored, Time, Total};
+use crate::door::Records;
+use crate::door::grouped::{Adds, Grouped};
 use crate::door::machine::{Routes, operate};
+use crate::door::opened::Opened;
+use crate::door::table::{Closing, Rows, Windowed};
+use crate::door::when::{Opening, When};
 use crate::door::window::machine::{For, WindowTable};
-use crate::door::window::panes::{WindowSums, pane_sums, with_rules};
-use crate::door::window::windowed::{Consumed, Context, Windowed};
-use crate::door::{Parsed, Records};
+use crate::door::window::panes::{pane_sums, with_rules};
 use crate::format::Format;
 use crate::operators::route;
 use crate::state::Identity;
-use crate::time::Epoch;
-use crate::time::{Millis, Watermark};
-use crate::time::{Span, Window};
+use crate::time::{Millis, Span, Watermark, Window};
 
-/// A window table's doors: what [`Records::by_window`] opens.
-#[derive(Debug)]
-pub struct ByWindow<'a, 'scope, F: Format> {
-    records: &'a mut Records<'scope, F>,
+/// Whether anything in the dataflow consumes some rows of an operator; where nothing does, it need not make them.
+///
+/// It is known when the dataflow has been built, and does not depend on what the sinks show.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Consumed(Rc<Cell<bool>>);
+
+impl Consumed {
+    pub(crate) fn get(&self) -> bool {
+        self.0.get()
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.set(true);
+    }
+}
+
+/// By window: one row for each window and key, final when the window is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables {
     window: Window,
 }
 
 /// A record is too late when all windows that it belongs to are complete.
-fn too_late(window: Window) -> impl Fn(Millis, Watermark) -> bool {
+fn too_late(window: Window) -> impl Fn(Millis, Watermark) -> bool + Copy {
     move |time, watermark| window.is_over(time, watermark)
 }
 
-impl<'scope, F: Format> ByWindow<'_, 'scope, F> {
-    /// The door under the others: `logic` adds what each record says to the sums of whatever keys it likes, in the record's
-    /// pane.
-    ///
-    /// # Panics
-    ///
-    /// If another door has the same name, or the records tell no time; while running, if a sum does not fit its type.
-    #[track_caller]
-    pub fn sums_by<K: Key, A: Total + Stored>(
-        &mut self,
-        name: &str,
-        logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
+impl When for Tables {
+    type Row<K: Key, A: ExchangeData> = (Span, K, A);
+    type Kind = Closing;
+
+    fn open<'scope, F: Format, K: Key, A: Total + Stored>(
+        self,
+        records: &Records<'scope, F>,
+        opening: Opening<K>,
+        adds: impl Adds<F, K, A>,
     ) -> Windowed<'scope, (Span, K, A)> {
-        let (event_times, consumed) = (self.records.event_times(), Consumed::default());
-        let sums = pane_sums(self.records, name, self.window, too_late(self.window), logic);
-        let machine = WindowTable::new(name, self.window, For::Panes, consumed.clone());
-        let identity = with_rules(Identity::of::<(Time, K), A>(name, "window table"), self.window);
-        let durable = self.records.doors().borrow_mut().open(identity, sums.scope());
+        let Tables { window } = self;
+        let site = records.site();
+        if let Err(error) = window.for_table() {
+            site.mistake(error, opening.place);
+        }
+        let event_times = records.event_times(&opening.name, opening.place);
+        let sums = pane_sums(records, &opening, window, too_late(window), adds);
+        let names = opening.names(&["start", "end"]);
+        let consumed = Consumed::default();
+        let name = &opening.name;
+        let machine = WindowTable::new(name, window, For::Panes, consumed.clone());
+        let identity = with_rules(Identity::of::<(Time, K), A>(name, "window table"), window);
+        let durable = site.open(identity);
         let routes = Routes { datum: |(_, key): &(Millis, K)| route(key), key: |(_, key)| route(key) };
-        let (rows, finals) = operate(name, sums, routes, event_times.clone(), machine, durable, vec![]);
-        Windowed::of(rows, finals, consumed, Context::new(event_times, Some(self.window)))
+        let (rows, finals) = operate(name, sums, routes, event_times, machine, durable, vec![]);
+        Rows::new(rows, names, site.clone()).of_windows(finals, consumed)
     }
 
-    /// How often each key occurs in each window, as rows `(window, key, count)`; records without a key are left out.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use thalweg::prelude::*;
-    /// let minutes = Window::tumbling(Duration::from_secs(60)).unwrap();
-    /// let counts = thalweg::testing::collection(Text, b"1 a\n59 a\n60 a\n", move |records| {
-    ///     let seconds = |line: &[u8]| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok();
-    ///     records.event_time(move |record| seconds(record.line()).map(|seconds: i64| 1000 * seconds));
-    ///     records.by_window(minutes).count_by::<u8>("minutes", |line| line.last().copied()).rows()
-    /// });
-    /// assert_eq!(counts, [((Span::new(0, 60_000), b'a', 2), 1), ((Span::new(60_000, 120_000), b'a', 1), 1)]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`ByWindow::sums_by`].
-    #[track_caller]
-    pub fn count_by<K: Key>(
-        &mut self,
-        name: &str,
-        key: impl for<'a> Fn(&Parsed<'a, F>) -> Option<K::Ref<'a>> + 'static,
+    fn distinct<'scope, F: Format, K: Key, M: Key>(
+        self,
+        records: &Records<'scope, F>,
+        opening: Opening<K>,
+        adds: impl Adds<F, (K, M), isize>,
     ) -> Windowed<'scope, (Span, K, isize)> {
-        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, isize>| {
-            if let Some(key) = key(record) {
-                *sums.entry(key) += 1;
-            }
-        })
-    }
-
-    /// As [`ByWindow::count_by`], for records that are any number of keys each.
-    ///
-    /// # Panics
-    ///
-    /// As [`ByWindow::sums_by`].
-    #[track_caller]
-    pub fn count_each<K: Key>(
-        &mut self,
-        name: &str,
-        each: impl for<'a> Fn(&Parsed<'a, F>, &mut dyn FnMut(K::Ref<'_>)) + 'static,
-    ) -> Windowed<'scope, (Span, K, isize)> {
-        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, isize>| {
-            each(record, &mut |key| *sums.entry(key) += 1);
-        })
-    }
-
-    /// What `value` says, added up for each window and key.
-    ///
-    /// # Panics
-    ///
-    /// As [`ByWindow::sums_by`].
-    #[track_caller]
-    pub fn sum_by<K: Key, V: Into<i128>>(
-        &mut self,
-        name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
-    ) -> Windowed<'scope, (Span, K, i128)> {
-        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, i128>| {
-            if let Some((key, value)) = value(record) {
-                *sums.entry(key) += value.into();
-            }
-        })
-    }
-
-    /// Count, sum, smallest and largest of what `value` says for each window and key.
-    ///
-    /// # Panics
-    ///
-    /// As [`ByWindow::sums_by`].
-    #[track_caller]
-    pub fn stats_by<K: Key, V: Into<i128>>(
-        &mut self,
-        name: &str,
-        value: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, V)> + 'static,
-    ) -> Windowed<'scope, (Span, K, Stats)> {
-        self.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut WindowSums<'_, K, Stats>| {
-            if let Some((key, value)) = value(record) {
-                sums.entry(key).record(value);
-            }
-        })
-    }
-
-    /// How many different members each key has in each window, exactly; `member` says the key and the member.
-    ///
-    /// State: a row for each open window, key and member. [`crate::data::Distinct`] counts approximately in bounded space.
-    ///
-    /// # Panics
-    ///
-    /// As [`ByWindow::sums_by`].
-    #[track_caller]
-    pub fn distinct_by<K: Key, M: Key>(
-        &mut self,
-        name: &str,
-        member: impl for<'a> Fn(&Parsed<'a, F>) -> Option<(K::Ref<'a>, M::Ref<'a>)> + 'static,
-    ) -> Windowed<'scope, (Span, K, isize)> {
-        let members = self.count_by::<(K, M)>(name, member);
-        members.count_rows_by(&format!("{name}: distinct"), |(_, (key, _), _)| key.clone())
-    }
-
-    /// What `datum` makes of the records that these windows refuse because they are too late: all windows that they belong
-    /// to were complete as their epoch began. Stateless.
-    ///
-    /// # Panics
-    ///
-    /// If another door has the same name.
-    #[track_caller]
-    pub fn refused<D: Key>(
-        &mut self,
-        name: &str,
-        datum: impl for<'a> Fn(&Parsed<'a, F>) -> Option<D::Ref<'a>> + 'static,
-    ) -> VecCollection<'scope, Epoch, D, isize> {
-        refused(self.records, name, too_late(self.window), datum)
+        let names = opening.names(&["start", "end"]);
+        let Opening { name, place, .. } = opening;
+        let label = format!("{name}: distinct");
+        let members = Opening { name, place, always: vec![], key: vec![], sum: None };
+        let members = self.open(records, members, adds);
+        count_rows(&label, self.window, members, |(_, (key, _), _)| key.clone()).named(names)
     }
 }
 
-impl<'scope, F: Format> Records<'scope, F> {
+/// How many rows each window has of each key that `key` makes of them.
+///
+/// State: a row for each open window and key, on the worker that the key is routed to. It follows from that of the rows' door.
+fn count_rows<'scope, R, K>(
+    name: &str,
+    window: Window,
+    rows: Windowed<'scope, R>,
+    key: impl Fn(&R) -> K + 'static,
+) -> Windowed<'scope, (Span, K, isize)>
+where
+    R: crate::time::InWindow,
+    K: ExchangeData + Hash + Stored,
+{
+    let keys = rows.rows().map(move |row| (row.span().start, key(&row)));
+    let consumed = Consumed::default();
+    let table = WindowTable::new(name, window, For::Windows, consumed.clone());
+    let event_times = rows.site().event_times.clone();
+    let routes = Routes { datum: |(_, key)| route(key), key: |(_, key)| route(key) };
+    let durable = Opened::transient();
+    let (counted, finals) = operate(name, keys, routes, event_times, table, durable, vec![]);
+    let names = rows.names().clone();
+    rows.behind(counted, finals, consumed, names)
+}
+
+impl<'scope, F: Format, K: Key, G> Grouped<'scope, F, K, G> {
     /// A window table: rows by window and key that are exact while their window is open, and final when the watermark has
     /// reached its end.
     ///
     /// Each epoch retracts the rows that changed and inserts them as they are now; a record that is late, but not too late for
     /// a window, corrects it in the same way. State: the rows of the open windows, each on the worker that its key is
     /// routed to; they are freed when they are final, which retracts nothing.
-    pub fn by_window(&mut self, window: Window) -> ByWindow<'_, 'scope, F> {
-        ByWindow { records: self, window }
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thalweg::prelude::*;
+    /// let build = Build::new("minutes", |flow| {
+    ///     let minutes = Window::tumbling(Duration::from_secs(60))?;
+    ///     let seconds = |line: &[u8]| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok();
+    ///     let lines = flow.records(Text).event_time(move |line| seconds(line.line()).map(|seconds: i64| 1000 * seconds));
+    ///     let keys = lines.by(text("key"), |line| line.rsplit(|byte| *byte == b' ').next());
+    ///     keys.by_window(minutes).count("minutes").show("minutes");
+    ///     Ok(())
+    /// });
+    /// let answer = thalweg::testing::run(build, b"1 a\n59 a\n60 a\n");
+    /// assert_eq!(answer.view("minutes")[0], "1970-01-01T00:00:00Z\t1970-01-01T00:01:00Z\ta\t2");
+    /// assert_eq!(answer.view("minutes").len(), 2);
+    /// ```
+    pub fn by_window(self, window: Window) -> Grouped<'scope, F, K, G, Tables> {
+        self.during(Tables { window })
     }
 }

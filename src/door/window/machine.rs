@@ -12,8 +12,8 @@ use differential_dataflow::ExchangeData;
 
 use crate::data::{Stored, Time, Total};
 use crate::door::machine::{Closing, Emitted, Machine};
-use crate::door::window::windowed::Consumed;
-use crate::operators::Table;
+use crate::door::window::Consumed;
+use crate::operators::KeyTotals;
 use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Millis;
@@ -35,7 +35,7 @@ pub(crate) struct WindowTable<K, A> {
     window: Window,
     updates: For,
     /// By the start of their window.
-    open: BTreeMap<Millis, Table<K, A>>,
+    open: BTreeMap<Millis, KeyTotals<K, A>>,
     /// Whether it must say which rows are final.
     finals_consumed: Consumed,
 }

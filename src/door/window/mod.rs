@@ -3,5 +3,6 @@
 pub(crate) mod doors;
 pub(crate) mod machine;
 pub(crate) mod panes;
-pub(crate) mod top;
-pub(crate) mod windowed;
+mod top;
+
+pub(crate) use doors::Consumed;

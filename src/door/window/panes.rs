@@ -1,27 +1,24 @@
-//! Sums by pane: what the doors of windows have in common.
+//! Sums by pane: what the doors of windows add up within a worker and epoch.
 
 use differential_dataflow::VecCollection;
 
 use crate::data::{Key, Total};
-use crate::door::in_time::in_time;
+use crate::door::grouped::{Adds, Sums};
+use crate::door::when::Opening;
 use crate::door::{Parsed, Partials, Records};
 use crate::format::Format;
 use crate::state::Identity;
-use crate::time::Epoch;
-use crate::time::Window;
-use crate::time::{Millis, Watermark, length};
+use crate::time::{Epoch, Millis, Watermark, Window, length};
 
-/// The sums of one pane, to which a record adds.
-#[derive(Debug)]
-pub struct WindowSums<'a, K, A> {
+/// The sums of one pane.
+struct PaneSums<'a, K, A> {
     pane: Millis,
     sums: &'a mut Partials<(i64, K), A>,
 }
 
-impl<K: Key, A: Total> WindowSums<'_, K, A> {
-    /// The sum of `key`, to be added to; zero if this is the first time.
+impl<K: Key, A: Total> Sums<K, A> for PaneSums<'_, K, A> {
     #[inline]
-    pub fn entry(&mut self, key: K::Ref<'_>) -> &mut A {
+    fn entry(&mut self, key: K::Ref<'_>) -> &mut A {
         self.sums.entry((self.pane, key))
     }
 }
@@ -32,18 +29,18 @@ pub(crate) fn with_rules(identity: Identity, window: Window) -> Identity {
 }
 
 /// The sums of each pane and key over the records that are not `too_late`.
-#[track_caller]
 pub(crate) fn pane_sums<'scope, F: Format, K: Key, A: Total>(
-    records: &mut Records<'scope, F>,
-    name: &str,
+    records: &Records<'scope, F>,
+    opening: &Opening<K>,
     window: Window,
-    too_late: impl Fn(Millis, Watermark) -> bool + 'static,
-    mut logic: impl for<'a> FnMut(&Parsed<'a, F>, &mut WindowSums<'_, K, A>) + 'static,
+    too_late: impl Fn(Millis, Watermark) -> bool + Copy + 'static,
+    mut adds: impl Adds<F, K, A>,
 ) -> VecCollection<'scope, Epoch, (Millis, K), A> {
-    let late = records.late();
-    records.sums_by(name, move |record: &Parsed<'_, F>, sums: &mut Partials<(i64, K), A>| {
-        if let Some(time) = in_time(record, &late, &too_late) {
-            logic(record, &mut WindowSums { pane: window.pane_of(time), sums });
+    let gate = records.refusals().gate(&opening.name, too_late);
+    let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<(i64, K), A>| {
+        if let Some(time) = gate.time(record) {
+            adds.add(record, &mut PaneSums { pane: window.pane_of(time), sums });
         }
-    })
+    };
+    records.sums(&opening.name, opening.place, logic)
 }

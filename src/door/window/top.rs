@@ -15,7 +15,8 @@ use differential_dataflow::ExchangeData;
 
 use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
 use crate::door::opened::Opened;
-use crate::door::window::windowed::{Consumed, Windowed};
+use crate::door::table::Windowed;
+use crate::door::window::Consumed;
 use crate::operators::{Ordered, Ranked, route};
 use crate::state::Keeper;
 use crate::time::Epoch;
@@ -161,24 +162,26 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Windowed<'scope, (Span, K,
     /// ```
     /// use std::time::Duration;
     /// use thalweg::prelude::*;
-    /// let minutes = Window::tumbling(Duration::from_secs(60)).unwrap();
-    /// let top = thalweg::testing::collection(Text, b"1 a\n2 b\n3 b\n61 a\n", move |records| {
+    /// let build = Build::new("first", |flow| {
+    ///     let minutes = Window::tumbling(Duration::from_secs(60))?;
     ///     let seconds = |line: &[u8]| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok();
-    ///     records.event_time(move |record| seconds(record.line()).map(|seconds: i64| 1000 * seconds));
-    ///     records.by_window(minutes).count_by::<u8>("minutes", |line| line.last().copied()).top_k(1).rows()
+    ///     let lines = flow.records(Text).event_time(move |line| seconds(line.line()).map(|seconds: i64| 1000 * seconds));
+    ///     let keys = lines.by(text("key"), |line| line.rsplit(|byte| *byte == b' ').next());
+    ///     keys.by_window(minutes).count("minutes").top(1).show("first");
+    ///     Ok(())
     /// });
-    /// let (first, second) = (Span::new(0, 60_000), Span::new(60_000, 120_000));
-    /// assert_eq!(top, [((first, 1, b'b', 2), 1), ((second, 1, b'a', 1), 1)]);
+    /// let answer = thalweg::testing::run(build, b"1 a\n2 b\n3 b\n61 a\n");
+    /// assert!(answer.view("first")[0].ends_with("\t1\tb\t2"));
+    /// assert!(answer.view("first")[1].ends_with("\t1\ta\t1"));
     /// ```
-    #[must_use]
-    pub fn top_k(self, k: usize) -> Windowed<'scope, (Span, u64, K, V)> {
-        let (rows, context) = self.into_rows();
-        let event_times = context.event_times();
+    pub fn top(self, k: usize) -> Windowed<'scope, (Span, u64, K, V)> {
+        let event_times = self.site().event_times.clone();
+        let names = self.names_within_windows(&["rank"]);
         let local = LocalTop { k, windows: OpenWindows::new() };
         let by_key = Routes { datum: |(_, key, _): &(Span, K, V)| route(key), key: route };
         let name = "TopK by window: local";
         let durable = Opened::transient();
-        let (local, _) = operate(name, rows, by_key, event_times.clone(), local, durable, vec![]);
+        let (local, _) = operate(name, self.rows(), by_key, event_times.clone(), local, durable, vec![]);
         let consumed = Consumed::default();
         let finals_consumed = consumed.clone();
         let merged = MergedTop { k, windows: OpenWindows::new(), finals_consumed };
@@ -186,6 +189,6 @@ impl<'scope, K: ExchangeData + Hash, V: ExchangeData> Windowed<'scope, (Span, K,
         let name = "TopK by window: merge";
         let durable = Opened::transient();
         let (rows, finals) = operate(name, local, by_window, event_times, merged, durable, vec![]);
-        Windowed::of(rows, finals, consumed, context)
+        self.behind(rows, finals, consumed, names)
     }
 }

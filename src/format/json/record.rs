@@ -84,14 +84,14 @@ impl<'a> JsonRecord<'a> {
     ///
     /// It always borrows from the line, as the key of a door has to. It is the text where no escapes are to be
     /// expected: in names, codes and the like. Where they are, ask [`JsonRecord::text`] in a door that takes what
-    /// does not outlive the call, such as [`count_each`](crate::door::Records::count_each).
+    /// does not outlive the call, such as [`by_each`](crate::door::Records::by_each).
     ///
     /// ```
     /// use thalweg::prelude::*;
     /// use thalweg::format::Json;
     /// let json = Json::new([("action", "action")])?;
     /// let actions = thalweg::testing::collection(json, b"{\"action\":\"login\"}\n{}\n", |records| {
-    ///     records.count_by::<Bytes>("actions", |record| Some(record.escaped("action")?.as_bytes()))
+    ///     records.by(text("action"), |record| Some(record.escaped("action")?.as_bytes())).count("actions").rows()
     /// });
     /// assert_eq!(actions, [((Bytes::from("login"), 1), 1)]);
     /// # Ok::<(), thalweg::format::JsonError>(())

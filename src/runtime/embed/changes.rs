@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::data::Row;
 use crate::runtime::RunError;
 use crate::time::Epoch;
-use crate::view::{Batch, Retracted, Rows, Schema};
+use crate::view::{Batch, Finality, Retracted, Schema};
 
 /// A row that came or went at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Arrived {
     /// What has changed since this was asked last.
     pub(super) fn take_changes<R: Row>(&mut self) -> Result<Vec<Change<R>>, RunError> {
         check::<R>(&self.schema, &self.changes)?;
-        rows(&self.schema, std::mem::take(&mut self.changes), self.schema.rows == Rows::Appended)
+        rows(&self.schema, std::mem::take(&mut self.changes), self.schema.finality == Finality::AtOnce)
     }
 
     /// What has become final since this was asked last.
@@ -79,7 +79,7 @@ impl Arrived {
 /// The changes in `batches`, which are the rows of the view `schema` as it changes.
 pub(super) fn changes<R: Row>(schema: &Schema, batches: Vec<Batch>) -> Result<Vec<Change<R>>, RunError> {
     check::<R>(schema, &batches)?;
-    rows(schema, batches, schema.rows == Rows::Appended)
+    rows(schema, batches, schema.finality == Finality::AtOnce)
 }
 
 /// Refuses batches of other rows.
@@ -101,7 +101,7 @@ fn rows<R: Row>(
         let time = batch.time;
         let rows = batch.into_rows::<R>().unwrap_or_default();
         if let Some((row, _)) = rows.iter().find(|(_, diff)| appended && *diff < 0) {
-            return Err(Retracted { view: schema.view.name, row: format!("{row:?}"), time }.into());
+            return Err(Retracted { view: schema.name.clone(), row: format!("{row:?}"), time }.into());
         }
         changes.extend(rows.into_iter().map(|(row, diff)| Change { time, row, diff }));
     }

@@ -19,14 +19,14 @@ use changes::{Arrived, Each, changes};
 use worker::{Event, Job, Shared, work};
 
 use crate::data::{InputCounts, Row};
-use crate::dataflow::{Build, Summary};
+use crate::dataflow::{Build, Outline, Summary};
 use crate::door::UNNAMED;
 use crate::ledger::{Conductor, LedgerOptions};
 use crate::runtime::RunError;
 use crate::sink::panic_message;
 use crate::source::{Dealer, Dealt, ReadOptions, Source};
 use crate::time::{Millis, TimeOptions};
-use crate::view::{Deliveries, Delivery, Schema, View};
+use crate::view::{Deliveries, Delivery, Schema};
 
 /// A dataflow that runs inside this program, on worker threads in the background.
 ///
@@ -38,10 +38,9 @@ use crate::view::{Deliveries, Delivery, Schema, View};
 /// use thalweg::Run;
 /// use thalweg::prelude::*;
 ///
-/// const VIEWS: &[View] = &[View { name: "words", columns: &["word", "count"], about: "by count" }];
-/// let build = Build::new("words", VIEWS, |flow| {
-///     let words = flow.records(Text).count_by::<Bytes>("words", |line| Some(line.line()));
-///     flow.view_by("words", words, by_count);
+/// let build = Build::new("words", |flow| {
+///     let words = flow.records(Text).by(text("word"), |line| Some(line.line())).count("words");
+///     words.sorted_by(by_count).show("words");
 ///     Ok(())
 /// });
 ///
@@ -156,10 +155,8 @@ impl RunBuilder {
     /// use std::sync::mpsc;
     /// use thalweg::prelude::*;
     ///
-    /// const VIEWS: &[View] = &[View { name: "lines", columns: &["bytes", "lines"], about: "" }];
-    /// let build = Build::new("lengths", VIEWS, |flow| {
-    ///     let lines = flow.records(Text).count_by::<u64>("lines", |line| Some(line.len() as u64));
-    ///     flow.view("lines", lines);
+    /// let build = Build::new("lengths", |flow| {
+    ///     flow.records(Text).by(column::<u64>("bytes"), |line| Some(line.len() as u64)).count("lines").show("lines");
     ///     Ok(())
     /// });
     /// let (to, from) = mpsc::channel();
@@ -193,10 +190,9 @@ impl RunBuilder {
     /// When the dataflow cannot be built, a callback is for a view that there is not, or the system
     /// refuses a thread.
     pub fn start(self) -> Result<Run, RunError> {
-        let inputs = inputs(&self.build)?;
-        let views = self.build.views();
+        let Outline { inputs, views } = outline(&self.build)?;
         for (view, _) in &self.each {
-            place(views, view)?;
+            place(views.iter().map(|view| &**view), view)?;
         }
         let mut sources: Vec<(Option<String>, Arc<dyn Source>)> = Vec::new();
         let mut dealers = Vec::new();
@@ -252,15 +248,14 @@ impl RunBuilder {
     }
 }
 
-/// The inputs that `build` reads. It is built on a thread of its own: a mistake that panics (two doors
-/// of one name) ends only that.
-fn inputs(build: &Build) -> Result<Vec<String>, RunError> {
+/// What `build` comes to. It is built on a thread of its own: a function that panics ends only that.
+fn outline(build: &Build) -> Result<Outline, RunError> {
     let build = build.clone();
     let builder = std::thread::Builder::new().name("thalweg: check".to_owned());
-    let thread = builder.spawn(move || build.inputs());
+    let thread = builder.spawn(move || build.check());
     let thread = thread.map_err(|source| RunError::System { what: "start a thread", source })?;
     match thread.join() {
-        Ok(inputs) => Ok(inputs?),
+        Ok(outline) => Ok(outline?),
         Err(payload) => {
             let what = "the dataflow, as it was built,".to_owned();
             Err(RunError::Panicked { what, message: panic_message(&*payload) })
@@ -269,9 +264,9 @@ fn inputs(build: &Build) -> Result<Vec<String>, RunError> {
 }
 
 /// Where view `name` stands among `views`.
-fn place(views: &[View], name: &str) -> Result<usize, RunError> {
-    let known = || views.iter().map(|view| view.name).collect();
-    let at = views.iter().position(|view| view.name == name);
+fn place<'a>(views: impl Iterator<Item = &'a Schema> + Clone, name: &str) -> Result<usize, RunError> {
+    let known = || views.clone().map(|view| view.name.clone()).collect();
+    let at = views.clone().position(|view| view.name == name);
     at.ok_or_else(|| RunError::NoSuchView { view: name.to_owned(), views: known() })
 }
 
@@ -397,8 +392,7 @@ impl Run {
     }
 
     fn view(&mut self, name: &str) -> Result<&mut Arrived, RunError> {
-        let views: Vec<_> = self.views.iter().map(|view| view.schema.view).collect();
-        let at = place(&views, name)?;
+        let at = place(self.views.iter().map(|view| &*view.schema), name)?;
         Ok(&mut self.views[at])
     }
 

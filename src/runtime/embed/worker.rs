@@ -138,8 +138,8 @@ fn run(worker: &mut Worker, job: &Job) -> Result<(), RunError> {
     let post = Post::install(worker);
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), job.time);
-        let mut flow = Flow::new(scope, lines, job.build.views(), job.deliveries);
-        job.build.run(&mut flow).map(|()| (feed, flow.finish()))
+        let flow = Flow::new(scope, lines, job.deliveries);
+        job.build.install(flow).map(|installed| (feed, installed))
     })?;
     let setup = IngestSetup {
         inputs: assign(&job.sources, &installed.inputs).map_err(RunError::Differs)?,

@@ -1,4 +1,4 @@
-//! Two tables of counts, side by side.
+//! Two tables of counts by their key.
 
 use std::hash::Hash;
 
@@ -12,7 +12,7 @@ use timely::progress::Timestamp;
 use crate::operators::Totals;
 
 /// Extension trait for the `beside` method.
-pub trait Beside<'scope, T, K>: Sized
+pub trait FullJoin<'scope, T, K>: Sized
 where
     T: Timestamp + Lattice + TotalOrder,
     K: ExchangeData + Hash,
@@ -24,7 +24,7 @@ where
     ///
     /// ```
     /// use differential_dataflow::input::Input;
-    /// use thalweg::operators::Beside;
+    /// use thalweg::operators::FullJoin;
     ///
     /// timely::execute_directly(|worker| {
     ///     worker.dataflow::<u64, _, _>(|scope| {
@@ -32,7 +32,7 @@ where
     ///         let lately = scope.new_collection_from_raw([((1, 3), 0, 1), ((1, 3), 1, -1)]).1;
     ///         let both = scope.new_collection_from_raw([((1, (5, 3)), 0, 1), ((2, (7, 0)), 0, 1),
     ///             ((1, (5, 3)), 1, -1), ((1, (5, 0)), 1, 1)]).1;
-    ///         ever.beside("Both", lately).assert_eq(both);
+    ///         ever.full_join("Both", lately).assert_eq(both);
     ///     });
     /// });
     /// ```
@@ -40,15 +40,15 @@ where
     /// # Panics
     ///
     /// When counts times multiplicities do not fit; the message names the operator and the key.
-    fn beside(self, name: &str, other: Self) -> VecCollection<'scope, T, (K, (isize, isize)), isize>;
+    fn full_join(self, name: &str, other: Self) -> VecCollection<'scope, T, (K, (isize, isize)), isize>;
 }
 
-impl<'scope, T, K> Beside<'scope, T, K> for VecCollection<'scope, T, (K, isize), isize>
+impl<'scope, T, K> FullJoin<'scope, T, K> for VecCollection<'scope, T, (K, isize), isize>
 where
     T: Timestamp + Lattice + TotalOrder,
     K: ExchangeData + Hash,
 {
-    fn beside(self, name: &str, other: Self) -> VecCollection<'scope, T, (K, (isize, isize)), isize> {
+    fn full_join(self, name: &str, other: Self) -> VecCollection<'scope, T, (K, (isize, isize)), isize> {
         let label = name.to_owned();
         let times = move |key: &K, count: isize, diff: isize| {
             count.checked_mul(diff).unwrap_or_else(|| {

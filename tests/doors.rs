@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-#[path = "doors/axes.rs"]
-mod axes;
 #[path = "doors/dedup.rs"]
 mod dedup;
 #[path = "doors/finals.rs"]

@@ -1,7 +1,10 @@
 //! Every *when* with every *what*, against the records of each window asked again from scratch.
 //!
-//! One dataflow has a door for each pair, so it also proves that they do not disturb each other. All records are in time, so
-//! what a table holds after an epoch is what the records so far say, however these are cut into epochs.
+//! One dataflow has a door for each pair, so it also proves that they do not disturb each other; that is much code, so it is a
+//! test target of its own. All records are in time, so what a table holds after an epoch is what the records so far say, however
+//! these are cut into epochs.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -123,17 +123,9 @@ fn run(worker: &mut Worker, times: Times, tick: Duration, going: Duration) -> (f
     let names = (0..worker.peers()).map(|worker| format!("ticks:{worker}").into()).collect();
     let (memory, mut writers) = Memory::pushed(names);
     let sources: Vec<Arc<dyn Source>> = vec![Arc::new(memory)];
-    let pace = LedgerOptions {
-        peers: worker.peers(),
-        time,
-        tick,
-        epoch_bytes: u64::MAX,
-        chunk_bytes: 1,
-        max_open_epochs: 3,
-        max_open_bytes: u64::MAX,
-        event_time: installed.event_time,
-        digest: false,
-    };
+    let event_time = installed.event_time;
+    let unpaced = LedgerOptions::unpaced(worker.peers(), time);
+    let pace = LedgerOptions { tick, max_open_epochs: 3, event_time, ..unpaced };
     let conductor = (worker.index() == 0).then(|| Conductor::new(pace, &sources).expect("memory is found"));
     let setup = IngestSetup {
         inputs: Inputs { sources, inputs: vec![0] },

@@ -279,17 +279,8 @@ impl Bench {
         let names = (0..worker.peers()).map(|worker| format!("bench:{worker}").into()).collect();
         let (memory, mut writers) = Memory::pushed(names);
         let sources: Vec<Arc<dyn Source>> = vec![Arc::new(memory)];
-        let pace = LedgerOptions {
-            peers: worker.peers(),
-            time,
-            tick: Duration::ZERO,
-            epoch_bytes: u64::MAX,
-            chunk_bytes: 1,
-            max_open_epochs: 1,
-            max_open_bytes: u64::MAX,
-            event_time: installed.event_time,
-            digest: false,
-        };
+        let event_time = installed.event_time;
+        let pace = LedgerOptions { event_time, ..LedgerOptions::unpaced(worker.peers(), time) };
         let conductor = (worker.index() == 0).then(|| {
             let mut conductor = Conductor::new(pace, &sources).expect("memory is found");
             conductor.by_hand(Some(ARRIVED));

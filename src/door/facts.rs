@@ -12,7 +12,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::door::reader::{Origin, Times};
+use crate::door::reader::{BlockReader, Origin, Times};
 use crate::door::records::Parts;
 use crate::door::summing::Door;
 use crate::door::table::Facts;
@@ -88,14 +88,7 @@ impl<'scope, R: ExchangeData> Facts<'scope, R> {
                 }
             });
         };
-        let parts = Parts {
-            builder,
-            doors: Vec::new(),
-            fields: Fields::ALL,
-            times: None,
-            assemble: Box::new(assemble),
-        };
-        Records::of_facts(site, parts)
+        Records::of_facts(site, Parts::new(builder, assemble))
     }
 }
 
@@ -136,17 +129,25 @@ fn by_epoch<'scope, R: ExchangeData>(
                     |time: &Epoch| !rows_frontier.less_equal(time) && !times_frontier.less_equal(time);
                 while let Some(first) = open.first_entry().filter(|first| closed(first.key())) {
                     let (epoch, (capability, mut rows)) = first.remove_entry();
-                    while let Some(earlier) =
-                        known.first_entry().filter(|at| at.key().number() < epoch.number())
-                    {
-                        before = earlier.remove().watermark;
-                    }
+                    forget_before(&mut known, epoch, &mut before);
                     consolidate(&mut rows);
                     output.session(&capability).give(Block { watermark: before, rows });
+                }
+                // Most epochs may have no facts; what is known of them is not to pile up.
+                let still_to_come = rows_frontier.frontier().first().copied();
+                if let Some(next) = open.keys().next().copied().into_iter().chain(still_to_come).min() {
+                    forget_before(&mut known, next, &mut before);
                 }
             }
         },
     )
+}
+
+/// Takes from `known` what was known as the epochs before `epoch` ended; the last of it is the watermark `before`.
+fn forget_before(known: &mut BTreeMap<Epoch, EventTime>, epoch: Epoch, before: &mut Watermark) {
+    while let Some(earlier) = known.first_entry().filter(|at| at.key().number() < epoch.number()) {
+        *before = earlier.remove().watermark;
+    }
 }
 
 /// Hands `rows` to `doors` as records.
@@ -168,7 +169,7 @@ fn hand_over<R: ExchangeData>(
     // In blocks, so that a fact that was inserted a million times is not a million records in memory.
     let mut records = records.peekable();
     while records.peek().is_some() {
-        let block: Vec<_> = records.by_ref().take(128).collect();
+        let block: Vec<_> = records.by_ref().take(BlockReader::<AsRecords<R>>::BLOCK).collect();
         doors.iter_mut().for_each(|door| door.absorb(&block));
     }
 }

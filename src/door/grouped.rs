@@ -13,11 +13,11 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use crate::data::{Distinct, Key, Maximum, Minimum, Quantiles, Row, Stats, Stored, Total};
+use crate::data::{Distinct, Key, Maximum, Minimum, Quantiles, Stats, Stored, Total};
 use crate::door::columns::{Columns, names_of};
 use crate::door::partials::Partials;
 use crate::door::table::{Facts, Rows};
-use crate::door::what::{Aggregates, Count, Fold, Number, What};
+use crate::door::what::{Aggregates, Count, Fold, What};
 use crate::door::when::{AllTime, Opening, When};
 use crate::door::{Parsed, Records};
 use crate::format::Format;
@@ -302,7 +302,7 @@ where
     /// session), on the worker that the key is routed to.
     #[track_caller]
     pub fn count(self, name: &str) -> Rows<'scope, W::Row<K, isize>, W::Kind> {
-        self.open(name, Location::caller(), Some(vec!["count".to_owned()]), Count)
+        self.aggregate(name, |all| all.count("count"))
     }
 
     /// What `value` says, added up, in a column `sum`. Records without a value (`None`) are left out, and so is a key whose sum
@@ -322,7 +322,7 @@ where
     where
         L: for<'a> Fn(&Parsed<'a, F>) -> Option<V> + 'static,
     {
-        self.open(name, Location::caller(), Some(vec!["sum".to_owned()]), Number::<L, i128>::new(value))
+        self.aggregate(name, |all| all.sum("sum", value))
     }
 
     /// The smallest that `value` says, in a column `min`.
@@ -331,7 +331,7 @@ where
     where
         L: for<'a> Fn(&Parsed<'a, F>) -> Option<V> + 'static,
     {
-        self.open(name, Location::caller(), Some(vec!["min".to_owned()]), Number::<L, Minimum>::new(value))
+        self.aggregate(name, |all| all.min("min", value))
     }
 
     /// The largest that `value` says, in a column `max`.
@@ -340,7 +340,7 @@ where
     where
         L: for<'a> Fn(&Parsed<'a, F>) -> Option<V> + 'static,
     {
-        self.open(name, Location::caller(), Some(vec!["max".to_owned()]), Number::<L, Maximum>::new(value))
+        self.aggregate(name, |all| all.max("max", value))
     }
 
     /// Count, sum, smallest, largest and mean of what `value` says, in columns of these names.
@@ -349,8 +349,7 @@ where
     where
         L: for<'a> Fn(&Parsed<'a, F>) -> Option<V> + 'static,
     {
-        let names = Stats::names().iter().map(ToString::to_string).collect();
-        self.open(name, Location::caller(), Some(names), Number::<L, Stats>::new(value))
+        self.aggregate(name, |all| all.stats("", value))
     }
 
     /// A sketch of the quantiles of what `value` says: columns `count`, `p50`, `p95` and `p99`.
@@ -361,8 +360,7 @@ where
     where
         L: for<'a> Fn(&Parsed<'a, F>) -> Option<u64> + 'static,
     {
-        let names = Quantiles::names().iter().map(ToString::to_string).collect();
-        self.open(name, Location::caller(), Some(names), Number::<L, Quantiles>::new(value))
+        self.aggregate(name, |all| all.quantiles("", value))
     }
 
     /// How many different members each key has, exactly, in a column `distinct`; `member` says the member of a record, as a
@@ -405,9 +403,7 @@ where
     where
         L: for<'a> Fn(&Parsed<'a, F>) -> Option<&'a [u8]> + 'static,
     {
-        let place = Location::caller();
-        let Aggregates { what, names, .. } = Aggregates::<F, ()>::new().approx_distinct("distinct", member);
-        self.open(name, place, Some(names), what)
+        self.aggregate(name, |all| all.approx_distinct("distinct", member))
     }
 
     /// What `logic` folds of the records of a key, from `A`'s default on, by addition: the folds of two halves of the records

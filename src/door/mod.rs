@@ -99,7 +99,7 @@ pub use when::{AllTime, When};
 pub(crate) use window::Consumed;
 pub use window::doors::Tables;
 
-use self::running::durable_totals;
+use self::running::totals_of_facts;
 use self::site::{Shared, Site};
 use crate::data::{Stored, Total};
 use crate::format::Format;
@@ -213,9 +213,7 @@ impl<'scope> Lines<'scope> {
         name: &str,
         sums: VecCollection<'scope, Epoch, K, A>,
     ) -> Table<'scope, (K, A)> {
-        self.site.claim(name, Location::caller());
-        let now = Rc::clone(&self.site.shared.now);
-        let rows = durable_totals(&self.site, name, sums, Vec::new(), Some(now));
+        let rows = totals_of_facts(&self.site, name, Location::caller(), sums);
         Rows::new(rows, Names::default(), self.site.clone())
     }
 

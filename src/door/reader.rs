@@ -194,7 +194,7 @@ impl<F: Format> Times<F> {
 
 impl<F: Format> BlockReader<F> {
     /// Records handed on at once: enough to spread the cost of a dynamic call, few enough to stay in the first cache.
-    const BLOCK: usize = 128;
+    pub(super) const BLOCK: usize = 128;
     /// Malformed lines, and oversize lines, that each worker shows in the log.
     const SAMPLES: usize = 3;
     pub(super) fn new(format: F, progress: Arc<Progress>, faults: FaultProbe, first: bool) -> Self {

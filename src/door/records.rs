@@ -57,16 +57,27 @@ impl<F: Format> std::fmt::Debug for Records<'_, F> {
 
 /// An operator that hands records to doors, while it is built.
 pub(super) struct Parts<'scope, F: Format> {
-    pub(super) builder: OperatorBuilder<'scope, Epoch>,
-    pub(super) doors: Vec<Box<dyn Door<F>>>,
-    pub(super) fields: Fields,
-    pub(super) times: Option<Times<F>>,
-    pub(super) assemble: Box<Assemble<'scope, F>>,
+    builder: OperatorBuilder<'scope, Epoch>,
+    doors: Vec<Box<dyn Door<F>>>,
+    fields: Fields,
+    times: Option<Times<F>>,
+    assemble: Box<Assemble<'scope, F>>,
 }
 
 /// Builds the operator.
-pub(super) type Assemble<'scope, F> =
+type Assemble<'scope, F> =
     dyn FnOnce(OperatorBuilder<'scope, Epoch>, Vec<Box<dyn Door<F>>>, Fields, Option<Times<F>>) + 'scope;
+
+impl<'scope, F: Format> Parts<'scope, F> {
+    /// Those of an operator without doors, which `assemble` builds of `builder`.
+    pub(super) fn new(
+        builder: OperatorBuilder<'scope, Epoch>,
+        assemble: impl FnOnce(OperatorBuilder<'scope, Epoch>, Vec<Box<dyn Door<F>>>, Fields, Option<Times<F>>)
+        + 'scope,
+    ) -> Self {
+        Parts { builder, doors: Vec::new(), fields: Fields::ALL, times: None, assemble: Box::new(assemble) }
+    }
+}
 
 impl<'scope, F: Format> Records<'scope, F> {
     /// Lines read with `format`; `first` if nobody else counts them.
@@ -118,25 +129,25 @@ impl<'scope, F: Format> Records<'scope, F> {
                 }
             });
         };
-        let parts = Parts {
-            builder,
-            doors: Vec::new(),
-            fields: Fields::ALL,
-            times: None,
-            assemble: Box::new(assemble),
-        };
         let counts = Some(counts_stream.as_collection());
-        let site = lines.site.clone();
-        let parts = RefCell::new(Some(parts));
-        let timed = Cell::new(false);
-        Records(Rc::new(Inner { site, timed, moves_watermark: true, refusals, counts, parts }))
+        let parts = Parts::new(builder, assemble);
+        Records::new(lines.site.clone(), true, refusals, counts, parts)
     }
 
     /// Records that are not read from lines; `parts` hand them to the doors.
     pub(super) fn of_facts(site: Site<'scope>, parts: Parts<'scope, F>) -> Self {
-        let (refusals, parts) = (Refusals::default(), RefCell::new(Some(parts)));
-        let timed = Cell::new(false);
-        Records(Rc::new(Inner { site, timed, moves_watermark: false, refusals, counts: None, parts }))
+        Records::new(site, false, Refusals::default(), None, parts)
+    }
+
+    fn new(
+        site: Site<'scope>,
+        moves_watermark: bool,
+        refusals: Refusals,
+        counts: Option<VecCollection<'scope, Epoch, (), InputCounts>>,
+        parts: Parts<'scope, F>,
+    ) -> Self {
+        let (timed, parts) = (Cell::new(false), RefCell::new(Some(parts)));
+        Records(Rc::new(Inner { site, timed, moves_watermark, refusals, counts, parts }))
     }
 
     fn parts<T>(&self, change: impl FnOnce(&mut Parts<'scope, F>) -> T) -> T {

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::hash::Hash;
+use std::panic::Location;
 use std::rc::Rc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -105,6 +106,18 @@ pub(super) fn durable_totals<'scope, K: ExchangeData + Hash + Stored, A: Total +
     // Nothing here depends on the watermark.
     let event_times = empty(scope);
     operate(name, sums, Routes { datum: route, key: route }, event_times, machine, durable, initial).0
+}
+
+/// The running totals of what comes of facts, as a door named `name` that is opened at `place`. What there is of them because the
+/// input has ended, is not durable.
+pub(super) fn totals_of_facts<'scope, K: ExchangeData + Hash + Stored, A: Total + Stored>(
+    site: &Site<'scope>,
+    name: &str,
+    place: &'static Location<'static>,
+    sums: VecCollection<'scope, Epoch, K, A>,
+) -> VecCollection<'scope, Epoch, (K, A), isize> {
+    site.claim(name, place);
+    durable_totals(site, name, sums, Vec::new(), Some(Rc::clone(&site.shared.now)))
 }
 
 #[cfg(test)]

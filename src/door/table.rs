@@ -24,7 +24,7 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use crate::data::{Bytes, Row, Stored};
 use crate::door::columns::ColumnNames;
 use crate::door::retained::retained;
-use crate::door::running::durable_totals;
+use crate::door::running::totals_of_facts;
 use crate::door::site::Site;
 use crate::door::window::Consumed;
 use crate::operators::{FullJoin, TopK};
@@ -375,8 +375,7 @@ impl<'scope, R: ExchangeData> Last<'scope, R> {
     /// One row, once there is a window: where the last one stands that held anything, or that something was gone from.
     pub fn window(&self) -> Table<'scope, Span> {
         let window = self.more.stands.clone().expect("a sliding view stands somewhere");
-        let names = Names { all: None, key: Vec::new() };
-        Rows::new(window, names, self.site.clone())
+        Rows::new(window, Names::default(), self.site.clone())
     }
 
     /// As a table of which nobody asks where it stands, to be shown beside others.
@@ -544,9 +543,7 @@ impl<'scope, R: ExchangeData + Hash + Stored> Facts<'scope, R> {
     /// ```
     #[track_caller]
     pub fn count(self, name: &str) -> Table<'scope, (R, isize)> {
-        self.site.claim(name, Location::caller());
-        let now = std::rc::Rc::clone(&self.site.shared.now);
-        let rows = durable_totals(&self.site, name, self.rows(), Vec::new(), Some(now));
+        let rows = totals_of_facts(&self.site, name, Location::caller(), self.rows());
         let all = self.names.all.clone();
         let key = all.clone().unwrap_or_default();
         let all = all.map(|all| all.into_iter().chain(["count".to_owned()]).collect());

@@ -28,6 +28,13 @@ pub struct Opening<K> {
 }
 
 impl<K> Opening<K> {
+    /// The door of the members that each key has, and what to call the operator that counts them.
+    pub(crate) fn of_members<M>(self) -> (Opening<(K, M)>, String) {
+        let Opening { name, place, .. } = self;
+        let label = format!("{name}: distinct");
+        (Opening { name, place, always: vec![], key: vec![], sum: None }, label)
+    }
+
     /// The names of all columns, `front` before them.
     pub(crate) fn names(&self, front: &[&str]) -> Names {
         let front = || front.iter().map(ToString::to_string);
@@ -94,11 +101,10 @@ impl When for AllTime {
         adds: impl Adds<F, (K, M), isize>,
     ) -> Table<'scope, (K, isize)> {
         let names = opening.names(&[]);
-        let Opening { name, place, .. } = opening;
-        let members = Opening { name: name.clone(), place, always: vec![], key: vec![], sum: None };
+        let (members, label) = opening.of_members::<M>();
         let members = self.open(records, members, adds).rows();
         // Follows from the members, which are durable.
-        let rows = members.map(|((key, _), _)| key).totals_named(&format!("{name}: distinct"));
+        let rows = members.map(|((key, _), _)| key).totals_named(&label);
         Rows::new(rows, names, records.site().clone())
     }
 }

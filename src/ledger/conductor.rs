@@ -40,6 +40,24 @@ pub struct LedgerOptions {
     pub digest: bool,
 }
 
+impl LedgerOptions {
+    /// One epoch at a time on `peers` workers, which is as long as whoever opens it says and takes all that there is; with event
+    /// time, and without digests.
+    pub fn unpaced(peers: usize, time: TimeOptions) -> Self {
+        LedgerOptions {
+            peers,
+            time,
+            tick: Duration::ZERO,
+            epoch_bytes: u64::MAX,
+            chunk_bytes: 1,
+            max_open_epochs: 1,
+            max_open_bytes: u64::MAX,
+            event_time: true,
+            digest: false,
+        }
+    }
+}
+
 /// A reading of the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

@@ -18,11 +18,10 @@ pub use answer::Answer;
 pub use script::Script;
 
 use self::script::FAR_AHEAD;
-use self::stage::pace;
 use crate::dataflow::Build;
 use crate::door::{Lines, Records};
 use crate::format::Format;
-use crate::ledger::{Afterwards, Conductor, EpochRecord, Read};
+use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Read};
 use crate::runtime::ingest::{Ingest, IngestSetup};
 use crate::runtime::post::Post;
 use crate::runtime::reading::Inputs;
@@ -123,7 +122,7 @@ where
         let length = bytes.len() as u64;
         let memory = Memory::fixed(vec![("test:".into(), bytes)]).open_ended();
         let sources: Vec<Arc<dyn Source>> = vec![Arc::new(memory)];
-        let conductor = Conductor::new(pace(1, TimeOptions::default(), false), &sources);
+        let conductor = Conductor::new(LedgerOptions::unpaced(1, TimeOptions::default()), &sources);
         let mut conductor = conductor.unwrap_or_else(|error| panic!("{error}"));
         let reads = vec![Read::planned(PartitionId(0), length)];
         let epoch = EpochRecord { arrived: FAR_AHEAD, reads, ..EpochRecord::default() };

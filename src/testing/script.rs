@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use crate::dataflow::{Build, Outline};
-use crate::ledger::{Afterwards, Conductor, EpochRecord, Mark, Read};
+use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Read};
 use crate::source::{Memory, PartitionId, Source};
 use crate::state::{Memory as Stored, Snapshot, Store, Writer};
 use crate::testing::answer::Answer;
-use crate::testing::stage::{Stage, pace};
+use crate::testing::stage::Stage;
 use crate::time::TimeOptions;
 use crate::view::Finality;
 
@@ -279,7 +279,7 @@ impl Script {
             let snapshot = snapshot.map(Arc::new);
             let writer = Writer::start(memory.clone(), workers, Writer::QUEUE);
             let writer = writer.unwrap_or_else(|error| panic!("{error}"));
-            let pace = pace(workers, self.time, self.digest);
+            let pace = LedgerOptions { digest: self.digest, ..LedgerOptions::unpaced(workers, self.time) };
             let of: Vec<_> = sources.iter().map(|(_, source)| Arc::clone(source)).collect();
             let mut conductor = Conductor::new(pace, &of).unwrap_or_else(|error| panic!("{error}"));
             if let Some(mark) = mark.take() {

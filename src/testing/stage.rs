@@ -8,7 +8,7 @@ use timely::worker::Worker;
 
 use crate::dataflow::{Build, Flow};
 use crate::door::Lines;
-use crate::ledger::{Conductor, LedgerOptions, Mark};
+use crate::ledger::{Conductor, Mark};
 use crate::runtime::assign;
 use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
 use crate::runtime::post::Post;
@@ -21,21 +21,6 @@ use crate::view::{Deliveries, Keep as Retention};
 
 /// How long a worker that waits sleeps at most: another one may have the core.
 const PARK: std::time::Duration = std::time::Duration::from_millis(1);
-
-/// One epoch at a time, which is as long as it is told to be.
-pub(super) fn pace(peers: usize, time: TimeOptions, digest: bool) -> LedgerOptions {
-    LedgerOptions {
-        peers,
-        time,
-        tick: std::time::Duration::ZERO,
-        epoch_bytes: u64::MAX,
-        chunk_bytes: 1,
-        max_open_epochs: 1,
-        max_open_bytes: u64::MAX,
-        event_time: true,
-        digest,
-    }
-}
 
 /// Some epochs on some workers.
 pub(super) struct Stage {

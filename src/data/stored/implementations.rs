@@ -115,24 +115,6 @@ macro_rules! as_its_own {
 }
 as_its_own!(Minimum: Option<i128>, Maximum: Option<i128>);
 
-// As many as there are, and no column holds that.
-impl<M: Ord + serde::Serialize + serde::de::DeserializeOwned + 'static> Stored for Members<M> {
-    const WIDTH: usize = 1;
-    const FIRST_IS_NEVER_NULL: bool = true;
-
-    fn columns(name: &str) -> Vec<Field> {
-        vec![Field::new(name, ColumnType::Opaque)]
-    }
-
-    fn put(&self, row: &mut RowWriter<'_>) {
-        opaque::put(self, row);
-    }
-
-    fn take(row: &mut RowReader<'_>) -> Result<Self, StoredError> {
-        opaque::take(row)
-    }
-}
-
 impl_stored!(InputCounts {
     lines: i64,
     parsed: i64,
@@ -285,5 +267,6 @@ collection!(
     [T: 'static] Vec<T>,
     [T: 'static] VecDeque<T>,
     [T: 'static] BTreeSet<T>,
+    [M: Ord + 'static] Members<M>,
     [K: 'static, V: 'static] BTreeMap<K, V>,
 );

@@ -216,6 +216,29 @@ where
         until
     }
 
+    /// Times `key` out while it is due at a time that has come, `is_past` says: a key may be kept until one deadline after another.
+    /// Returns the time that is known of it then.
+    fn time_out(
+        &mut self,
+        key: &K,
+        state: &mut Option<S>,
+        time: Option<Millis>,
+        is_past: impl Fn(Millis) -> bool,
+        epoch: Epoch,
+        emitted: &mut Emitted<(K, S), (K, E)>,
+    ) -> Option<Millis> {
+        let mut time = time;
+        while let Some(due) = self.due(time).filter(|due| is_past(*due)) {
+            time = None;
+            if state.is_some() {
+                time = self.call(key, Seen::TimedOut(Time(due)), state, epoch, emitted);
+            }
+            // Who is idle is gone, whatever is returned.
+            state.take_if(|_| matches!(self.timeout, Timeout::Idle(_)));
+        }
+        time
+    }
+
     /// Takes in what an epoch has of `key`.
     fn take_in(
         &mut self,
@@ -236,15 +259,7 @@ where
         let mut values = values.into_iter().peekable();
         let mut buffer = std::mem::take(&mut self.buffer);
         while let Some(next) = values.peek() {
-            // A key may be kept until one deadline after another, all before this value.
-            while let Some(due) = self.due(time).filter(|due| *due <= next.time) {
-                time = None;
-                if state.is_some() {
-                    time = self.call(key, Seen::TimedOut(Time(due)), &mut state, epoch, emitted);
-                }
-                // Who is idle is gone, whatever is returned.
-                state.take_if(|_| idle);
-            }
+            time = self.time_out(key, &mut state, time, |due| due <= next.time, epoch, emitted);
             // A call has all values up to the next timeout; where it is the call that says when that is, one.
             while let Some(Value { time: at, value, .. }) = values.next_if(|next| {
                 let more = buffer.is_empty() || self.timeout != Timeout::Deadline;
@@ -261,12 +276,7 @@ where
         }
         self.buffer = buffer;
 
-        let changed = state != before;
-        if changed {
-            let row = |state: S, diff| ((key.clone(), state), epoch, diff);
-            emitted.rows.extend(before.map(|state| row(state, -1)));
-            emitted.rows.extend(state.clone().map(|state| row(state, 1)));
-        }
+        let changed = emit_change(key, before, &state, epoch, emitted);
         // Of a key that times out when it is idle, its last time is remembered even while it has no state.
         if state.is_none() && !idle {
             keeper.take(key);
@@ -283,14 +293,13 @@ where
     }
 
     /// Times out the keys whose time is up as `closing` ends.
-    fn time_out(
+    fn time_out_due(
         &mut self,
         closing: &Closing,
         emitted: &mut Emitted<(K, S), (K, E)>,
         keeper: &Keeper<K, Row<S>>,
     ) {
         let (watermark, epoch) = (time_at(closing.now), closing.epoch);
-        let idle = matches!(self.timeout, Timeout::Idle(_));
         while let Some((at, key)) = self.deadlines.pop(watermark) {
             let Some(slot) = self.keys.get(&key).filter(|slot| slot.queued == at) else { continue };
             let mut time = slot.time;
@@ -298,18 +307,8 @@ where
             if self.due(time).is_some_and(|due| watermark.reaches(due)) {
                 state = self.keys.get_mut(&key).and_then(|slot| slot.state.take());
                 let before = state.clone();
-                while let Some(due) = self.due(time).filter(|due| watermark.reaches(*due)) {
-                    time = None;
-                    if state.is_some() {
-                        time = self.call(&key, Seen::TimedOut(Time(due)), &mut state, epoch, emitted);
-                    }
-                    state.take_if(|_| idle);
-                }
-                if state != before {
-                    let row = |state: S, diff| ((key.clone(), state), epoch, diff);
-                    emitted.rows.extend(before.map(|state| row(state, -1)));
-                    emitted.rows.extend(state.clone().map(|state| row(state, 1)));
-                }
+                time = self.time_out(&key, &mut state, time, |due| watermark.reaches(due), epoch, emitted);
+                emit_change(&key, before, &state, epoch, emitted);
                 if state.is_none() {
                     self.keys.remove(&key);
                     if !closing.is_end() {
@@ -340,6 +339,23 @@ where
             self.keys.shrink_to(2 * self.keys.len());
         }
     }
+}
+
+/// Emits the state of `key` as it was `before` and as it is `now`, if they differ; returns whether they do.
+fn emit_change<K: Clone, S: Clone + PartialEq, E>(
+    key: &K,
+    before: Option<S>,
+    now: &Option<S>,
+    epoch: Epoch,
+    emitted: &mut Emitted<(K, S), E>,
+) -> bool {
+    let changed = before != *now;
+    if changed {
+        let row = |state: S, diff| ((key.clone(), state), epoch, diff);
+        emitted.rows.extend(before.map(|state| row(state, -1)));
+        emitted.rows.extend(now.clone().map(|state| row(state, 1)));
+    }
+    changed
 }
 
 /// How far time has come at `event_time`. The end of the input is no time; then it is that of the newest record.
@@ -381,7 +397,7 @@ where
             }
             self.take_in(&key, news, closing.epoch, emitted, keeper);
         }
-        self.time_out(closing, emitted, keeper);
+        self.time_out_due(closing, emitted, keeper);
         self.shrink();
         None
     }

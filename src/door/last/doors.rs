@@ -100,9 +100,7 @@ impl When for Sliding {
         adds: impl Adds<F, (K, M), isize>,
     ) -> Last<'scope, (K, isize)> {
         let names = opening.names(&[]);
-        let Opening { name, place, .. } = opening;
-        let label = format!("{name}: distinct");
-        let members = Opening { name, place, always: vec![], key: vec![], sum: None };
+        let (members, label) = opening.of_members::<M>();
         let members = self.open(records, members, adds);
         // Follows from the members, which are durable.
         let rows = members.rows().map(|((key, _), _)| key).totals_named(&label);

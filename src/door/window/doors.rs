@@ -86,9 +86,7 @@ impl When for Tables {
         adds: impl Adds<F, (K, M), isize>,
     ) -> Windowed<'scope, (Span, K, isize)> {
         let names = opening.names(&["start", "end"]);
-        let Opening { name, place, .. } = opening;
-        let label = format!("{name}: distinct");
-        let members = Opening { name, place, always: vec![], key: vec![], sum: None };
+        let (members, label) = opening.of_members::<M>();
         let members = self.open(records, members, adds);
         count_rows(&label, self.window, members, |(_, (key, _), _)| key.clone()).named(names)
     }

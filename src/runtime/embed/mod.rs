@@ -10,7 +10,6 @@ mod worker;
 use std::fmt;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use timely::communication::WorkerGuards;
 
@@ -202,17 +201,7 @@ impl RunBuilder {
             sources.push((Some(input.clone()).filter(|input| input != UNNAMED), Arc::new(source)));
             dealers.push((input, dealer));
         }
-        let pace = LedgerOptions {
-            peers: self.workers,
-            time: self.time,
-            tick: Duration::ZERO,
-            epoch_bytes: u64::MAX,
-            chunk_bytes: 1,
-            max_open_epochs: 1,
-            max_open_bytes: u64::MAX,
-            event_time: true,
-            digest: false,
-        };
+        let pace = LedgerOptions::unpaced(self.workers, self.time);
         let found: Vec<_> = sources.iter().map(|(_, source)| Arc::clone(source)).collect();
         let mut conductor = Conductor::new(pace, &found)?;
         conductor.by_hand(self.arriving);

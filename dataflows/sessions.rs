@@ -1,5 +1,7 @@
 //! The visits of each client: what it asked for without a pause.
 
+use std::time::Duration;
+
 use thalweg::prelude::*;
 
 /// sessions of the clients of an access log
@@ -15,7 +17,7 @@ impl Dataflow for Sessions {
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let gap = Gap::new(self.gap)?;
+        let (gap, length) = (Gap::new(self.gap)?, Duration::from(self.gap));
         let log = flow.records(AccessLog).event_time(|record| record.event_time());
         let sessions = log.by(text("client"), |record| Some(record.client)).by_session(gap);
         let sessions = sessions.aggregate("sessions", |all| {
@@ -24,8 +26,8 @@ impl Dataflow for Sessions {
         // A session ends when a gap has passed since its last request.
         let columns = ["client", "start", "last", "seconds", "pages", "bytes"];
         let sessions = sessions.map(columns, move |(span, client, (pages, bytes))| {
-            let last = span.end - gap.millis();
-            (client, Time(span.start), Time(last), (last - span.start) / 1000, pages, bytes)
+            let last = span.end - length;
+            (client, span.start, last, last.millis_since(span.start) / 1000, pages, bytes)
         });
         let about = "every session, by client: its first and last request, what is between them, and how many they are";
         sessions.about(about).show("sessions");

@@ -96,7 +96,7 @@ pub mod prelude {
     pub use differential_dataflow::VecCollection;
 
     pub use crate::data::{ByteSize, Bytes, Distinct, InputCounts, Key, Maximum, Minimum, Quantiles};
-    pub use crate::data::{Cell, Real, Row, Stats, Stored, Time, Total, by_count};
+    pub use crate::data::{Cell, Real, Row, Stats, Stored, Total, by_count};
     pub use clap;
 
     pub use crate::dataflow::{AnyDataflow, Build, BuildError, Dataflow, Flow, OptionError, WindowOptions};
@@ -110,5 +110,5 @@ pub mod prelude {
     pub use crate::lookup::{Lookup, LookupKeys};
     pub use crate::operators::{TopK, TopKByGroup, Totals};
     pub use crate::time::Epoch;
-    pub use crate::time::{Gap, Length, Span, TimeOptions, Window, Within};
+    pub use crate::time::{Gap, Length, Span, Time, TimeOptions, Window, Within};
 }

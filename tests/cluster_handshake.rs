@@ -287,12 +287,12 @@ fn strays_are_refused_and_logged_and_delay_nobody() {
         (&early_claim, HELLO_LENGTH, "it sent 72 bytes of message 2, where its Proof"),
         (&endless, HELLO_LENGTH, "it sent 4294967295 bytes of message 1, where its Proof of at most 0"),
     ];
-    for (bytes, told, reason) in strays {
+    for (bytes, case, reason) in strays {
         let started = Instant::now();
         let mut stray = reach(&addresses[0]);
         stray.write_all(bytes).unwrap();
         // A reset may overtake what we were told; it never makes it more.
-        assert!(rest(&stray).len() <= told, "{reason}");
+        assert!(rest(&stray).len() <= case, "{reason}");
         assert!(started.elapsed() < QUICK, "{reason}: refused as soon as it is known");
         assert_warned(stray.local_addr().unwrap(), reason);
     }

@@ -124,7 +124,7 @@ impl Dataflow for Endpoints {
         let endpoints = records.by(text("endpoint"), |record| record.endpoint());
         let counts = endpoints.by_window(window).count("windows");
         let columns = ["start", "endpoint", "count"];
-        let counts = counts.map(columns, |(span, endpoint, count)| (span.start / 1000, endpoint, count));
+        let counts = counts.map(columns, |(span, endpoint, count)| (span.start.seconds(), endpoint, count));
         counts.about("in seconds since 1970").show("windows");
         Ok(())
     }

@@ -14,6 +14,7 @@ use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
 use thalweg::format::time::parse_rfc3339;
 use thalweg::format::{Json, JsonError, JsonMode, JsonRecord, JsonValue, LineFormat};
+use thalweg::time::Time;
 
 #[path = "cluster_support/mod.rs"]
 #[allow(dead_code, clippy::disallowed_methods, reason = "only the path of the failing dataflows is needed")]
@@ -242,7 +243,7 @@ proptest! {
         let mut time = time.into_bytes();
         mutate(&mut time, &changes);
         let by_chrono = std::str::from_utf8(&time).ok().and_then(|time| chrono::DateTime::parse_from_rfc3339(time).ok());
-        prop_assert_eq!(parse_rfc3339(&time), by_chrono.map(|time| time.timestamp_millis()));
+        prop_assert_eq!(parse_rfc3339(&time), by_chrono.map(|time| Time(time.timestamp_millis())));
     }
 
     #[test]
@@ -255,14 +256,14 @@ proptest! {
         let record = json(JsonMode::FailFast).parse(line.as_bytes()).map(|record| {
             [record.millis("/a"), record.seconds("/0"), record.millis("/x"), record.seconds("/x"), record.seconds("/b/0")]
         });
-        prop_assert_eq!(record, Some([Some(millis); 5]), "{}", line);
+        prop_assert_eq!(record, Some([Some(Time(millis)); 5]), "{}", line);
     }
 
     #[test]
     fn fractions_of_seconds_are_rounded_down(seconds in -1e9..1e9_f64) {
         let line = format!("{{\"a\":{seconds:e}}}");
         let millis = json(JsonMode::FailFast).parse(line.as_bytes()).unwrap().seconds("/a");
-        let below = seconds * 1000.0 - millis.expect("few digits") as f64;
+        let below = seconds * 1000.0 - millis.expect("few digits").0 as f64;
         prop_assert!((-1e-3..1.001).contains(&below), "{} gives {:?}", line, millis);
     }
 }
@@ -299,7 +300,7 @@ fn differences_from_the_oracle() {
     // Numbers beyond f64, likewise.
     for line in [r#"{"a":1e999}"#, r#"{"z":1e999}"#, r#"{"c.d":1e999,"a":1e999}"#] {
         let record = parsed(line.as_bytes()).expect(line);
-        assert_eq!([record.real("/a"), record.seconds("/a").map(|time| time as f64)], [None, None]);
+        assert_eq!([record.real("/a"), record.seconds("/a").map(|time| time.0 as f64)], [None, None]);
         assert!(serde_json::from_str::<Value>(line).is_err_and(|error| differs(&error)), "{line}");
     }
     // A byte order mark, once.
@@ -368,7 +369,7 @@ fn times_that_are_none() {
     let time = |value: &str| {
         let line = format!("{{\"a\":{value}}}");
         let record = parsed(line.as_bytes()).expect(value);
-        [record.millis("/a"), record.seconds("/a")]
+        [record.millis("/a"), record.seconds("/a")].map(|time| time.map(|Time(millis)| millis))
     };
     assert_eq!(time("18446744073709551615"), [None, None]);
     assert_eq!(time("9223372036854775807"), [Some(i64::MAX), None]);
@@ -404,7 +405,7 @@ fn rfc_3339_by_example() {
         ("", None),
     ];
     for (time, millis) in table {
-        assert_eq!(parse_rfc3339(time.as_bytes()), millis, "{time}");
+        assert_eq!(parse_rfc3339(time.as_bytes()), millis.map(Time), "{time}");
     }
 }
 
@@ -474,7 +475,7 @@ fn real_tweets() {
         ] {
             assert_same(&record.get(field), value.pointer(pointer).unwrap_or(&Value::Null));
         }
-        assert_eq!(record.millis("at"), value["created_at"].as_i64());
+        assert_eq!(record.millis("at"), value["created_at"].as_i64().map(Time));
     }
     assert_eq!((lines, malformed), (3206, 57));
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::ledger::{Conductor, Ended, LedgerOptions, Moment, Opened, Reached, Word};
+use thalweg::ledger::{Conductor, Ended, LedgerOptions, Message, Moment, Opened, Reached};
 use thalweg::source::{Memory, Source};
-use thalweg::time::TimeOptions;
+use thalweg::time::{Time, TimeOptions};
 
 fn pace(peers: usize, epoch_bytes: u64) -> LedgerOptions {
     LedgerOptions {
@@ -24,7 +24,7 @@ fn pace(peers: usize, epoch_bytes: u64) -> LedgerOptions {
 }
 
 fn at(millis: u64) -> Moment {
-    Moment { millis: 1_000_000 + millis as i64, elapsed: Duration::from_millis(millis) }
+    Moment { at: Time(1_000_000 + millis as i64), elapsed: Duration::from_millis(millis) }
 }
 
 fn live() -> Arc<dyn Source> {
@@ -37,8 +37,10 @@ fn fixed(bytes: usize) -> Arc<dyn Source> {
 
 /// The epochs that are opened at `now`.
 fn opened(conductor: &mut Conductor, now: Moment, closed: u64) -> Vec<Opened> {
-    let words = conductor.turn(now, closed, true).into_iter();
-    words.filter_map(|word| if let Word::Opened(opened) = word { Some(opened) } else { None }).collect()
+    let messages = conductor.turn(now, closed, true).into_iter();
+    messages
+        .filter_map(|message| if let Message::Opened(opened) = message { Some(opened) } else { None })
+        .collect()
 }
 
 /// One worker has read all that `opened` says, and caught up with what is live.
@@ -48,7 +50,7 @@ fn end(conductor: &mut Conductor, opened: &Opened, caught_up: bool, ended: bool)
         (one.offset, one.caught_up, one.ended) = (limit.upto.min(1000), caught_up, ended);
         one
     });
-    conductor.hear(Word::Ended(Ended { epoch: opened.epoch, reached: reached.collect() }));
+    conductor.receive(Message::Ended(Ended { epoch: opened.epoch, reached: reached.collect() }));
 }
 
 #[test]
@@ -62,12 +64,12 @@ fn a_quiet_source_opens_no_epoch_and_one_that_speaks_at_most_one_a_tick() {
         assert_eq!(opened(&mut conductor, at(millis), 1), [], "at {millis}");
         assert_eq!(conductor.due(), None);
     }
-    conductor.hear(Word::Ready { full: false });
+    conductor.receive(Message::Ready { full: false });
     let second = opened(&mut conductor, at(5001), 1).remove(0);
-    assert_eq!((second.epoch, second.arrived), (1, 1_005_001));
+    assert_eq!((second.epoch, second.arrived), (1, Time(1_005_001)));
     end(&mut conductor, &second, true, false);
     // It speaks again at once, and waits for the tick.
-    conductor.hear(Word::Ready { full: false });
+    conductor.receive(Message::Ready { full: false });
     assert_eq!(opened(&mut conductor, at(5002), 2), []);
     assert_eq!(conductor.due(), Some(Duration::from_millis(5101)));
     assert_eq!(opened(&mut conductor, at(5101), 2).len(), 1);
@@ -79,11 +81,11 @@ fn a_source_that_is_full_is_read_at_once_and_until_the_tick_is_over() {
     let first = opened(&mut conductor, at(0), 0).remove(0);
     end(&mut conductor, &first, true, false);
     opened(&mut conductor, at(0), 1);
-    conductor.hear(Word::Ready { full: true });
+    conductor.receive(Message::Ready { full: true });
     let second = opened(&mut conductor, at(1), 1).remove(0);
     assert!(second.hold);
     assert_eq!(conductor.turn(at(100), 1, true), []);
-    assert_eq!(conductor.turn(at(101), 1, true), [Word::Close(1)]);
+    assert_eq!(conductor.turn(at(101), 1, true), [Message::Close(1)]);
     // What was cut short goes on at once: its tick is over.
     end(&mut conductor, &second, false, false);
     assert_eq!(opened(&mut conductor, at(102), 2).len(), 1);
@@ -106,16 +108,16 @@ fn what_is_live_is_read_to_its_end_when_the_run_is_to_stop() {
         let mut conductor = Conductor::new(pace(1, 1000), &[live()]).unwrap();
         let first = opened(&mut conductor, at(0), 0).remove(0);
         if speaks {
-            conductor.hear(Word::Ready { full: false });
+            conductor.receive(Message::Ready { full: false });
         }
-        conductor.hear(Word::Stop);
+        conductor.receive(Message::Stop);
         // What is open ends, as far as it has come.
         end(&mut conductor, &first, true, false);
         let last = opened(&mut conductor, at(1), 1).remove(0);
         assert!(last.stop && last.limits.iter().all(|limit| limit.upto == u64::MAX));
         end(&mut conductor, &last, true, false);
-        let words = conductor.turn(at(2), 2, true);
-        assert!(matches!(&words[..], [Word::Sealed(1, _), Word::Finished]), "{words:?}");
+        let messages = conductor.turn(at(2), 2, true);
+        assert!(matches!(&messages[..], [Message::Sealed(1, _), Message::Finished]), "{messages:?}");
         assert!(conductor.has_finished());
     }
 }
@@ -166,7 +168,7 @@ proptest! {
                             (one.offset, one.ended, one.lines) = (limit.upto, limit.upto == length, 1);
                             one
                         });
-                        conductor.hear(Word::Ended(Ended { epoch: opened.epoch, reached: reached.collect() }));
+                        conductor.receive(Message::Ended(Ended { epoch: opened.epoch, reached: reached.collect() }));
                     }
                     limits.push((opened.epoch, opened.limits));
                 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 use thalweg::format::{LineFormat, Logfmt, LogfmtRecord, LogfmtValue};
+use thalweg::time::Time;
 
 fn parse(line: &[u8]) -> Option<LogfmtRecord<'_>> {
     Logfmt.parse(line)
@@ -20,7 +21,7 @@ fn lines_of_real_programs_are_read() {
 
     let grafana = br#"logger=context userId=0 orgId=0 uname= t=2023-08-15T10:12:13.456789+02:00 level=info msg="Request Completed" size=-1.5"#;
     let record = parse(grafana).expect("logfmt");
-    assert_eq!(record.millis("t"), Some(1_692_087_133_456));
+    assert_eq!(record.millis("t"), Some(Time(1_692_087_133_456)));
     assert_eq!(record.get("uname"), Some(LogfmtValue::Plain(b"")));
     assert_eq!((record.real("size"), record.int("size")), (Some(-1.5), None));
 }

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use thalweg::ledger::{Conductor, Ended, LedgerOptions, Moment, Opened, Reached, Word};
+use thalweg::ledger::{Conductor, Ended, LedgerOptions, Message, Moment, Opened, Reached};
 use thalweg::source::{
     Access, FileKind, FileSource, Found as FoundPartition, Oversize, Partition, Pipe, Pool, ReadOptions,
     Reader, Share, Source, SourceError, Step, Wake,
 };
-use thalweg::time::TimeOptions;
+use thalweg::time::{Time, TimeOptions};
 
 /// What stands at a partition's offset: a line, or the sample of one that is too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,15 +161,15 @@ fn read_cut(source: &Arc<dyn Source>, cut: Cut, peers: usize) -> Result<(Lines, 
     let mut lines = Lines::new();
     let mut epochs = 0;
     while !conductor.has_finished() {
-        let now = Moment { millis: 0, elapsed: Duration::ZERO };
+        let now = Moment { at: Time(0), elapsed: Duration::ZERO };
         let closed = conductor.sealed_before();
-        for word in conductor.turn(now, closed, true) {
-            let Word::Opened(opened) = word else { continue };
+        for message in conductor.turn(now, closed, true) {
+            let Message::Opened(opened) = message else { continue };
             assert_eq!(opened.epoch, epochs);
             epochs += 1;
             for worker in &mut workers {
                 let ended = worker.read(&opened, source.as_ref(), cut, &mut lines)?;
-                conductor.hear(Word::Ended(ended));
+                conductor.receive(Message::Ended(ended));
             }
         }
     }
@@ -385,9 +385,9 @@ fn sources_are_side_by_side_and_share_an_epoch() {
         digest: false,
     };
     let mut conductor = Conductor::new(pace, &[source("a*"), source("b")]).unwrap();
-    let words = conductor.turn(Moment { millis: 0, elapsed: Duration::ZERO }, 0, true);
-    let opened = words.into_iter().filter_map(|word| match word {
-        Word::Opened(opened) => Some(opened.limits),
+    let messages = conductor.turn(Moment { at: Time(0), elapsed: Duration::ZERO }, 0, true);
+    let opened = messages.into_iter().filter_map(|message| match message {
+        Message::Opened(opened) => Some(opened.limits),
         _ => None,
     });
     let limits: Vec<Vec<_>> =

@@ -21,10 +21,11 @@ use serde_json::Value;
 
 use crate::bench::BenchError;
 use crate::bench::baseline::each_line;
+use crate::data::escape_json;
 use crate::data::{Bytes, InputCounts};
-use crate::data::{Time, escape_json};
 use crate::format::{AccessLog, Json, JsonMode, LineFormat};
-use crate::runtime::millis;
+use crate::runtime::time;
+use crate::time::Time;
 use crate::time::TimeOptions;
 
 /// How many keys are ranked.
@@ -121,7 +122,7 @@ impl Sliding {
             length,
             slide,
             lateness: options.lateness.as_millis() as i64,
-            horizon: millis() + options.max_ahead.as_millis() as i64,
+            horizon: time().0 + options.max_ahead.as_millis() as i64,
             newest: i64::MIN,
             end: i64::MIN,
             panes: VecDeque::new(),
@@ -143,9 +144,9 @@ impl Sliding {
     /// The position of the pane of `time`, to which the window has moved on if it is news; none if it is no time or
     /// the window has left it behind.
     #[inline]
-    fn pane_of(&mut self, time: Option<i64>, counts: &mut InputCounts) -> Option<usize> {
+    fn pane_of(&mut self, time: Option<Time>, counts: &mut InputCounts) -> Option<usize> {
         // As far back as the dataflow takes times for such.
-        let Some(time) = time.filter(|time| *time >= -(1 << 53)) else {
+        let Some(Time(time)) = time.filter(|Time(time)| *time >= -(1 << 53)) else {
             counts.untimed += 1;
             return None;
         };

@@ -17,8 +17,8 @@ use crate::door::{Lines, text};
 use crate::format::Text;
 use crate::ledger::{Conductor, LedgerOptions};
 use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
+use crate::runtime::messages::Messages;
 use crate::runtime::now;
-use crate::runtime::post::Post;
 use crate::runtime::reading::Inputs;
 use crate::source::{Memory, Progress, ReadOptions, Source};
 use crate::time::{Clock, Epoch, TimeOptions, Window};
@@ -111,7 +111,7 @@ fn build(times: Times) -> Build {
 }
 
 fn run(worker: &mut Worker, times: Times, tick: Duration, going: Duration) -> (f64, u64) {
-    let post = Post::install(worker);
+    let messages = Messages::install(worker);
     let clock = if let Times::Arrival = times { Clock::Arrival } else { Clock::Event };
     let time = TimeOptions { clock, ..TimeOptions::default() };
     let progress = Arc::new(Progress::default());
@@ -134,7 +134,7 @@ fn run(worker: &mut Worker, times: Times, tick: Duration, going: Duration) -> (f
         event_time: installed.event_time,
         checks: false,
     };
-    let mut ingest = Ingest::new(worker, post, feed, setup);
+    let mut ingest = Ingest::new(worker, messages, feed, setup);
     let writer = writers.swap_remove(worker.index());
     let begun = now();
     let (mut pushed, mut stopped) = (0u64, false);

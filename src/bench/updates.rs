@@ -21,12 +21,12 @@ use crate::door::{Lines, Next, Seen, Timeout, text};
 use crate::format::Text;
 use crate::ledger::{Conductor, LedgerOptions};
 use crate::runtime::ingest::{Ingest, IngestSetup};
+use crate::runtime::messages::Messages;
 use crate::runtime::now;
-use crate::runtime::post::Post;
 use crate::runtime::reading::Inputs;
 use crate::source::{Memory, MemoryWriter, Progress, ReadOptions, Source};
 use crate::time::Epoch;
-use crate::time::TimeOptions;
+use crate::time::{Time, TimeOptions};
 use crate::view::{Contents, Deliveries, Delivery, Holding, Keep, Views};
 
 /// The time from a batch of updates to closed output, with many keys loaded.
@@ -240,7 +240,7 @@ pub(super) fn share(worker: &Worker, lines: impl Iterator<Item = String>) -> Vec
 pub(super) const LOADED_AT_ONCE: u64 = 100_000;
 
 /// When they arrive: in the year 3000, so that none is dated too far ahead.
-const ARRIVED: i64 = 32_503_680_000_000;
+const ARRIVED: Time = Time(32_503_680_000_000);
 
 /// One worker's dataflow.
 pub(super) struct Bench {
@@ -263,7 +263,7 @@ impl Bench {
         time: TimeOptions,
         keep: Option<crate::state::Keep>,
     ) -> Self {
-        let post = Post::install(worker);
+        let messages = Messages::install(worker);
         let (feed, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (mut lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), time);
             if let Some(keep) = keep {
@@ -294,7 +294,7 @@ impl Bench {
             checks: false,
         };
         Bench {
-            ingest: Ingest::new(worker, post, feed, setup),
+            ingest: Ingest::new(worker, messages, feed, setup),
             writer: writers.swap_remove(worker.index()),
             probe: installed.probe,
             views: installed.views,

@@ -5,7 +5,8 @@ use std::fmt;
 /// What stands in a column, for sinks that must know before the first row: tables of a database, columns of a file.
 ///
 /// ```
-/// use thalweg::data::{Bytes, Cell, CellType, Kind, Time, types};
+/// use thalweg::data::{Bytes, Cell, CellType, Kind, types};
+/// use thalweg::time::Time;
 /// assert_eq!(u16::TYPE, CellType::of(Kind::Int { bits: 16, signed: false }));
 /// assert_eq!(types::<Option<Time>>().first().map(ToString::to_string).as_deref(), Some("time or null"));
 /// assert!(!Bytes::TYPE.nullable);

@@ -9,7 +9,8 @@ use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
-use crate::data::{Stored, Time};
+use crate::data::Stored;
+use crate::time::Time;
 
 /// An owned byte string that keeps up to 16 bytes (every IPv4 address) in place.
 ///

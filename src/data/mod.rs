@@ -23,7 +23,7 @@ pub use escape::{escape_json, escape_terminal, escape_text};
 pub(crate) use grouped::grouped;
 pub use key::{Bytes, Key};
 pub use key_enum::UnknownName;
-pub use row::{Cell, Cells, Real, Row, Time, Value, by_count, types};
+pub use row::{Cell, Cells, Real, Row, Value, by_count, types};
 pub(crate) use row::{time_column, time_of};
 pub use sketch::{Distinct, Quantiles};
 pub use stored::{Column, ColumnType, Field, Opaque, RowReader, RowWriter, Stored, StoredError};

@@ -1,15 +1,13 @@
 //! Rows: what views hold, and how sinks see them.
 
-use std::fmt;
 use std::hash::Hash;
 
-use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::data::{Bytes, CellType, Distinct, InputCounts, Kind, Maximum, Minimum, Quantiles, Stats, Stored};
-use crate::time::Span;
+use crate::time::{Span, Time};
 
 /// One cell of a row, as sinks see it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,50 +106,6 @@ fn ordered(bits: i64) -> i64 {
     bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
-/// A moment in event time, in milliseconds since 1970 UTC.
-///
-/// Sinks show it in the form of RFC 3339, in UTC, and with milliseconds only if there are any. That form has four digits
-/// for the year: what lies outside the years 1 to 9999 is shown as the bare number of milliseconds.
-///
-/// ```
-/// use thalweg::data::Time;
-/// assert_eq!(Time(1_431_857_100_000).to_string(), "2015-05-17T10:05:00Z");
-/// assert_eq!(Time(-1).to_string(), "1969-12-31T23:59:59.999Z");
-/// assert_eq!(Time(i64::MAX).to_string(), "9223372036854775807");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Time(pub i64);
-
-impl Time {
-    /// The form of RFC 3339, if its year has four digits.
-    ///
-    /// ```
-    /// use thalweg::data::Time;
-    /// assert_eq!(Time(0).rfc3339().as_deref(), Some("1970-01-01T00:00:00Z"));
-    /// assert_eq!(Time(i64::MIN).rfc3339(), None);
-    /// ```
-    pub fn rfc3339(self) -> Option<String> {
-        let moment = DateTime::<Utc>::from_timestamp_millis(self.0)?;
-        (1..=9999).contains(&moment.year()).then(|| moment.to_rfc3339_opts(SecondsFormat::AutoSi, true))
-    }
-}
-
-impl From<i64> for Time {
-    /// The moment that is `millis` milliseconds after the beginning of 1970 UTC.
-    fn from(millis: i64) -> Self {
-        Time(millis)
-    }
-}
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.rfc3339() {
-            Some(text) => f.pad(&text),
-            None => fmt::Display::fmt(&self.0, f),
-        }
-    }
-}
-
 impl Cell for Time {
     const TYPE: CellType = CellType::of(Kind::Time);
     fn value(&self) -> Value<'_> {
@@ -170,7 +124,8 @@ pub type Cells<'a> = SmallVec<[Value<'a>; 12]>;
 /// for as long as a view shows them: so they are [`Stored`].
 ///
 /// ```
-/// use thalweg::data::{Bytes, Kind, Row, Time, types};
+/// use thalweg::data::{Bytes, Kind, Row, types};
+/// use thalweg::time::Time;
 /// let kinds = types::<((Time, Bytes), bool)>().into_iter().map(|column| column.kind);
 /// assert!(kinds.eq([Kind::Time, Kind::Bytes, Kind::Bool]));
 /// ```
@@ -272,7 +227,7 @@ impl Row for Span {
         to.extend([Time::TYPE, Time::TYPE]);
     }
     fn cells<'a>(&'a self, to: &mut Cells<'a>) {
-        to.extend([Value::Time(self.start), Value::Time(self.end)]);
+        to.extend([Value::Time(self.start.0), Value::Time(self.end.0)]);
     }
     fn names() -> &'static [&'static str] {
         &["start", "end"]
@@ -354,50 +309,4 @@ impl Row for Quantiles {
 /// ```
 pub fn by_count<K: Ord, C: Ord>(a: &(K, C), b: &(K, C)) -> std::cmp::Ordering {
     b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The first and the last millisecond that have four digits for their year.
-    const FIRST: i64 = -62_135_596_800_000;
-    const LAST: i64 = 253_402_300_799_999;
-
-    #[test]
-    fn times_have_an_end_on_both_sides_and_are_numbers_beyond() {
-        for (millis, text) in [
-            (FIRST, "0001-01-01T00:00:00Z"),
-            (FIRST - 1, "-62135596800001"),
-            (LAST, "9999-12-31T23:59:59.999Z"),
-            (LAST + 1, "253402300800000"),
-            (i64::MIN, "-9223372036854775808"),
-            (i64::MAX, "9223372036854775807"),
-            (1_456_704_000_120, "2016-02-29T00:00:00.120Z"),
-        ] {
-            assert_eq!(Time(millis).to_string(), text);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn times_can_be_read_back(millis in prop_oneof![FIRST..=LAST, any::<i64>(), (FIRST / 1000..LAST / 1000).prop_map(|s| s * 1000)]) {
-            let text = Time(millis).to_string();
-            match DateTime::parse_from_rfc3339(&text) {
-                Ok(read) => prop_assert_eq!(read.timestamp_millis(), millis),
-                Err(_) => prop_assert_eq!(text.parse::<i64>(), Ok(millis)),
-            }
-            prop_assert_eq!(text.contains('T'), (FIRST..=LAST).contains(&millis));
-            prop_assert_eq!(text.contains('.'), text.contains('T') && millis % 1000 != 0);
-        }
-
-        /// Text in the form of RFC 3339 sorts as the times do.
-        #[test]
-        fn times_are_in_the_order_of_their_text(a in FIRST / 1000..LAST / 1000, b in FIRST / 1000..LAST / 1000) {
-            let text = |seconds: i64| Time(seconds * 1000).to_string();
-            prop_assert_eq!(text(a).cmp(&text(b)), a.cmp(&b));
-        }
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use crate::data::{Bytes, Key, Time};
+use crate::data::{Bytes, Key};
+use crate::time::Time;
 
 /// One named column, in which a key of type `K` stands.
 ///

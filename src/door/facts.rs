@@ -157,7 +157,7 @@ fn hand_over<R: ExchangeData>(
     watermark: Watermark,
     times: Option<&Times<AsRecords<R>>>,
 ) {
-    let arrived = watermark.time().unwrap_or(Millis::MIN);
+    let arrived = watermark.millis().unwrap_or(Millis::MIN);
     let origin = Origin { partition: PartitionId(0), name: "".into(), arrived, watermark };
     let each =
         rows.iter().flat_map(|(row, count)| std::iter::repeat_n(row, usize::try_from(*count).unwrap_or(0)));

@@ -81,7 +81,7 @@ pub(crate) trait Machine: 'static {
     /// What it says beside.
     type Note: Data;
 
-    /// The key of its durable rows; it begins with a [`Time`](crate::data::Time) where rows go by
+    /// The key of its durable rows; it begins with a [`Time`](crate::time::Time) where rows go by
     /// time.
     type Key: Stored + ExchangeData;
     /// What stands in such a row besides.

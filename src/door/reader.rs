@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{InputCounts, Time};
+use crate::data::InputCounts;
 use crate::door::summing::Door;
+use crate::time::Time;
 use crate::time::TimeOptions;
 use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
 
@@ -77,7 +78,7 @@ impl<'a, F: Format> Parsed<'a, F> {
 
     /// When it happened: by the clock that the run goes by
     /// ([`TimeOptions::clock`](super::TimeOptions)). `None` if the record tells no time or one too far ahead, or if nobody
-    /// has said how it tells it ([`Records::event_time`](super::Records::event_time)).
+    /// has a function for it ([`Records::event_time`](super::Records::event_time)).
     #[inline]
     pub fn time(&self) -> Option<Time> {
         self.time.map(Time)
@@ -222,11 +223,11 @@ impl<F: Format> BlockReader<F> {
     ) -> bool {
         let watermark = self.times.as_ref().map_or(Watermark::NONE, |times| times.now.get().watermark);
         let name = Arc::clone(&chunk.place.partition);
-        let origin = Origin { partition: chunk.partition, name, arrived: chunk.arrived, watermark };
+        let origin = Origin { partition: chunk.partition, name, arrived: chunk.arrived.0, watermark };
         let horizon = self
             .times
             .as_ref()
-            .map_or(MOST, |times| chunk.arrived.saturating_add(millis(times.options.max_ahead)).min(MOST));
+            .map_or(MOST, |times| chunk.arrived.0.saturating_add(millis(times.options.max_ahead)).min(MOST));
         let mut blocks = Blocks {
             block: Vec::with_capacity(Self::BLOCK),
             doors,
@@ -234,7 +235,7 @@ impl<F: Format> BlockReader<F> {
             times: self.times.as_ref(),
             // A clock that was set back, or files that were planned long ago beside a live source: nothing that has
             // just arrived is late by its arrival.
-            arrived: chunk.arrived.max(watermark.time().unwrap_or(Millis::MIN)),
+            arrived: chunk.arrived.0.max(watermark.millis().unwrap_or(Millis::MIN)),
             horizon,
             chunk,
             samples: &mut self.samples[0],
@@ -326,11 +327,11 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
             None => None,
             Some(times) if times.options.clock == Clock::Arrival => Some(self.arrived),
             Some(times) => {
-                let told = (times.time)(&record).filter(|time| *time >= -MOST);
-                self.untimed += i64::from(told.is_none());
-                record.ahead = told.is_some_and(|time| time > self.horizon);
+                let found = (times.time)(&record).filter(|time| *time >= -MOST);
+                self.untimed += i64::from(found.is_none());
+                record.ahead = found.is_some_and(|time| time > self.horizon);
                 self.ahead += i64::from(record.ahead);
-                told.filter(|time| *time <= self.horizon)
+                found.filter(|time| *time <= self.horizon)
             }
         };
         if let Some(time) = record.time {

@@ -12,7 +12,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use crate::data::{InputCounts, Key, Time, Total};
+use crate::data::{InputCounts, Key, Total};
 use crate::door::reader::{BlockReader, Times};
 use crate::door::refusals::Refusals;
 use crate::door::running::durable_totals;
@@ -21,6 +21,7 @@ use crate::door::summing::{Door, Summing, Updates};
 use crate::door::table::{Rows, Table};
 use crate::door::{Event, Lines, Parsed, Partials};
 use crate::format::{Fields, Format};
+use crate::time::Time;
 use crate::time::{Epoch, EventTime};
 use crate::view::{Misbuilt, Names};
 

@@ -16,11 +16,12 @@ use std::collections::btree_map::Entry;
 
 use differential_dataflow::VecCollection;
 
-use crate::data::{Row, Time, time_column, time_of};
+use crate::data::{Row, time_column, time_of};
 use crate::door::machine::{Closing, Emitted, Machine, Routes, operate};
 use crate::door::site::Site;
 use crate::operators::route;
 use crate::state::{Identity, Keeper};
+use crate::time::Time;
 use crate::time::{Epoch, Millis};
 use crate::view::Keep;
 

@@ -14,11 +14,13 @@ use memchr::{memchr, memchr2, memrchr};
 
 use crate::format::LineFormat;
 use crate::format::time::parse_clf;
+use crate::time::Time;
 
 /// Reads Apache common, Apache combined and nginx default access-log lines.
 ///
 /// ```
 /// use thalweg::format::{AccessLog, LineFormat, Size};
+/// use thalweg::time::Time;
 ///
 /// let line = br#"10.0.0.1 - eve [22/Jan/2019:03:56:14 +0330] "GET /a b HTTP/1.1" 200 512 "-" "curl""#;
 /// let record = AccessLog.parse(line).unwrap();
@@ -27,7 +29,7 @@ use crate::format::time::parse_clf;
 /// assert_eq!(record.endpoint(), Some(&b"/a b"[..]));
 /// assert_eq!(record.status, 200);
 /// assert_eq!(record.size, Size::Bytes(512));
-/// assert_eq!(record.event_time(), Some(1_548_116_774_000));
+/// assert_eq!(record.event_time(), Some(Time(1_548_116_774_000)));
 ///
 /// assert_eq!(AccessLog.parse(b"10.0.0.1 - eve [22/Jan/2019:03:56"), None);
 /// ```
@@ -140,15 +142,16 @@ impl<'a> AccessRecord<'a> {
     ///
     /// ```
     /// use thalweg::format::{AccessLog, LineFormat};
+    /// use thalweg::time::Time;
     /// let at = |time: &str| {
     ///     let line = format!(r#"h - - [{time}] "GET /a HTTP/1.1" 200 -"#);
     ///     AccessLog.parse(line.as_bytes()).unwrap().event_time()
     /// };
-    /// assert_eq!(at("01/Jan/1970:01:00:01 +0100"), Some(1_000));
+    /// assert_eq!(at("01/Jan/1970:01:00:01 +0100"), Some(Time(1_000)));
     /// assert_eq!(at("yesterday"), None);
     /// ```
     #[inline]
-    pub fn event_time(&self) -> Option<i64> {
+    pub fn event_time(&self) -> Option<Time> {
         parse_clf(self.time)
     }
 }

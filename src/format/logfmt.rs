@@ -21,18 +21,20 @@ use crate::format::LineFormat;
 use crate::format::decimal::scaled;
 use crate::format::escapes::unescape_bytes;
 use crate::format::time::parse_rfc3339;
+use crate::time::Time;
 
 /// Reads lines of `key=value key="quoted \" value" flag`.
 ///
 /// ```
 /// use thalweg::format::{LineFormat, Logfmt};
+/// use thalweg::time::Time;
 ///
 /// let line = br#"time=2021-09-23T09:54:56.787Z level=warn msg="disk \"a\" is full" used=91 retry"#;
 /// let record = Logfmt.parse(line).unwrap();
 /// assert_eq!(record.raw("level"), Some(&b"warn"[..]));
 /// assert_eq!(record.text("msg").as_deref(), Some(&br#"disk "a" is full"#[..]));
 /// assert_eq!(record.int("used"), Some(91));
-/// assert_eq!(record.millis("time"), Some(1_632_390_896_787));
+/// assert_eq!(record.millis("time"), Some(Time(1_632_390_896_787)));
 /// assert!(record.has("retry") && !record.has("attempt"));
 /// assert_eq!(record.raw("retry"), None);
 ///
@@ -153,7 +155,7 @@ impl<'a> LogfmtRecord<'a> {
 
     /// The time in milliseconds since the Unix epoch, if the value of `key` is a number of milliseconds, or a time as
     /// [`parse_rfc3339`] reads it.
-    pub fn millis(&self, key: &str) -> Option<i64> {
+    pub fn millis(&self, key: &str) -> Option<Time> {
         self.time(key, 0)
     }
 
@@ -162,19 +164,20 @@ impl<'a> LogfmtRecord<'a> {
     ///
     /// ```
     /// use thalweg::format::{LineFormat, Logfmt};
+    /// use thalweg::time::Time;
     /// let seconds = |line: &'static str| Logfmt.parse(line.as_bytes()).unwrap().seconds("ts");
-    /// assert_eq!(seconds("ts=1632390896.787"), Some(1_632_390_896_787));
-    /// assert_eq!(seconds(r#"ts="2021-09-23 09:54:56.787Z""#), Some(1_632_390_896_787));
+    /// assert_eq!(seconds("ts=1632390896.787"), Some(Time(1_632_390_896_787)));
+    /// assert_eq!(seconds(r#"ts="2021-09-23 09:54:56.787Z""#), Some(Time(1_632_390_896_787)));
     /// assert_eq!(seconds("ts=yesterday"), None);
     /// assert_eq!(seconds("ts=1632390896x"), None);
     /// ```
-    pub fn seconds(&self, key: &str) -> Option<i64> {
+    pub fn seconds(&self, key: &str) -> Option<Time> {
         self.time(key, 3)
     }
 
-    fn time(&self, key: &str, power: i32) -> Option<i64> {
+    fn time(&self, key: &str, power: i32) -> Option<Time> {
         let raw = self.raw(key)?;
-        parse_rfc3339(raw).or_else(|| scaled(std::str::from_utf8(raw).ok()?, power))
+        parse_rfc3339(raw).or_else(|| scaled(std::str::from_utf8(raw).ok()?, power).map(Time))
     }
 }
 

@@ -8,6 +8,7 @@ use chrono::DateTime;
 use regex::bytes::Regex;
 
 use crate::format::{AccessRecord, LineFormat, Size};
+use crate::time::Time;
 
 /// A well-formed line.
 ///
@@ -90,14 +91,15 @@ pub fn split_request(request: &[u8]) -> Option<Request> {
     }
 }
 
-/// The time of a record in milliseconds UTC, by chrono.
+/// The time of a record, by chrono.
 ///
 /// ```
 /// use thalweg::format::reference::event_time;
-/// assert_eq!(event_time(b"01/Jan/1970:00:00:01 +0000"), Some(1_000));
+/// use thalweg::time::Time;
+/// assert_eq!(event_time(b"01/Jan/1970:00:00:01 +0000"), Some(Time(1_000)));
 /// assert_eq!(event_time(b"yesterday"), None);
 /// ```
-pub fn event_time(time: &[u8]) -> Option<i64> {
+pub fn event_time(time: &[u8]) -> Option<Time> {
     let time = std::str::from_utf8(time).ok()?;
-    Some(DateTime::parse_from_str(time, "%d/%b/%Y:%H:%M:%S %z").ok()?.timestamp_millis())
+    Some(Time(DateTime::parse_from_str(time, "%d/%b/%Y:%H:%M:%S %z").ok()?.timestamp_millis()))
 }

@@ -6,12 +6,14 @@
 
 use chrono::DateTime;
 
+use crate::time::Time;
+
 /// The common log format's time, as `strftime` writes it.
 const CLF: &str = "%d/%b/%Y:%H:%M:%S %z";
 
 const MILLIS: i64 = 1000;
 
-/// Reads `17/May/2015:10:05:03 +0000` as milliseconds since the Unix epoch.
+/// Reads `17/May/2015:10:05:03 +0000` as the time that it is.
 ///
 /// What is accepted is what chrono accepts for `%d/%b/%Y:%H:%M:%S %z`, byte for byte: also `7/may/2015:1:2:3`, an
 /// offset of `+00:00`, years that need a sign, and a leap second (`:60`, the same instant as the second after it).
@@ -20,26 +22,27 @@ const MILLIS: i64 = 1000;
 ///
 /// ```
 /// use thalweg::format::time::parse_clf;
-/// assert_eq!(parse_clf(b"01/Jan/1970:00:00:01 +0000"), Some(1_000));
-/// assert_eq!(parse_clf(b"22/Jan/2019:03:56:14 +0330"), Some(1_548_116_774_000));
+/// use thalweg::time::Time;
+/// assert_eq!(parse_clf(b"01/Jan/1970:00:00:01 +0000"), Some(Time(1_000)));
+/// assert_eq!(parse_clf(b"22/Jan/2019:03:56:14 +0330"), Some(Time(1_548_116_774_000)));
 /// assert_eq!(parse_clf(b"31/Dec/2016:23:59:60 +0000"), parse_clf(b"01/Jan/2017:00:00:00 +0000"));
 /// assert_eq!(parse_clf(b"30/Feb/2015:10:05:03 +0000"), None);
 /// ```
 #[inline]
-pub fn parse_clf(time: &[u8]) -> Option<i64> {
+pub fn parse_clf(time: &[u8]) -> Option<Time> {
     canonical(time).or_else(|| by_chrono(time))
 }
 
 /// The slow way, for the forms that servers do not write.
 #[cold]
-fn by_chrono(time: &[u8]) -> Option<i64> {
+fn by_chrono(time: &[u8]) -> Option<Time> {
     let time = std::str::from_utf8(time).ok()?;
-    Some(DateTime::parse_from_str(time, CLF).ok()?.timestamp_millis())
+    Some(DateTime::parse_from_str(time, CLF).ok()?.timestamp_millis().into())
 }
 
 /// The 26 bytes that servers write. `None` means no more than "not by me".
 #[inline]
-fn canonical(time: &[u8]) -> Option<i64> {
+fn canonical(time: &[u8]) -> Option<Time> {
     #[rustfmt::skip]
     let &[
         d1, d2, b'/', b1, b2, b3, b'/', y1, y2, y3, y4, b':', h1, h2, b':', m1, m2, b':', s1, s2, b' ',
@@ -53,10 +56,10 @@ fn canonical(time: &[u8]) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
-    Some(instant(date, time, sign, [number([oh1, oh2])?, number([om1, om2])?])? * MILLIS)
+    Some(Time(instant(date, time, sign, [number([oh1, oh2])?, number([om1, om2])?])? * MILLIS))
 }
 
-/// Reads `2015-05-17T10:05:03.123Z` as milliseconds since the Unix epoch.
+/// Reads `2015-05-17T10:05:03.123Z` as the time that it is.
 ///
 /// What is accepted is what chrono accepts as RFC 3339: any number of digits behind the point, of which those finer
 /// than milliseconds are cut off; `Z` or an offset; small letters, a space or an underscore in place of the `T`, as far
@@ -65,28 +68,29 @@ fn canonical(time: &[u8]) -> Option<i64> {
 ///
 /// ```
 /// use thalweg::format::time::parse_rfc3339;
-/// assert_eq!(parse_rfc3339(b"1970-01-01T00:00:01Z"), Some(1_000));
-/// assert_eq!(parse_rfc3339(b"2019-01-22T03:56:14.0019+03:30"), Some(1_548_116_774_001));
+/// use thalweg::time::Time;
+/// assert_eq!(parse_rfc3339(b"1970-01-01T00:00:01Z"), Some(Time(1_000)));
+/// assert_eq!(parse_rfc3339(b"2019-01-22T03:56:14.0019+03:30"), Some(Time(1_548_116_774_001)));
 /// assert_eq!(parse_rfc3339(b"2016-12-31T23:59:60Z"), parse_rfc3339(b"2017-01-01T00:00:00Z"));
 /// assert_eq!(parse_rfc3339(b"2015-02-30T10:05:03Z"), None);
 /// assert_eq!(parse_rfc3339(b"2015-02-20T10:05:03"), None);
 /// ```
 #[inline]
-pub fn parse_rfc3339(time: &[u8]) -> Option<i64> {
+pub fn parse_rfc3339(time: &[u8]) -> Option<Time> {
     canonical_rfc3339(time).or_else(|| rfc3339_by_chrono(time))
 }
 
 /// The slow way, for the forms that hardly anybody writes.
 #[cold]
-fn rfc3339_by_chrono(time: &[u8]) -> Option<i64> {
+fn rfc3339_by_chrono(time: &[u8]) -> Option<Time> {
     let time = std::str::from_utf8(time).ok()?;
-    Some(DateTime::parse_from_rfc3339(time).ok()?.timestamp_millis())
+    Some(DateTime::parse_from_rfc3339(time).ok()?.timestamp_millis().into())
 }
 
 /// The form with a `T`, at most nine digits of a second's fraction, and `Z` or an offset. `None` means no more than
 /// "not by me".
 #[inline]
-fn canonical_rfc3339(time: &[u8]) -> Option<i64> {
+fn canonical_rfc3339(time: &[u8]) -> Option<Time> {
     #[rustfmt::skip]
     let &[
         y1, y2, y3, y4, b'-', b1, b2, b'-', d1, d2, b'T', h1, h2, b':', m1, m2, b':', s1, s2, ref rest @ ..
@@ -113,7 +117,7 @@ fn canonical_rfc3339(time: &[u8]) -> Option<i64> {
     let date = Date { year: number([y1, y2, y3, y4])?, month: number([b1, b2])?, day: number([d1, d2])? };
     let (hour, minute, second) = (number([h1, h2])?, number([m1, m2])?, number([s1, s2])?);
     let seconds = instant(date, [hour, minute, second], sign, [offset_hours, offset_minutes])?;
-    Some(seconds * MILLIS + millis)
+    Some(Time(seconds * MILLIS + millis))
 }
 
 /// A day of the calendar, as digits have it.

@@ -171,7 +171,7 @@
 //!     campaigns.show("campaigns");
 //!     // … and how many clicks each ten seconds had.
 //!     let clicks = outcomes.all().by_window(tens).aggregate("clicks by time", |of| of.count_if("clicks", |row| row.2.is_some()));
-//!     clicks.map(["start", "clicks"], |(window, (), clicks)| (window.start / 1000, clicks)).show("clicks");
+//!     clicks.map(["start", "clicks"], |(window, (), clicks)| (window.start.seconds(), clicks)).show("clicks");
 //!
 //!     // What is late is so by its time alone, whatever a door wants of it: the door `shown` would have these clicks, too.
 //!     ads.refused("refused", text("id"), |ad| Some(ad.id)).filter(|(_, door, _)| **door == *b"clicks").show("refused");

@@ -33,7 +33,7 @@
 //!     let requests = flow.records(Service).event_time(|request| Some(request.time));
 //!     let visits = requests.by(text("client"), |request| Some(request.client)).by_session(gap).count("visits");
 //!     let visits = visits.map(["client", "from", "to", "requests"], |(span, client, count)| {
-//!         (client, span.start / 1000, span.end / 1000, count)
+//!         (client, span.start.seconds(), span.end.seconds(), count)
 //!     });
 //!     visits.about("visits, in seconds").show("visits");
 //!     Ok(())

@@ -32,7 +32,7 @@
 //! #     let tens = Window::tumbling(Duration::from_secs(10))?;
 //! #     let requests = flow.records(Service).event_time(|request| Some(request.time));
 //! #     let counts = requests.by(text("path"), |request| Some(request.path)).by_window(tens).count("tens");
-//! #     counts.map(["start", "path", "count"], |(window, path, count)| (window.start / 1000, path, count)).show("tens");
+//! #     counts.map(["start", "path", "count"], |(window, path, count)| (window.start.seconds(), path, count)).show("tens");
 //! #     Ok(())
 //! });
 //! let script = || Script::new(tens.clone());

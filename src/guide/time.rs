@@ -115,7 +115,7 @@
 //!     let requests = flow.records(Service).event_time(|request| Some(request.time).filter(|time| *time >= 0));
 //!     let counts = requests.by(text("path"), |request| Some(request.path)).by_window(tens).count("tens");
 //!     // The window is a column `start` and a column `end`; here they are one, of seconds.
-//!     counts.map(["start", "path", "count"], |(window, path, count)| (window.start / 1000, path, count)).show("tens");
+//!     counts.map(["start", "path", "count"], |(window, path, count)| (window.start.seconds(), path, count)).show("tens");
 //!
 //!     let refused = requests.refused("refused", text("path"), |request| Some(request.path));
 //!     refused.clone().show("refused");

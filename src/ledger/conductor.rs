@@ -1,6 +1,6 @@
 //! The conductor: opens, paces and seals epochs.
 //!
-//! It is worker 0's, is told what the workers have to say ([`Conductor::hear`]), and says what is to be said to them all
+//! It is worker 0's, takes the workers' messages ([`Conductor::receive`]), and answers with messages for them all
 //! ([`Conductor::turn`]). A *bounded* source is given out as it is cut ([`super::cut`]), as fast as epochs close. A *live*
 //! source is read when it has something, once a tick: the epoch takes what is there, and is over when all have caught
 //! up. One that has more than it can hold is read at once, and until the tick is over.
@@ -12,10 +12,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cut::{Cursor, SourceCut, cut};
-use super::record::{Ended, EpochRecord, EventTimeWord, Limit, Opened, Reached, Read, Word};
+use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, Reached, Read};
 use super::watermark::{WatermarkState, Watermarks};
 use crate::source::{Partition, PartitionId, Source, SourceError};
-use crate::time::{EventTime, Millis, TimeOptions, TimeRange, Watermark};
+use crate::time::{EventTime, Time, TimeOptions, TimeRange, Watermark};
 
 /// How epochs are paced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct LedgerOptions {
 }
 
 impl LedgerOptions {
-    /// One epoch at a time on `peers` workers, which is as long as whoever opens it says and takes all that there is; with event
+    /// One epoch at a time on `peers` workers, which is as long as whoever opens it wants and takes all that there is; with event
     /// time, and without digests.
     pub fn unpaced(peers: usize, time: TimeOptions) -> Self {
         LedgerOptions {
@@ -61,8 +61,8 @@ impl LedgerOptions {
 /// A reading of the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The time of day, in milliseconds UTC since 1970.
-    pub millis: i64,
+    /// The time of day.
+    pub at: Time,
     /// How long the run has been going on.
     pub elapsed: Duration,
 }
@@ -107,13 +107,13 @@ struct Open {
 pub enum Afterwards {
     /// The run goes on with what its sources have.
     GoOn,
-    /// It stops, as if it had been told to.
+    /// It stops, as if it had been asked to.
     Stop,
     /// The input ends.
     End,
 }
 
-/// What the workers of live sources have said since the last epoch was opened.
+/// What the workers of live sources have reported since the last epoch was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Waiting {
     Nothing,
@@ -127,7 +127,7 @@ pub struct Conductor {
     options: LedgerOptions,
     sources: Vec<SourceCut>,
     watermarks: Watermarks,
-    /// Partitions that no worker has been told of.
+    /// Partitions that no worker knows of.
     news: Vec<Partition>,
     partitions: u32,
     /// What is open and not sealed, in order.
@@ -137,7 +137,7 @@ pub struct Conductor {
     next: u64,
     first: u64,
     /// When everything arrived, where nothing is live.
-    begun: Option<Millis>,
+    begun: Option<Time>,
     waiting: Waiting,
     /// When the last epoch was opened.
     opened_at: Option<Duration>,
@@ -151,14 +151,14 @@ pub struct Conductor {
     replay: VecDeque<EpochRecord>,
     afterwards: Afterwards,
     /// When every epoch arrives, whatever the clock says.
-    arrives: Option<Millis>,
+    arrives: Option<Time>,
     /// Whether epochs are opened only on request.
     by_hand: bool,
     /// How often a worker has asked for an epoch that was not opened.
     requested: usize,
     sealed: Vec<EpochRecord>,
-    /// Whether workers have been told where the run begins.
-    begun_words: bool,
+    /// Whether workers know where the run begins.
+    begin_sent: bool,
     /// What was read again, and was not what it had been.
     changed: Option<SourceError>,
 }
@@ -195,7 +195,7 @@ impl Conductor {
             arrives: None,
             requested: 0,
             sealed: Vec::new(),
-            begun_words: false,
+            begin_sent: false,
             changed: None,
         };
         let mut seen = BTreeSet::new();
@@ -243,8 +243,8 @@ impl Conductor {
         self.afterwards = afterwards;
     }
 
-    /// From now on, opens an epoch only when every worker asks for it ([`Word::Request`]); if `arrived` is said, all of them arrive then.
-    pub fn by_hand(&mut self, arrived: Option<Millis>) {
+    /// From now on, opens an epoch only when every worker asks for it ([`Message::Request`]); with `arrived`, all of them arrive then.
+    pub fn by_hand(&mut self, arrived: Option<Time>) {
         self.by_hand = true;
         self.begun = arrived;
         self.arrives = arrived;
@@ -297,7 +297,7 @@ impl Conductor {
         self.open.front().map_or(self.next, |open| open.record.epoch)
     }
 
-    /// Whether the input is at its end, or the run was told to stop, and all is sealed.
+    /// Whether the input is at its end, or the run was asked to stop, and all is sealed.
     pub fn has_finished(&self) -> bool {
         self.finished
     }
@@ -307,24 +307,24 @@ impl Conductor {
         self.stopping = true;
     }
 
-    /// Takes in what a worker says.
+    /// Takes in what a worker has sent.
     ///
     /// # Panics
     ///
-    /// If it is a word for workers.
-    pub fn hear(&mut self, word: Word) {
-        match word {
-            Word::Ended(ended) => self.hear_ended(ended),
-            Word::Ready { full } => {
+    /// If it is a message for workers.
+    pub fn receive(&mut self, message: Message) {
+        match message {
+            Message::Ended(ended) => self.receive_ended(ended),
+            Message::Ready { full } => {
                 self.waiting = self.waiting.max(if full { Waiting::Much } else { Waiting::Something });
             }
-            Word::Stop => self.stop(),
-            Word::Request => self.requested += 1,
-            other => panic!("a word for workers reached the conductor: {other:?}"),
+            Message::Stop => self.stop(),
+            Message::Request => self.requested += 1,
+            other => panic!("a message for workers reached the conductor: {other:?}"),
         }
     }
 
-    fn hear_ended(&mut self, ended: Ended) {
+    fn receive_ended(&mut self, ended: Ended) {
         let open = self.open.iter_mut().find(|open| open.record.epoch == ended.epoch);
         let open = open.unwrap_or_else(|| panic!("a worker ended epoch {}, which is not open", ended.epoch));
         open.ended += 1;
@@ -349,40 +349,40 @@ impl Conductor {
         }
     }
 
-    /// What is to be said to all workers now.
+    /// The messages for all workers now.
     ///
     /// `closed` is the first epoch that is not closed everywhere, and `room` says whether the sinks can take more.
-    pub fn turn(&mut self, now: Moment, closed: u64, room: bool) -> Vec<Word> {
-        let mut words = Vec::new();
-        if !std::mem::replace(&mut self.begun_words, true) {
-            words.push(Word::Begin(self.first, EventTimeWord(self.watermarks.event_time())));
+    pub fn turn(&mut self, now: Moment, closed: u64, room: bool) -> Vec<Message> {
+        let mut messages = Vec::new();
+        if !std::mem::replace(&mut self.begin_sent, true) {
+            messages.push(Message::Begin(self.first, EventTimeState(self.watermarks.event_time())));
         }
         while self.unclosed.front().is_some_and(|(epoch, _)| *epoch < closed) {
             self.unclosed.pop_front();
         }
         while self.open.front().is_some_and(|open| open.ended == self.options.peers) {
             if let Some(open) = self.open.pop_front() {
-                words.push(self.seal(open));
+                messages.push(self.seal(open));
             }
         }
         let tick = self.options.tick;
         let lasting = self.open.back_mut().filter(|open| !open.closing);
         if let Some(open) = lasting.filter(|open| self.stopping || now.elapsed >= open.since + tick) {
             open.closing = true;
-            words.push(Word::Close(open.record.epoch));
+            messages.push(Message::Close(open.record.epoch));
         }
         while !self.finished && room && self.has_credit(closed) {
             let Some(opened) = self.open_next(now) else { break };
-            words.push(Word::Opened(opened));
+            messages.push(Message::Opened(opened));
         }
         if !self.finished && self.open.is_empty() && self.is_over() {
             self.finished = true;
-            words.push(Word::Finished);
+            messages.push(Message::Finished);
         }
-        words
+        messages
     }
 
-    /// When [`Conductor::turn`] may have something to say although nobody has said anything; `None` if not.
+    /// When [`Conductor::turn`] may have messages although none was received; `None` if not.
     pub fn due(&self) -> Option<Duration> {
         let tick = self.options.tick;
         if let Some(open) = self.open.back() {
@@ -392,7 +392,7 @@ impl Conductor {
         next.filter(|_| self.waiting > Waiting::Nothing && !self.by_hand)
     }
 
-    fn seal(&mut self, open: Open) -> Word {
+    fn seal(&mut self, open: Open) -> Message {
         let Open { mut record, reached, last, limits, before, .. } = open;
         let mut bytes = 0;
         for (partition, one) in &reached {
@@ -414,11 +414,11 @@ impl Conductor {
             self.compare(&before, &record);
         }
         if last {
-            // An epoch like any other, in which nothing was read; what it says of event time is forgotten.
+            // An epoch like any other, in which nothing was read; its event time is forgotten.
             let ended = EventTime { watermark: Watermark::END, ..self.watermarks.event_time() };
             let epoch = record.epoch;
             self.sealed.push(record);
-            return Word::Sealed(epoch, EventTimeWord(ended));
+            return Message::Sealed(epoch, EventTimeState(ended));
         }
         for source in &mut self.sources {
             for cursor in &mut source.cursors {
@@ -439,7 +439,7 @@ impl Conductor {
             self.waiting = self.waiting.max(Waiting::Something);
         }
         self.sealed.push(record);
-        Word::Sealed(epoch, EventTimeWord(event_time))
+        Message::Sealed(epoch, EventTimeState(event_time))
     }
 
     /// Looks whether an epoch that was read again has what it had `before`, as far as that was written down.
@@ -541,8 +541,8 @@ impl Conductor {
             limits.retain(|limit| live.contains(&limit.partition));
             limits.iter_mut().for_each(|limit| limit.upto = u64::MAX);
         }
-        let clock = self.arrives.unwrap_or(now.millis);
-        let arrived = if live { clock } else { *self.begun.get_or_insert(now.millis) };
+        let clock = self.arrives.unwrap_or(now.at);
+        let arrived = if live { clock } else { *self.begun.get_or_insert(now.at) };
         Some(self.open(arrived, limits, hold, now, false))
     }
 
@@ -554,7 +554,7 @@ impl Conductor {
             return None;
         }
         self.ended = true;
-        let arrived = *self.begun.get_or_insert(now.millis);
+        let arrived = *self.begun.get_or_insert(now.at);
         Some(self.open(arrived, Vec::new(), false, now, true))
     }
 
@@ -578,14 +578,14 @@ impl Conductor {
         opened
     }
 
-    fn open(&mut self, arrived: Millis, limits: Vec<Limit>, hold: bool, now: Moment, last: bool) -> Opened {
+    fn open(&mut self, arrived: Time, limits: Vec<Limit>, hold: bool, now: Moment, last: bool) -> Opened {
         let epoch = self.next;
         let new = std::mem::take(&mut self.news);
         let by_partition: BTreeMap<_, _> = limits.iter().map(|limit| (limit.partition, *limit)).collect();
         for source in &self.sources {
             for Cursor { partition, .. } in &source.cursors {
                 if by_partition.get(&partition.id).is_some_and(|limit| limit.from == 0) {
-                    self.watermarks.add(partition, source.sequence, arrived);
+                    self.watermarks.add(partition, source.sequence, arrived.0);
                 }
             }
         }
@@ -595,7 +595,7 @@ impl Conductor {
         let record = EpochRecord {
             epoch,
             arrived,
-            before: Some(EventTimeWord(self.watermarks.event_time())),
+            before: Some(EventTimeState(self.watermarks.event_time())),
             new: new.clone(),
             end: last,
             ..EpochRecord::default()

@@ -17,8 +17,8 @@
 //! Everything behind it is a function of the records: given the same ones ([`Conductor::replay`]) a run gives the same
 //! answer, at any number of workers. How bounded sources are cut into epochs (`cut`) depends on the partitions alone.
 //!
-//! The conductor is a plain struct. It knows no dataflow and no clock: it is handed words and times, and says what is to
-//! be said to the workers.
+//! The conductor is a plain struct. It knows no dataflow and no clock: it is handed messages and times, and
+//! returns messages for the workers.
 
 mod conductor;
 mod cut;
@@ -27,7 +27,7 @@ mod watermark;
 
 pub use conductor::{Afterwards, Conductor, LedgerOptions, Mark, Moment};
 pub use record::{
-    Ended, EpochRecord, Limit, Opened, Reached, Read, RecordError, Word, decode_records, encode_record,
+    Ended, EpochRecord, Limit, Message, Opened, Reached, Read, RecordError, decode_records, encode_record,
 };
 pub use watermark::WatermarkState;
 

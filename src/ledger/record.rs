@@ -1,10 +1,10 @@
-//! What the ledger says: the words between the conductor and the workers, and the record of an epoch.
+//! What the ledger consists of: the messages between the conductor and the workers, and the record of an epoch.
 
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use crate::source::{Partition, PartitionId};
-use crate::time::{EventTime, Millis, TimeRange};
+use crate::time::{EventTime, Time, TimeRange};
 
 /// How far a partition is to be read in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,13 +17,13 @@ pub struct Limit {
     pub upto: u64,
 }
 
-/// An epoch has begun: the conductor's word to all workers.
+/// An epoch has begun: the conductor's message to all workers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// Its number.
     pub epoch: u64,
-    /// When it arrived, in milliseconds UTC since 1970: the only reading of the clock for it.
-    pub arrived: Millis,
+    /// When it arrived: the only reading of the clock for it.
+    pub arrived: Time,
     /// Partitions that were not there before.
     pub new: Vec<Partition>,
     /// What is to be read, in this order where partitions follow one another.
@@ -75,7 +75,7 @@ impl Reached {
     }
 }
 
-/// A worker has read its part of an epoch: its word to the conductor.
+/// A worker has read its part of an epoch: its message to the conductor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// The epoch.
@@ -84,17 +84,17 @@ pub struct Ended {
     pub reached: Vec<Reached>,
 }
 
-/// What the conductor and the workers say to each other.
+/// What the conductor and the workers send each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Word {
+pub enum Message {
     /// To a worker: the first epoch of the run, and what is known of event time before it.
-    Begin(u64, EventTimeWord),
+    Begin(u64, EventTimeState),
     /// To a worker: an epoch has begun.
     Opened(Opened),
     /// To a worker: nothing more is to be read in this epoch, which held.
     Close(u64),
     /// To a worker: the epoch is sealed, and this is what is known of event time as it ends.
-    Sealed(u64, EventTimeWord),
+    Sealed(u64, EventTimeState),
     /// To a worker: no epoch follows.
     Finished,
     /// To the conductor: this worker has read its part.
@@ -110,9 +110,9 @@ pub enum Word {
     Stop,
 }
 
-/// [`EventTime`] as the ledger says it.
+/// [`EventTime`] as the ledger has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventTimeWord(pub(crate) EventTime);
+pub struct EventTimeState(pub(crate) EventTime);
 
 /// What was read of a partition in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +145,7 @@ impl Read {
 /// ```
 /// use thalweg::ledger::{decode_records, encode_record, EpochRecord};
 /// let mut record = EpochRecord::default();
-/// (record.epoch, record.arrived) = (7, 1_500_000_000_000);
+/// (record.epoch, record.arrived) = (7, 1_500_000_000_000.into());
 /// let bytes = [encode_record(&record), encode_record(&record)].concat();
 /// assert_eq!(decode_records(&bytes)?, [record.clone(), record]);
 /// let mut torn = bytes.clone();
@@ -157,10 +157,10 @@ impl Read {
 pub struct EpochRecord {
     /// Its number.
     pub epoch: u64,
-    /// When it arrived, in milliseconds UTC since 1970.
-    pub arrived: Millis,
+    /// When it arrived.
+    pub arrived: Time,
     /// What was known of event time as it began: records are judged by this watermark.
-    pub(crate) before: Option<EventTimeWord>,
+    pub(crate) before: Option<EventTimeState>,
     /// Partitions that were not there before.
     pub new: Vec<Partition>,
     /// What was read.
@@ -256,7 +256,7 @@ mod tests {
             digest: u64::MAX - upto,
             times,
         };
-        EpochRecord { epoch, arrived, reads: vec![read], ..EpochRecord::default() }
+        EpochRecord { epoch, arrived: Time(arrived), reads: vec![read], ..EpochRecord::default() }
     }
 
     proptest! {

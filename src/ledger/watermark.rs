@@ -102,7 +102,7 @@ impl Watermarks {
 
     /// What is known of event time as the epoch of `record` ends; `more` says of a sequence whether it goes on.
     pub(super) fn seal(&mut self, record: &EpochRecord, more: impl Fn(u32) -> bool) -> EventTime {
-        self.arrived = self.arrived.max(record.arrived);
+        self.arrived = self.arrived.max(record.arrived.0);
         for read in record.reads.iter().filter(|read| !read.times.is_nothing()) {
             if self.heard.insert(read.partition)
                 && self.options.clock == Clock::Event
@@ -191,12 +191,12 @@ mod tests {
     use super::*;
     use crate::ledger::Read;
     use crate::source::{Access, Found};
-    use crate::time::TimeRange;
+    use crate::time::{Time, TimeRange};
 
     const SECOND: Millis = 1000;
 
     /// An epoch: when it arrived, the times read, and the partitions that ended with it.
-    type Told<'a> = (Millis, &'a [(u32, Millis)], &'a [u32]);
+    type Epochs<'a> = (Millis, &'a [(u32, Millis)], &'a [u32]);
 
     fn partition(id: u32) -> Partition {
         let found = Found {
@@ -215,7 +215,7 @@ mod tests {
         options: TimeOptions,
         sequence: bool,
         partitions: u32,
-        epochs: &[Told<'_>],
+        epochs: &[Epochs<'_>],
     ) -> Vec<Option<Millis>> {
         let mut watermarks = Watermarks::new(options);
         let mut left: Vec<u32> = (0..partitions).collect();
@@ -232,10 +232,16 @@ mod tests {
             left.retain(|id| !ended.contains(id));
             let caught_up = left.iter().map(|id| PartitionId(*id)).collect();
             let ended = ended.iter().map(|id| PartitionId(*id)).collect();
-            let record =
-                EpochRecord { epoch, arrived: *arrived, reads, ended, caught_up, ..EpochRecord::default() };
+            let record = EpochRecord {
+                epoch,
+                arrived: Time(*arrived),
+                reads,
+                ended,
+                caught_up,
+                ..EpochRecord::default()
+            };
             let event_time = watermarks.seal(&record, |_| !left.is_empty());
-            seen.push(event_time.watermark.time());
+            seen.push(event_time.watermark.millis());
             left.iter().take(1).for_each(|id| watermarks.add(&partition(*id), sequence, *arrived));
         }
         seen
@@ -243,7 +249,7 @@ mod tests {
 
     #[test]
     fn it_is_the_least_of_partitions_that_go_on_and_are_not_idle() {
-        let epochs: &[Told<'_>] = &[
+        let epochs: &[Epochs<'_>] = &[
             (0, &[(0, 100 * SECOND), (1, 50 * SECOND)], &[]),
             // Never falls.
             (0, &[(1, 10 * SECOND)], &[]),
@@ -272,7 +278,7 @@ mod tests {
             watermarks
                 .seal(&EpochRecord { reads, caught_up, ..EpochRecord::default() }, |_| false)
                 .watermark
-                .time()
+                .millis()
         };
         assert_eq!(seal(0, &[0]), None);
         // It has caught up with its source, and had nothing to say.
@@ -281,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_sequence_is_as_far_as_any_of_its_partitions_and_ends_with_the_last() {
-        let epochs: &[Told<'_>] = &[
+        let epochs: &[Epochs<'_>] = &[
             (0, &[], &[]),
             (0, &[(0, 100 * SECOND)], &[0]),
             // It begins before the end of the one before it.
@@ -313,7 +319,7 @@ mod tests {
         let mut times = TimeRange::NOTHING;
         times.include(SECOND);
         let reads = vec![Read { times, ..Read::planned(PartitionId(0), 1) }];
-        watermarks.seal(&EpochRecord { arrived: 9, reads, ..EpochRecord::default() }, |_| false);
+        watermarks.seal(&EpochRecord { arrived: Time(9), reads, ..EpochRecord::default() }, |_| false);
         let text = serde_json::to_string(&watermarks.state()).expect("it has text for keys");
         let mut other = Watermarks::new(TimeOptions::default());
         other.restore(serde_json::from_str(&text).expect("what was written"));

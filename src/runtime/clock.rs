@@ -2,15 +2,17 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::time::Time;
+
 /// Now, for measuring how long things take.
 #[expect(clippy::disallowed_methods, reason = "this is the function that the ban sends everybody to")]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The time of day, in milliseconds UTC since 1970, for saying when something arrived.
+/// The time of day, for saying when something arrived.
 #[expect(clippy::disallowed_methods, reason = "this is the function that the ban sends everybody to")]
-pub(crate) fn millis() -> i64 {
+pub(crate) fn time() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    Time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use timely::worker::Worker;
 
 use super::clock;
-use super::post::Post;
+use super::messages::Messages;
 use super::reading::{Inputs, Look, Reading};
 use crate::door::{Feed, Observed};
-use crate::ledger::{Conductor, Ended, Moment, Opened, Reached, Word};
+use crate::ledger::{Conductor, Ended, Message, Moment, Opened, Reached};
 use crate::source::{PartitionId, ReadOptions, Share, SourceError};
 use crate::time::Epoch;
 
@@ -50,7 +50,7 @@ const ENOUGH: usize = 64 << 10;
 
 /// One worker's input.
 pub(crate) struct Ingest {
-    post: Post,
+    messages: Messages,
     /// On the first worker of the run.
     conductor: Option<Conductor>,
     begun: Instant,
@@ -61,9 +61,9 @@ pub(crate) struct Ingest {
     event_time: bool,
     /// Whether this worker looks if its process has what another process found.
     checks: bool,
-    /// What was said of live sources since the last epoch was opened.
+    /// What was reported of live sources since the last epoch was opened.
     announced: (bool, bool),
-    stop_said: bool,
+    stop_sent: bool,
     /// The last epoch that was opened, if there was one.
     last: Option<u64>,
 }
@@ -81,8 +81,8 @@ pub(crate) struct IngestSetup {
 }
 
 impl Ingest {
-    /// `worker` feeds `feed`; `post` was installed on it before the dataflow was.
-    pub(crate) fn new(worker: &Worker, post: Post, feed: Feed, setup: IngestSetup) -> Self {
+    /// `worker` feeds `feed`; `messages` were installed on it before the dataflow was.
+    pub(crate) fn new(worker: &Worker, messages: Messages, feed: Feed, setup: IngestSetup) -> Self {
         let share = Share { worker: worker.index(), peers: worker.peers() };
         let thread = std::thread::current();
         let wake = std::sync::Arc::new(move || thread.unpark());
@@ -91,7 +91,7 @@ impl Ingest {
             conductor.by_event_time(setup.event_time);
         }
         Ingest {
-            post,
+            messages,
             conductor,
             begun: clock::now(),
             feed,
@@ -101,7 +101,7 @@ impl Ingest {
             event_time: setup.event_time,
             checks: setup.checks,
             announced: (false, false),
-            stop_said: false,
+            stop_sent: false,
             last: None,
         }
     }
@@ -137,22 +137,22 @@ impl Ingest {
 
     /// An epoch is to be opened for what this worker's sources have now; it is when all workers have asked.
     pub(crate) fn request(&mut self) {
-        self.post.say(0, Word::Request);
+        self.messages.send(0, Message::Request);
     }
 
     /// This process is to end in order.
     pub(crate) fn stop(&mut self) {
-        if !std::mem::replace(&mut self.stop_said, true) {
-            self.post.say(0, Word::Stop);
+        if !std::mem::replace(&mut self.stop_sent, true) {
+            self.messages.send(0, Message::Stop);
         }
     }
 
-    /// Hears what was said, and reads at most a chunk of each source; `closed` is the first epoch that is not closed
+    /// Takes in what was sent, and reads at most a chunk of each source; `closed` is the first epoch that is not closed
     /// everywhere, and `room` says whether the sinks can take more.
     pub(crate) fn turn(&mut self, closed: u64, room: bool) -> Result<Turn, SourceError> {
         // In the order in which an epoch goes by, so that a small one is over in as few turns as can be.
         let mut busy = self.observe();
-        busy |= self.converse(closed, room)?;
+        busy |= self.exchange(closed, room)?;
         if matches!(self.phase, Phase::Between) {
             busy |= self.begin();
         }
@@ -170,51 +170,51 @@ impl Ingest {
         Ok(Turn::Wait(due.map_or(LONGEST_WAIT, |due| due.min(LONGEST_WAIT))))
     }
 
-    /// Hears all that was said to this worker, and has the conductor answer.
-    fn converse(&mut self, closed: u64, room: bool) -> Result<bool, SourceError> {
+    /// Takes in all that was sent to this worker, and has the conductor answer.
+    fn exchange(&mut self, closed: u64, room: bool) -> Result<bool, SourceError> {
         let mut busy = false;
         // Read once a turn, if at all: it is no small part of an epoch that is small.
         let mut now = None;
         loop {
-            let mut heard = false;
-            while let Some(word) = self.post.hear() {
-                heard = true;
-                self.take(word)?;
+            let mut received = false;
+            while let Some(message) = self.messages.receive() {
+                received = true;
+                self.take(message)?;
             }
-            busy |= heard;
+            busy |= received;
             let Some(conductor) = &mut self.conductor else { return Ok(busy) };
-            let read = || Moment { millis: clock::millis(), elapsed: clock::now() - self.begun };
-            let words = conductor.turn(*now.get_or_insert_with(read), closed, room);
+            let read = || Moment { at: clock::time(), elapsed: clock::now() - self.begun };
+            let messages = conductor.turn(*now.get_or_insert_with(read), closed, room);
             if let Some(changed) = conductor.take_changed() {
                 return Err(changed);
             }
-            words.iter().for_each(|word| self.post.say_all(word));
-            if words.is_empty() {
+            messages.iter().for_each(|message| self.messages.broadcast(message));
+            if messages.is_empty() {
                 return Ok(busy);
             }
         }
     }
 
-    fn take(&mut self, word: Word) -> Result<(), SourceError> {
-        match word {
-            Word::Begin(epoch, event_time) => {
+    fn take(&mut self, message: Message) -> Result<(), SourceError> {
+        match message {
+            Message::Begin(epoch, event_time) => {
                 if epoch > 0 {
                     self.feed.sealed(event_time.0);
                     self.feed.advance(Epoch::new(epoch));
                 }
             }
-            Word::Opened(opened) => {
+            Message::Opened(opened) => {
                 self.reading.learn(&opened.new, self.checks)?;
                 self.opened.push_back(opened);
             }
-            Word::Close(epoch) => {
+            Message::Close(epoch) => {
                 if matches!(self.phase, Phase::Reading(reading) if reading == epoch) {
                     self.reading.close();
                 } else if let Some(opened) = self.opened.iter_mut().find(|opened| opened.epoch == epoch) {
                     opened.hold = false;
                 }
             }
-            Word::Sealed(epoch, event_time) => {
+            Message::Sealed(epoch, event_time) => {
                 if self.event_time {
                     let sealing = matches!(self.phase, Phase::Sealing(sealing) if sealing == epoch);
                     assert!(sealing, "epoch {epoch} is sealed, but this worker is at {:?}", self.phase);
@@ -223,14 +223,14 @@ impl Ingest {
                     self.phase = Phase::Between;
                 }
             }
-            Word::Finished => {
+            Message::Finished => {
                 self.feed.close();
-                self.post.close();
+                self.messages.close();
             }
-            word @ (Word::Ended(_) | Word::Ready { .. } | Word::Request | Word::Stop) => {
+            message @ (Message::Ended(_) | Message::Ready { .. } | Message::Request | Message::Stop) => {
                 // Said to the first worker, where the conductor is.
                 if let Some(conductor) = &mut self.conductor {
-                    conductor.hear(word);
+                    conductor.receive(message);
                 }
             }
         }
@@ -290,7 +290,7 @@ impl Ingest {
             Reached { lines, digest, times, ..reached }
         });
         let ended = Ended { epoch, reached: reached.collect() };
-        self.post.say(0, Word::Ended(ended));
+        self.messages.send(0, Message::Ended(ended));
         self.phase = if self.event_time { Phase::Sealing(epoch) } else { Phase::Between };
         true
     }
@@ -300,7 +300,7 @@ impl Ingest {
         let (any, full) = self.reading.read_ahead()?;
         if (any, full) > self.announced {
             self.announced = (any, full);
-            self.post.say(0, Word::Ready { full });
+            self.messages.send(0, Message::Ready { full });
         }
         Ok(())
     }

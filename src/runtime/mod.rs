@@ -3,7 +3,7 @@
 //! Only this module reads the clock and the environment. It knows readers, chunks and epochs, a function that builds a
 //! dataflow, and sinks; it knows no log format and no operator.
 //!
-//! - `ingest`, `reading`: one worker's input, epoch by epoch, as the ledger says; `post`: how it is heard.
+//! - `ingest`, `reading`: one worker's input, epoch by epoch, as the ledger has it; `messages`: how the two talk.
 //! - `worker`: the loop that feeds, steps and commits.
 //! - `stop`: ending in order.
 //! - [`cluster`]: how processes meet.
@@ -16,7 +16,7 @@ mod clock;
 mod embed;
 mod fatal;
 pub(crate) mod ingest;
-pub(crate) mod post;
+pub(crate) mod messages;
 pub(crate) mod reading;
 mod settings;
 mod stop;
@@ -34,8 +34,8 @@ use timely::communication::allocator::zero_copy::initialize::initialize_networki
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::execute::execute_from;
 
-pub(crate) use clock::millis;
 pub use clock::now;
+pub(crate) use clock::time;
 pub use embed::{Change, Run, RunBuilder};
 pub use fatal::{Exit, end, end_on_panic};
 pub use settings::{ClusterSettings, Settings};

@@ -7,6 +7,7 @@ use crate::ledger::{Limit, Opened, Reached};
 use crate::source::{
     Access, Chunk, Partition, PartitionId, Pool, ReadOptions, Reader, Share, Source, SourceError, Step, Wake,
 };
+use crate::time::Time;
 
 /// Bytes of live sources that are read before their epoch is opened, at most.
 const AHEAD: usize = 4 << 20;
@@ -26,7 +27,7 @@ pub(super) struct Reading {
     options: ReadOptions,
     wake: Wake,
     pool: Pool,
-    /// What the conductor has told of, until it has been read to its end.
+    /// What the conductor has found, until it has been read to its end.
     partitions: BTreeMap<PartitionId, Partition>,
     readers: BTreeMap<PartitionId, Open>,
     /// The epoch that is being read.
@@ -67,7 +68,7 @@ impl Open {
 
 /// The part of an epoch that this worker reads.
 struct Epoch {
-    arrived: i64,
+    arrived: Time,
     /// Whether what has caught up is read on.
     hold: bool,
     /// Whether sources are to take nothing more from outside.

@@ -1,4 +1,4 @@
-//! What a run is told.
+//! The settings of a run.
 
 use std::path::PathBuf;
 use std::sync::Arc;

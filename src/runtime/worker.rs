@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use timely::worker::Worker;
 
 use super::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Turn};
-use super::post::Post;
+use super::messages::Messages;
 use super::reading::Inputs;
 use super::watchdog::{Doing, Vitals, WHOLE_RUN};
 use super::{Exit, Settings, fatal, stop};
@@ -87,7 +87,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let vitals = &job.vitals[index - job.first];
     vitals.observe(worker);
 
-    let post = Post::install(worker);
+    let messages = Messages::install(worker);
     let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
@@ -117,7 +117,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         event_time: installed.event_time,
         checks: index == job.first && index > 0,
     };
-    let mut ingest = Ingest::new(worker, post, feed, setup);
+    let mut ingest = Ingest::new(worker, messages, feed, setup);
 
     while !probe.done() {
         let closed =

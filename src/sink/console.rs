@@ -9,8 +9,9 @@ use std::io::{self, BufWriter, Write};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::data::{Time, Value, escape_terminal};
+use crate::data::{Value, escape_terminal};
 use crate::sink::{Closed, Mode, Opening, Sink, SinkError};
+use crate::time::Time;
 use crate::view::Contents;
 
 /// Writes views as tables: text to the left, numbers to the right, nothing that a terminal would obey.

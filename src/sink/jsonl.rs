@@ -24,8 +24,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use crate::data::{Time, Value, escape_json};
+use crate::data::{Value, escape_json};
 use crate::sink::{Closed, Mode, Opening, Sink, SinkError};
+use crate::time::Time;
 use crate::view::{Column, Schema};
 
 /// Writes views as JSON lines.

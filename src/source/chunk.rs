@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::PartitionId;
+use crate::time::Time;
 
 /// A place in a source: which partition, and how many bytes into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub struct Chunk {
     pub consumed: u64,
     /// Lines of this range that were too long and are not among its bytes.
     pub oversize: Vec<Oversize>,
-    /// When it arrived, in milliseconds UTC since 1970: the runtime says so when it feeds the chunk to the dataflow.
-    pub arrived: i64,
+    /// When it arrived: the runtime says so when it feeds the chunk to the dataflow.
+    pub arrived: Time,
     /// The number of its partition; whoever feeds the chunk to the dataflow says so.
     pub partition: PartitionId,
     /// Which input of the dataflow it is for; likewise.
@@ -67,7 +68,7 @@ impl Chunk {
             place,
             consumed: (end - start) as u64,
             oversize: Vec::new(),
-            arrived: 0,
+            arrived: Time(0),
             partition: PartitionId::default(),
             input: 0,
             buffer,

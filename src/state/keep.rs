@@ -190,7 +190,7 @@ impl<K: Stored, V: Stored> Keeper<K, V> {
         self.open.is_some()
     }
 
-    /// What is said from now on is of `epoch`.
+    /// What changes from now on is of `epoch`.
     pub(crate) fn begin(&self, epoch: Epoch) {
         if let Some((buffer, _)) = &self.open {
             buffer.borrow_mut().epoch = epoch.number();

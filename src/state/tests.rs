@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use twox_hash::XxHash3_64;
 
 use super::*;
-use crate::data::{Bytes, Time};
+use crate::data::Bytes;
 use crate::time::Epoch;
+use crate::time::Time;
 
 type Key = (Time, Bytes);
 type Value = (i64, Option<String>);

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::data::{InputCounts, Row, Time, Value, escape_json};
+use crate::data::{InputCounts, Row, Value, escape_json};
 use crate::ledger::EpochRecord;
 use crate::sink::{Closed, Opening, Sink, SinkError};
+use crate::time::Time;
 
 /// What the views of a dataflow held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use crate::door::{Lines, Records};
 use crate::format::Format;
 use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Read};
 use crate::runtime::ingest::{Ingest, IngestSetup};
-use crate::runtime::post::Post;
+use crate::runtime::messages::Messages;
 use crate::runtime::reading::Inputs;
 use crate::source::{Memory, PartitionId, Progress, ReadOptions, Source};
 use crate::time::{Epoch, TimeOptions};
@@ -108,7 +108,7 @@ where
     timely::execute_directly(move |worker| {
         let held = Rc::new(RefCell::new(Vec::new()));
         let receiver = Rc::clone(&held);
-        let post = Post::install(worker);
+        let messages = Messages::install(worker);
         let (feed, lines, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), TimeOptions::default());
             let updates = build(lines.records(format)).inspect(move |(datum, _, diff)| {
@@ -130,7 +130,7 @@ where
         let inputs = Inputs { sources, inputs: vec![0] };
         let (options, conductor) = (ReadOptions::default(), Some(conductor));
         let setup = IngestSetup { inputs, options, conductor, event_time, checks: false };
-        let mut ingest = Ingest::new(worker, post, feed, setup);
+        let mut ingest = Ingest::new(worker, messages, feed, setup);
         while !probe.done() {
             let closed =
                 probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "view `workers`, as told, 2 worker(s)")]
+    #[should_panic(expected = "view `workers`, as written, 2 worker(s)")]
     fn a_dataflow_that_depends_on_the_number_of_workers_is_found() {
         let by_peers = Build::new("peers", |flow| {
             let peers = flow.scope().peers();

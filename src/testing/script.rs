@@ -10,6 +10,7 @@ use crate::source::{Memory, PartitionId, Source};
 use crate::state::{Memory as Stored, Snapshot, Store, Writer};
 use crate::testing::answer::Answer;
 use crate::testing::stage::Stage;
+use crate::time::Time;
 use crate::time::TimeOptions;
 use crate::view::Finality;
 
@@ -62,7 +63,7 @@ use crate::view::Finality;
 pub struct Script {
     build: Build,
     time: TimeOptions,
-    arriving: i64,
+    arriving: Time,
     /// Whether what is read is digested.
     digest: bool,
     /// Epochs as they were, in place of those of the script.
@@ -79,7 +80,7 @@ impl std::fmt::Debug for Script {
 /// What a script tells of one epoch.
 #[derive(Clone, Debug, Default)]
 struct ScriptedEpoch {
-    arrived: i64,
+    arrived: Time,
     /// Lines by partition.
     lines: Vec<(String, Vec<u8>)>,
     /// Whether the input ends here.
@@ -87,7 +88,7 @@ struct ScriptedEpoch {
 }
 
 /// The year 3000.
-pub(super) const FAR_AHEAD: i64 = 32_503_680_000_000;
+pub(super) const FAR_AHEAD: Time = Time(32_503_680_000_000);
 
 /// Into about so many pieces is each partition cut, which are dealt out among the workers.
 const PIECES: u64 = 4096;
@@ -117,9 +118,9 @@ impl Script {
         self
     }
 
-    /// From here on, epochs arrive at `millis` UTC since 1970.
-    pub fn arriving(mut self, millis: i64) -> Self {
-        self.arriving = millis;
+    /// From here on, epochs arrive at `time`.
+    pub fn arriving(mut self, time: impl Into<Time>) -> Self {
+        self.arriving = time.into();
         self
     }
 
@@ -207,7 +208,7 @@ impl Script {
         let Outline { views, .. } = self.build.check().unwrap_or_else(|error| panic!("{error}"));
         let epochs: Vec<ScriptedEpoch> = self.stages.iter().flat_map(|(_, epochs)| epochs.clone()).collect();
         for (cut, epochs) in [
-            ("as told", epochs.clone()),
+            ("as written", epochs.clone()),
             ("whole", whole(&epochs)),
             ("halved", cut(&epochs, 2)),
             ("in pieces", cut(&epochs, 9)),

@@ -11,7 +11,7 @@ use crate::door::Lines;
 use crate::ledger::{Conductor, Mark};
 use crate::runtime::assign;
 use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
-use crate::runtime::post::Post;
+use crate::runtime::messages::Messages;
 use crate::sink::{At, Attached, Mode, Outputs, Shows, Start};
 use crate::source::{Progress, ReadOptions, Source};
 use crate::state::{Keep, Queue, Snapshot};
@@ -57,7 +57,7 @@ impl Stage {
         let _alarm = Alarm(&self.failed);
         let index = worker.index();
         let keep = Keep::new(index, self.queue.lock().expect("no worker panicked").clone());
-        let post = Post::install(worker);
+        let messages = Messages::install(worker);
         let (feed, installed) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), self.time);
             let mut lines = lines.keeping(keep.clone());
@@ -89,7 +89,7 @@ impl Stage {
             event_time: installed.event_time,
             checks: false,
         };
-        let mut ingest = Ingest::new(worker, post, feed, setup);
+        let mut ingest = Ingest::new(worker, messages, feed, setup);
         let mut cut = self.first;
         // A door may be followed by no view.
         let behind = |next: Option<u64>| {

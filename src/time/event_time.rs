@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds UTC since 1970.
-pub type Millis = i64;
+use super::Time;
+
+/// A [`Time`] as a number to reckon with: milliseconds UTC since 1970.
+pub(crate) type Millis = i64;
 
 /// The largest distance from 1970 that a time may have, in either direction: 285,000 years. Sums of a few of these cannot
 /// overflow; what is further off is no time.
@@ -89,18 +91,23 @@ impl Watermark {
     pub const END: Watermark = Watermark(Millis::MAX);
 
     /// The watermark at `time`.
-    pub fn at(time: Millis) -> Self {
-        Watermark(time.clamp(Millis::MIN + 1, Millis::MAX - 1))
+    pub fn at(time: impl Into<Time>) -> Self {
+        Watermark(time.into().0.clamp(Millis::MIN + 1, Millis::MAX - 1))
     }
 
     /// Whether everything before `end` is thought to have arrived.
     #[inline]
-    pub fn reaches(self, end: Millis) -> bool {
-        self.0 >= end
+    pub fn reaches(self, end: impl Into<Time>) -> bool {
+        self.0 >= end.into().0
     }
 
     /// Its time, unless it is one of the two that have none.
-    pub fn time(self) -> Option<Millis> {
+    pub fn time(self) -> Option<Time> {
+        self.millis().map(Time)
+    }
+
+    /// Its time to reckon with.
+    pub(crate) fn millis(self) -> Option<Millis> {
         (self != Watermark::NONE && self != Watermark::END).then_some(self.0)
     }
 }

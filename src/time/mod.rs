@@ -7,6 +7,7 @@ pub mod epoch;
 pub mod event_time;
 pub mod gap;
 pub mod length;
+pub mod moment;
 pub mod window;
 pub mod within;
 
@@ -14,6 +15,7 @@ pub use epoch::{Delay, Epoch};
 pub use event_time::{Clock, TimeOptions, Watermark};
 pub use gap::{Gap, GapError};
 pub use length::{Length, LengthError};
+pub use moment::Time;
 pub use window::{InWindow, Span, Window, WindowError, WindowReadError};
 pub use within::{Within, WithinError};
 

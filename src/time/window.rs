@@ -15,7 +15,7 @@ use std::time::Duration;
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
 
-use crate::time::{Length, LengthError, Millis, Watermark};
+use crate::time::{Length, LengthError, Millis, Time, Watermark};
 
 /// A rule for windows of one length, one every slide.
 ///
@@ -217,19 +217,19 @@ fn gcd(a: Millis, b: Millis) -> Millis {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// One window, or one session: the times from its start up to, and not with, its end, in milliseconds UTC.
+/// One window, or one session: the times from its start up to, and not with, its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Span {
     /// The first time in it.
-    pub start: i64,
+    pub start: Time,
     /// The first time behind it.
-    pub end: i64,
+    pub end: Time,
 }
 
 impl Span {
     /// From `start` up to `end`.
-    pub fn new(start: i64, end: i64) -> Self {
-        Span { start, end }
+    pub fn new(start: impl Into<Time>, end: impl Into<Time>) -> Self {
+        Span { start: start.into(), end: end.into() }
     }
 }
 
@@ -289,16 +289,16 @@ mod tests {
             let window = seconds(length, slide);
             let spans: Vec<_> = window.of(time).collect();
             let all = (-200..200).map(|n| n * window.slide()).map(|at| Span::new(at, at + window.length()));
-            let holding: Vec<_> = all.filter(|span| (span.start..span.end).contains(&time)).collect();
+            let holding: Vec<_> = all.filter(|span| (span.start..span.end).contains(&Time(time))).collect();
             prop_assert_eq!(&spans, &holding);
             let pane = window.pane_of(time);
             prop_assert!((pane..pane + window.pane()).contains(&time));
-            prop_assert!(spans.iter().all(|span| span.start <= pane && pane + window.pane() <= span.end));
-            let end = spans.last().map_or(0, |span| span.end);
+            prop_assert!(spans.iter().all(|span| span.start.0 <= pane && pane + window.pane() <= span.end.0));
+            let end = spans.last().map_or(0, |span| span.end.0);
             prop_assert!(window.is_over(time, Watermark::at(end)) && !window.is_over(time, Watermark::at(end - 1)));
             prop_assert!((0..window.slide()).contains(&(time - window.last_end(time))));
             prop_assert!((0..window.slide()).contains(&(window.first_end(time) - time)));
-            prop_assert!(window.of(window.last_end(time) - 1).any(|span| span.end == window.last_end(time)));
+            prop_assert!(window.of(window.last_end(time) - 1).any(|span| span.end.0 == window.last_end(time)));
         }
     }
 }

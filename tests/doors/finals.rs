@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
-use thalweg::data::{Bytes, Time};
+use thalweg::data::Bytes;
 use thalweg::dataflow::{Build, Flow};
 use thalweg::door::{Lines, text};
 use thalweg::format::Text;
 use thalweg::sink::{At, Attached, Console, Jsonl, Mode, Outputs, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
+use thalweg::time::Time;
 use thalweg::time::{Epoch, Span, TimeOptions, Window};
 use thalweg::view::Keep;
 use timely::dataflow::operators::Input;

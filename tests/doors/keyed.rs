@@ -1,6 +1,6 @@
 //! Keyed state against a naive replay of all lines.
 //!
-//! The state is a log of what `update` was told: `[3 1][2]` are two calls, one with two values and one with one. A number of
+//! The state is a log of what `update` was given: `[3 1][2]` are two calls, one with two values and one with one. A number of
 //! zero empties the log, so it removes the key where it is the last.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use thalweg::door::number as seconds;
 use thalweg::prelude::{Gap, Next, Parsed, Seen, Text, Time, Timeout, column};
 
 use crate::oracle::cases;
-use crate::seconds::{Line, Told, number, pair, sum, timed, told};
+use crate::seconds::{Case, Line, case, number, pair, sum, timed};
 
 /// In seconds.
 const TIMEOUT: i64 = 5;
@@ -92,9 +92,9 @@ impl Replay {
     }
 
     /// One epoch, line by line; calls are brackets that are opened where one begins and closed in the end.
-    fn epoch(&mut self, told: &[(i64, u8, i64)], before: i64, time: i64) {
+    fn epoch(&mut self, case: &[(i64, u8, i64)], before: i64, time: i64) {
         for key in b'a'..b'd' {
-            let of_key: Vec<_> = told.iter().filter(|line| line.1 == key).collect();
+            let of_key: Vec<_> = case.iter().filter(|line| line.1 == key).collect();
             let values: Vec<_> = of_key.iter().map(|line| line.2).collect();
             if !values.is_empty() {
                 let state = self.states.remove(&key).and_then(|(state, _)| state);
@@ -143,17 +143,17 @@ proptest! {
     #![proptest_config(cases(16))]
 
     #[test]
-    fn states_are_those_of_a_replay(told in told(true)) {
-        let answer = told.run(Logs);
+    fn states_are_those_of_a_replay(case in case(true)) {
+        let answer = case.run(Logs);
         let mut replay = Replay::default();
-        for (epoch, (lines, before, now)) in told.watermarks().into_iter().enumerate() {
+        for (epoch, (lines, before, now)) in case.watermarks().into_iter().enumerate() {
             replay.epoch(lines, before, now);
             prop_assert_eq!(sum(&answer, "states", epoch), rows(&replay.states), "epoch {}", epoch);
             prop_assert_eq!(sum(&answer, "timed", epoch), rows(&replay.timed), "epoch {}", epoch);
             prop_assert_eq!(&sum(&answer, "ended", epoch), &replay.ended, "epoch {}", epoch);
         }
-        let last = told.epochs.len();
-        if let (true, Some(newest)) = (told.ends, told.epochs.concat().iter().map(|line| line.0).max()) {
+        let last = case.epochs.len();
+        if let (true, Some(newest)) = (case.ends, case.epochs.concat().iter().map(|line| line.0).max()) {
             replay.epoch(&[], 0, newest);
         }
         prop_assert_eq!(sum(&answer, "timed", last), rows(&replay.timed));
@@ -163,13 +163,13 @@ proptest! {
     }
 
     #[test]
-    fn the_same_values_cut_differently_end_in_the_same_states(told in told(false)) {
-        let (cut, whole) = (told.run(Logs), told.at_once().run(Logs));
-        let singly = Told { epochs: told.epochs.concat().into_iter().map(|line| vec![line]).collect(), ..told.clone() };
+    fn the_same_values_cut_differently_end_in_the_same_states(case in case(false)) {
+        let (cut, whole) = (case.run(Logs), case.at_once().run(Logs));
+        let singly = Case { epochs: case.epochs.concat().into_iter().map(|line| vec![line]).collect(), ..case.clone() };
         let lines = singly.epochs.len();
         let singly = singly.run(Logs);
         for view in ["states", "timed", "ended"] {
-            let cut = folded(sum(&cut, view, told.epochs.len()));
+            let cut = folded(sum(&cut, view, case.epochs.len()));
             prop_assert_eq!(&cut, &folded(sum(&whole, view, 1)), "view {}", view);
             prop_assert_eq!(&cut, &folded(sum(&singly, view, lines)), "view {}", view);
         }
@@ -181,8 +181,8 @@ proptest! {
 fn a_key_times_out_with_the_time_of_others() {
     let epochs = vec![vec![(100, b'a', 1)], vec![(110, b'b', 2)], vec![(111, b'b', 3)], vec![(112, b'a', 4)]];
     for workers in 1..4 {
-        let told = Told { epochs: epochs.clone(), workers, handed_over: (2, 4 - workers), ends: true };
-        let answer = told.run(Logs);
+        let case = Case { epochs: epochs.clone(), workers, handed_over: (2, 4 - workers), ends: true };
+        let answer = case.run(Logs);
         assert_eq!(answer.changes("timed", 1), ["+1\t98\t[2]"]);
         // The watermark is 105 s, five seconds after the key's only value.
         assert_eq!(answer.changes("timed", 2), ["-1\t97\t[1]", "-1\t98\t[2]", "+1\t98\t[2][3]"]);
@@ -237,8 +237,8 @@ impl Dataflow for Deadlines {
     const ABOUT: &'static str = "what became of each key, and when";
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let lines = timed(flow);
-        let told = lines.by(column::<u8>("key"), key).state(
-            "told",
+        let case = lines.by(column::<u8>("key"), key).state(
+            "case",
             Timeout::Deadline,
             |line| Some((number(line.line(), 0)?, pair(line.line())?.1)),
             |_, seen, log: Option<String>, facts| match seen {
@@ -251,8 +251,8 @@ impl Dataflow for Deadlines {
                 }
             },
         );
-        told.states.columns(["key", "log"]).show("states");
-        told.facts.columns(["key", "second", "log"]).show("facts");
+        case.states.columns(["key", "log"]).show("states");
+        case.facts.columns(["key", "second", "log"]).show("facts");
         lines.refused("refused", seconds("seconds"), |line| number(line.line(), 0)).show("refused");
         Ok(())
     }
@@ -286,8 +286,8 @@ impl Simulation {
         }
     }
 
-    fn epoch(&mut self, told: &[Line], before: i64, time: i64) {
-        for (at, key, n) in told {
+    fn epoch(&mut self, case: &[Line], before: i64, time: i64) {
+        for (at, key, n) in case {
             if *at < before {
                 *self.refused.entry(format!("late\ttold\t{at}")).or_insert(0) += 1;
             } else {
@@ -300,8 +300,8 @@ impl Simulation {
     }
 
     /// The end of the input: time comes to the newest record.
-    fn end(&mut self, told: &Told) {
-        if let (true, Some(newest)) = (told.ends, told.epochs.concat().iter().map(|line| line.0).max()) {
+    fn end(&mut self, case: &Case) {
+        if let (true, Some(newest)) = (case.ends, case.epochs.concat().iter().map(|line| line.0).max()) {
             self.epoch(&[], 0, newest);
         }
     }
@@ -315,16 +315,16 @@ proptest! {
     #![proptest_config(cases(48))]
 
     #[test]
-    fn deadlines_are_those_of_a_simulation(told in told(true)) {
-        let answer = told.run(Deadlines);
+    fn deadlines_are_those_of_a_simulation(case in case(true)) {
+        let answer = case.run(Deadlines);
         let mut naive = Simulation::default();
-        for (epoch, (lines, before, now)) in told.watermarks().into_iter().enumerate() {
+        for (epoch, (lines, before, now)) in case.watermarks().into_iter().enumerate() {
             naive.epoch(lines, before, now);
             prop_assert_eq!(sum(&answer, "states", epoch), naive.states(), "epoch {}", epoch);
             prop_assert_eq!(&sum(&answer, "facts", epoch), &naive.facts, "epoch {}", epoch);
         }
-        naive.end(&told);
-        let last = told.epochs.len();
+        naive.end(&case);
+        let last = case.epochs.len();
         prop_assert_eq!(sum(&answer, "states", last), naive.states());
         prop_assert_eq!(sum(&answer, "facts", last), naive.facts);
         prop_assert_eq!(answer.counts().late, naive.refused.values().sum::<i64>());
@@ -333,14 +333,14 @@ proptest! {
 
     /// Values and timeouts are in one order, however they are cut into epochs.
     #[test]
-    fn deadlines_do_not_depend_on_the_cut(told in told(false)) {
+    fn deadlines_do_not_depend_on_the_cut(case in case(false)) {
         let mut naive = Simulation::default();
-        for (lines, before, now) in told.at_once().watermarks() {
+        for (lines, before, now) in case.at_once().watermarks() {
             naive.epoch(lines, before, now);
         }
-        naive.end(&told);
-        for (way, told) in [("cut", told.clone()), ("whole", told.at_once())] {
-            let (answer, last) = (told.run(Deadlines), told.epochs.len());
+        naive.end(&case);
+        for (way, case) in [("cut", case.clone()), ("whole", case.at_once())] {
+            let (answer, last) = (case.run(Deadlines), case.epochs.len());
             prop_assert_eq!(sum(&answer, "states", last), naive.states(), "{}", way);
             prop_assert_eq!(&sum(&answer, "facts", last), &naive.facts, "{}", way);
             prop_assert_eq!(answer.counts().late, 0);
@@ -354,8 +354,8 @@ fn a_deadline_lies_between_two_values_of_an_epoch() {
     let lines = vec![(100, b'a', 3), (106, b'a', 0), (112, b'b', 3), (117, b'b', 1)];
     for epochs in [vec![lines.clone()], lines.chunks(1).map(<[Line]>::to_vec).collect()] {
         for workers in 1..4 {
-            let told = Told { epochs: epochs.clone(), workers, handed_over: (1, 4 - workers), ends: true };
-            let (answer, last) = (told.run(Deadlines), epochs.len());
+            let case = Case { epochs: epochs.clone(), workers, handed_over: (1, 4 - workers), ends: true };
+            let (answer, last) = (case.run(Deadlines), epochs.len());
             // The deadline of `a` is 106 s, that of `b` would have been 118 s.
             let rows = |name| sum(&answer, name, last).into_keys().collect::<Vec<_>>();
             assert_eq!(rows("facts"), ["97\t106\t[100:3]"]);

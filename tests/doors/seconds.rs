@@ -32,18 +32,18 @@ pub fn timed<'scope>(flow: &mut Flow<'scope>) -> Records<'scope, Text> {
 
 /// Lines by epoch, and on how many workers: from the first epoch on, and from a later one.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Case {
     pub epochs: Vec<Vec<Line>>,
     pub workers: usize,
     pub handed_over: (usize, usize),
     pub ends: bool,
 }
 
-impl Told {
+impl Case {
     /// The lines as one epoch on one worker.
     pub fn at_once(&self) -> Self {
         let epochs = vec![self.epochs.concat()];
-        Told { epochs, workers: 1, handed_over: (usize::MAX, 1), ends: self.ends }
+        Case { epochs, workers: 1, handed_over: (usize::MAX, 1), ends: self.ends }
     }
 
     pub fn run(&self, dataflow: impl Into<Build>) -> Answer {
@@ -85,7 +85,7 @@ pub fn sum(answer: &Answer, name: &str, epoch: usize) -> BTreeMap<String, i64> {
 }
 
 /// Lines out of order; with `late`, some of them too late.
-pub fn told(late: bool) -> impl Strategy<Value = Told> {
+pub fn case(late: bool) -> impl Strategy<Value = Case> {
     let behind = if late { 0..4 * LATENESS } else { 0..LATENESS + 1 };
     let line = (prop_oneof![6 => 0..3i64, 1 => 0..40i64], behind, b'a'..b'd', 0..4i64);
     let lines = prop::collection::vec(line, 0..40).prop_map(|lines| {
@@ -109,7 +109,7 @@ pub fn told(late: bool) -> impl Strategy<Value = Told> {
             while epochs.len() > 1 && epochs.last().is_some_and(Vec::is_empty) {
                 epochs.pop();
             }
-            Told { epochs, workers, handed_over, ends }
+            Case { epochs, workers, handed_over, ends }
         },
     )
 }

@@ -9,7 +9,7 @@ use thalweg::door::number as seconds;
 use thalweg::prelude::{Gap, Parsed, Span, Text, column};
 
 use crate::oracle::cases;
-use crate::seconds::{Line, Told, number, pair, sum, timed, told};
+use crate::seconds::{Case, Line, case, number, pair, sum, timed};
 
 /// In seconds.
 const GAP: i64 = 4;
@@ -25,7 +25,7 @@ impl Dataflow for Sessions {
     const ABOUT: &'static str = "sessions by key";
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let gap = Gap::new(Duration::from_secs(GAP as u64)).expect("seconds are a gap");
-        let ends = |span: Span| (span.start / 1000, span.end / 1000);
+        let ends = |span: Span| (span.start.seconds(), span.end.seconds());
         let lines = timed(flow);
         let sessions = || lines.by(column::<u8>("key"), |line| Some(pair(line.line())?.0)).by_session(gap);
         let value = |line: &Parsed<'_, Text>| Some(pair(line.line())?.1);
@@ -81,10 +81,10 @@ proptest! {
     #![proptest_config(cases(24))]
 
     #[test]
-    fn sessions_are_those_of_the_records_that_are_not_refused(told in told(true)) {
-        let answer = told.run(Sessions);
+    fn sessions_are_those_of_the_records_that_are_not_refused(case in case(true)) {
+        let answer = case.run(Sessions);
         let (mut done, mut open, mut refused) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for (epoch, (lines, before, now)) in told.watermarks().into_iter().enumerate() {
+        for (epoch, (lines, before, now)) in case.watermarks().into_iter().enumerate() {
             let (late, taken): (Vec<Line>, Vec<Line>) = lines.iter().partition(|line| line.0 + GAP <= before);
             for (door, line) in DOORS.into_iter().flat_map(|door| late.iter().map(move |line| (door, line))) {
                 *refused.entry(format!("late\t{door}\t{}", line.0)).or_insert(0) += 1;
@@ -99,18 +99,18 @@ proptest! {
             done.extend(over);
             open = going_on.concat();
         }
-        let last = told.epochs.len();
+        let last = case.epochs.len();
         // Each of the three doors refuses it.
         prop_assert_eq!(answer.counts().late, refused.values().sum::<i64>());
         prop_assert_eq!(sum(&answer, "refused", last), refused);
     }
 
     #[test]
-    fn the_same_records_cut_differently_end_in_the_same_table(told in told(false)) {
-        let cut = told.run(Sessions);
-        let expected = table(sessions(told.epochs.concat()).iter());
+    fn the_same_records_cut_differently_end_in_the_same_table(case in case(false)) {
+        let cut = case.run(Sessions);
+        let expected = table(sessions(case.epochs.concat()).iter());
         for (name, expected) in DOORS.into_iter().zip(expected) {
-            prop_assert_eq!(&sum(&cut, name, told.epochs.len()), &expected, "{}", name);
+            prop_assert_eq!(&sum(&cut, name, case.epochs.len()), &expected, "{}", name);
         }
         prop_assert_eq!(cut.counts().late, 0);
     }
@@ -121,8 +121,8 @@ fn a_late_record_that_bridges_two_sessions_retracts_two_rows_and_inserts_one() {
     let epochs =
         vec![vec![(100, b'a', 1), (106, b'a', 2)], vec![(103, b'a', 4)], vec![(120, b'b', 0)], vec![]];
     for workers in 1..4 {
-        let told = Told { epochs: epochs.clone(), workers, handed_over: (1, 4 - workers), ends: true };
-        let answer = told.run(Sessions);
+        let case = Case { epochs: epochs.clone(), workers, handed_over: (1, 4 - workers), ends: true };
+        let answer = case.run(Sessions);
         assert_eq!(answer.changes("sums", 0), ["+1\t100\t104\t97\t1", "+1\t106\t110\t97\t2"]);
         let bridged = ["-1\t100\t104\t97\t1", "-1\t106\t110\t97\t2", "+1\t100\t110\t97\t7"];
         assert_eq!(answer.changes("sums", 1), bridged);
@@ -138,8 +138,8 @@ fn a_late_record_that_bridges_two_sessions_retracts_two_rows_and_inserts_one() {
 fn a_late_record_starts_its_own_session_beside_a_final_one() {
     // The watermark is 104 s as the last epoch begins: the session that ends there is final.
     let epochs = vec![vec![(100, b'a', 1), (110, b'b', 0)], vec![(101, b'a', 2), (100, b'a', 4)]];
-    let told = Told { epochs, workers: 2, handed_over: (usize::MAX, 1), ends: false };
-    let answer = told.run(Sessions);
+    let case = Case { epochs, workers: 2, handed_over: (usize::MAX, 1), ends: false };
+    let answer = case.run(Sessions);
     assert_eq!(answer.changes("sums", 1), ["+1\t101\t105\t97\t2"]);
     assert_eq!(answer.changes("refused", 1), DOORS.map(|door| format!("+1\tlate\t{door}\t100")));
 }

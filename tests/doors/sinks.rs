@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use differential_dataflow::AsCollection;
-use thalweg::data::Time;
 use thalweg::dataflow::Flow;
 use thalweg::door::Lines;
 use thalweg::sink::{
@@ -12,6 +11,7 @@ use thalweg::sink::{
     Start,
 };
 use thalweg::source::Progress;
+use thalweg::time::Time;
 use thalweg::time::{Epoch, TimeOptions};
 use thalweg::view::{Deliveries, Keep};
 use timely::dataflow::operators::Input;

@@ -1,4 +1,4 @@
-//! Records with times, told in epochs of any cut on changing numbers of workers, and what is too late of them.
+//! Records with times, given in epochs of any cut on changing numbers of workers, and what is too late of them.
 
 use std::collections::BTreeMap;
 use std::fmt;

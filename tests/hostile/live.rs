@@ -97,10 +97,10 @@ fn a_signal_loses_no_line_that_was_taken_from_the_pipe() {
         let shown = running.stdout_lines();
         // Somebody writes all the while, as fast as the pipe takes it.
         let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let told = std::sync::Arc::clone(&over);
+        let case = std::sync::Arc::clone(&over);
         let writing = std::thread::spawn(move || {
             let mut written = 0;
-            while !told.load(std::sync::atomic::Ordering::SeqCst) {
+            while !case.load(std::sync::atomic::Ordering::SeqCst) {
                 output.write_all(&b"w\n".repeat(1000)).expect("somebody holds the other end");
                 written += 2000;
             }

@@ -14,7 +14,7 @@ fn seconds(times: &[String]) -> Vec<(i64, isize)> {
         let statuses = records.by(column::<u16>("status"), |record| Some(record.status));
         statuses.by_window(second).count("seconds").rows()
     });
-    rows.into_iter().map(|((span, _, count), _)| (span.start, count)).collect()
+    rows.into_iter().map(|((span, _, count), _)| (span.start.0, count)).collect()
 }
 
 /// 12:00:00 UTC at the end of May 2015, as it is written where the clocks are `minutes` ahead.

@@ -176,7 +176,7 @@ impl Watched {
             // What leads to no view is not waited for.
             let mut watched = Vec::new();
             let mut watch = |door, rows| watched.push(watch(&seen, door, rows));
-            let of = move |span: Span| (span.start, span.end);
+            let of = move |span: Span| (span.start.0, span.end.0);
             watch("last count", counts.rows().map(move |(k, n)| (none, key(k), vec![n as i128])));
             let ranked = counts.clone().top(FIRST).rows();
             watch("last first", ranked.map(move |(rank, k, n)| (none, key(k), vec![rank.into(), n as i128])));
@@ -233,7 +233,7 @@ fn watch<'scope>(
 }
 
 /// What all doors show of what `tell` makes of a script.
-pub fn told((length, slide): (u64, u64), time: TimeOptions, tell: impl FnOnce(Script) -> Script) -> Seen {
+pub fn case((length, slide): (u64, u64), time: TimeOptions, tell: impl FnOnce(Script) -> Script) -> Seen {
     let watched = Watched::new(length, slide);
     let answer = tell(Script::new(watched.build()).time(time)).run();
     let mut seen = std::mem::take(&mut *watched.seen.lock().unwrap());
@@ -248,7 +248,7 @@ pub type Stages<'a> = &'a [(usize, usize)];
 /// `stages`; at the end, if `ended`, an epoch without lines ends the input.
 pub fn run(rule: (u64, u64), lateness: u64, stages: Stages<'_>, epochs: &[Vec<Record>], ended: bool) -> Seen {
     let time = TimeOptions { lateness: Duration::from_millis(lateness), ..TimeOptions::default() };
-    told(rule, time, |script| {
+    case(rule, time, |script| {
         let mut script = script.workers(stages.first().map_or(1, |(workers, _)| *workers)).epoch("");
         for (number, epoch) in epochs.iter().enumerate() {
             for (workers, _) in stages.iter().skip(1).filter(|(_, at)| *at == number) {

@@ -8,7 +8,7 @@ use thalweg::time::{Clock, TimeOptions};
 
 use crate::naive;
 use crate::oracle::cases;
-use crate::watched::{Record, SLIDING, TABLES, lines, told};
+use crate::watched::{Record, SLIDING, TABLES, case, lines};
 
 const SECOND: i64 = 1000;
 /// Windows of a second, one after the other.
@@ -58,7 +58,7 @@ proptest! {
     ) {
         let lateness = Duration::from_secs(lateness);
         let options = TimeOptions { lateness, idle_timeout: Duration::from_secs(60), ..TimeOptions::default() };
-        let seen = told(SECONDS, options, |script| {
+        let seen = case(SECONDS, options, |script| {
             let mut now = 1_000_000_000;
             let mut script = script.arriving(now).workers(workers.0).epoch("");
             for (number, (pause, records)) in epochs.iter().enumerate() {
@@ -83,7 +83,7 @@ proptest! {
 fn no_time_to_be_idle() {
     let options =
         TimeOptions { lateness: Duration::ZERO, idle_timeout: Duration::ZERO, ..TimeOptions::default() };
-    let seen = told(SECONDS, options, |script| {
+    let seen = case(SECONDS, options, |script| {
         script.arriving(0).epoch("").epoch(lines(&[at(5000)])).epoch(lines(&[at(4999), at(5000)]))
     });
     assert_eq!(seen.refused("table count"), BTreeMap::from([((2, at(4999).line()), 1)]));
@@ -93,7 +93,7 @@ fn no_time_to_be_idle() {
 fn by_arrival_nothing_is_late_whatever_the_clocks_do() {
     let options = TimeOptions { clock: Clock::Arrival, ..TimeOptions::default() };
     for workers in [1, 2, 3] {
-        let seen = told(SECONDS, options, |script| {
+        let seen = case(SECONDS, options, |script| {
             let script = script.workers(workers).arriving(99_000).epoch("");
             let script = script.arriving(100_500).epoch("7 a 0\n-5 a 0\nno time b 0\n");
             let script = script.arriving(101_500).epoch("9223372036854775807 a 0\n");
@@ -119,11 +119,11 @@ fn what_is_too_far_ahead_disturbs_nobody() {
     let ahead = [at(now + most + 1), at(now + 365 * 86_400 * SECOND), at(i64::MAX)];
     for workers in [1, 2, 3] {
         let options = TimeOptions::default();
-        let alone = told(SECONDS, options, |script| {
+        let alone = case(SECONDS, options, |script| {
             let script = script.workers(workers).arriving(now).epoch("");
             calm.iter().fold(script, |script, record| script.epoch(lines(&[*record]))).end()
         });
-        let mut disturbed = told(SECONDS, options, |script| {
+        let mut disturbed = case(SECONDS, options, |script| {
             let script = script.workers(workers).arriving(now).epoch("");
             let with = |record: &Record| lines(&[&ahead[..], &[*record], &ahead[..]].concat());
             calm.iter().fold(script, |script, record| script.epoch(with(record))).end()
@@ -140,7 +140,7 @@ fn what_is_too_far_ahead_disturbs_nobody() {
         assert_eq!(disturbed.doors, alone.doors);
         // The last that is not too far ahead.
         let edge =
-            told(SECONDS, options, |script| script.arriving(now).epoch("").epoch(lines(&[at(now + most)])));
+            case(SECONDS, options, |script| script.arriving(now).epoch("").epoch(lines(&[at(now + most)])));
         assert_eq!((edge.counts.ahead, edge.after("table count", 1).len()), (0, 1));
     }
 }
@@ -162,7 +162,7 @@ fn the_ends_of_time_are_two_times_like_others() {
             for cut in [1, 3, records.len()] {
                 let epochs: Vec<_> = records.chunks(cut).map(<[Record]>::to_vec).collect();
                 let options = TimeOptions { lateness: Duration::ZERO, ..TimeOptions::default() };
-                let seen = told(rule, options, |script| {
+                let seen = case(rule, options, |script| {
                     let script = script.workers(1 + turn % 3).arriving(i64::MAX).epoch("");
                     let with = |epoch: &Vec<Record>| lines(epoch) + &lines(&none.map(at));
                     epochs.iter().fold(script, |script, epoch| script.epoch(with(epoch))).end()

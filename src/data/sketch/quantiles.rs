@@ -43,7 +43,7 @@ use crate::data::{Overflow, Total};
 ///     }
 ///     let records = records.event_time(|record| i64::try_from(number(field(record.line(), 0)?)?).ok()?.checked_mul(1000));
 ///     let times = records.by(text("page"), |record| field(record.line(), 1)).by_window(minutes);
-///     times.quantiles("times", |record| field(record.line(), 2).and_then(number)).rows().map(|(window, page, times)| (window.start, page, times.quantile(0.5)))
+///     times.quantiles("times", |record| field(record.line(), 2).and_then(number)).rows().map(|(window, page, times)| (window.start.0, page, times.quantile(0.5)))
 /// });
 /// let median = |start, page, median| ((start, Bytes::from(page), Some(median)), 1);
 /// assert_eq!(medians, [median(0, "/", 15), median(0, "/cart", 7), median(60_000, "/", 14)]);

@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::stored::{ColumnType, Field, RowReader, RowWriter, Stored, StoredError, opaque};
-use crate::data::{Bytes, Distinct, InputCounts, Maximum, Members, Minimum, Quantiles, Real, Stats, Time};
+use crate::data::{Bytes, Distinct, InputCounts, Maximum, Members, Minimum, Quantiles, Real, Stats};
 use crate::impl_stored;
 use crate::time::Span;
+use crate::time::Time;
 
 /// Whether the first column of a row of parts, each with its width and what it says of its own
 /// first, is never null.
@@ -135,8 +136,8 @@ impl Stored for Span {
     }
 
     fn put(&self, row: &mut RowWriter<'_>) {
-        row.time(self.start);
-        row.time(self.end);
+        row.time(self.start.0);
+        row.time(self.end.0);
     }
 
     fn take(row: &mut RowReader<'_>) -> Result<Self, StoredError> {

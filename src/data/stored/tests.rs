@@ -6,8 +6,9 @@ use std::fmt::Debug;
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::{Bytes, Distinct, InputCounts, Quantiles, Real, Stats, Time};
+use crate::data::{Bytes, Distinct, InputCounts, Quantiles, Real, Stats};
 use crate::time::Span;
+use crate::time::Time;
 
 /// The columns of `values`, one a row.
 fn columns<T: Stored>(values: &[T]) -> Vec<Column> {

@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::time::Duration;
 
-use crate::data::{Key, Time};
+use crate::data::Key;
 use crate::door::columns::{Columns, names_of};
 use crate::door::dedup::machine::{Dedup, First};
 use crate::door::grouped::{Grouped, Keys};
@@ -14,6 +14,7 @@ use crate::door::{Parsed, Partials};
 use crate::format::Format;
 use crate::operators::route;
 use crate::state::Identity;
+use crate::time::Time;
 use crate::time::{Millis, length};
 use crate::view::Names;
 

@@ -22,10 +22,11 @@ use differential_dataflow::difference::{IsZero, Semigroup};
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Overflow, Stored, Time, Total};
+use crate::data::{Overflow, Stored, Total};
 use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::reader::Arrival;
 use crate::state::Keeper;
+use crate::time::Time;
 use crate::time::{Epoch, MOST, Millis};
 
 /// The datum that arrived first, and when that was.

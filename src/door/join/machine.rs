@@ -23,9 +23,10 @@ use differential_dataflow::consolidation::consolidate;
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Stored, Time};
+use crate::data::Stored;
 use crate::door::machine::{Closing, Emitted, Machine};
 use crate::state::Keeper;
+use crate::time::Time;
 use crate::time::{Epoch, Millis, Watermark, Within};
 
 /// An event in a row: when it happened, and its value.
@@ -211,7 +212,7 @@ where
         mut pair: impl FnMut((K, At<V>, Option<At<W>>), isize),
     ) {
         let Join { keys, within, right_times, settled, .. } = self;
-        let from = settled.time().unwrap_or(Millis::MIN);
+        let from = settled.millis().unwrap_or(Millis::MIN);
         for (time, of) in right_times.range(from..) {
             if !closing.now.watermark.reaches(time + 1) {
                 break;
@@ -322,7 +323,7 @@ where
         }
         let watermark = closing.now.watermark;
         let any = self.expire(watermark, |row, diff| emitted.rows.push((row, closing.epoch, diff)));
-        if let Some(time) = watermark.time().filter(|_| any) {
+        if let Some(time) = watermark.millis().filter(|_| any) {
             keeper.forget_before(time);
         }
         None

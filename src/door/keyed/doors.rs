@@ -8,7 +8,7 @@ use std::panic::Location;
 use differential_dataflow::ExchangeData;
 use timely::dataflow::operators::generic::operator::empty;
 
-use crate::data::{Key, Stored, Time};
+use crate::data::{Key, Stored};
 use crate::door::grouped::{Grouped, Keys};
 use crate::door::keyed::machine::{News, Next, Seen, States, Timeout};
 use crate::door::machine::{Routes, operate};
@@ -18,6 +18,7 @@ use crate::door::{Parsed, Partials};
 use crate::format::Format;
 use crate::operators::route;
 use crate::state::Identity;
+use crate::time::Time;
 use crate::view::Names;
 
 /// Keyed state: the states as they are, and what their updates have emitted.

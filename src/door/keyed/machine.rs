@@ -28,13 +28,14 @@ use differential_dataflow::difference::{IsZero, Semigroup};
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Overflow, Stored, Time, Total};
+use crate::data::{Overflow, Stored, Total};
 use crate::door::deadlines::Deadlines;
 use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::reader::Arrival;
 use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Gap;
+use crate::time::Time;
 use crate::time::{EventTime, Millis, Watermark};
 
 /// Why a key's state is to be updated.

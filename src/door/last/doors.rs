@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::empty;
 
-use crate::data::{Key, Stored, Time, Total};
+use crate::data::{Key, Stored, Total};
 use crate::door::Records;
 use crate::door::grouped::{Adds, Grouped};
 use crate::door::last::machine::{Content, Note, Sliding as Machinery, Undoable, Wanted};
@@ -23,6 +23,7 @@ use crate::door::window::panes::{pane_sums, with_rules};
 use crate::format::Format;
 use crate::operators::{Totals, add, per_closed_time, route};
 use crate::state::{Identity, Keeper};
+use crate::time::Time;
 use crate::time::{Epoch, Millis, Span, Watermark, Window};
 
 /// Over the last window: what the last complete window holds.
@@ -34,7 +35,7 @@ pub struct Sliding {
 /// A record is too late when the window has left its pane behind.
 fn too_late(window: Window) -> impl Fn(Millis, Watermark) -> bool + Copy {
     move |time, watermark| {
-        let shown = watermark.time().map(|time| window.last_end(time) - window.length());
+        let shown = watermark.millis().map(|time| window.last_end(time) - window.length());
         watermark == Watermark::END || shown.is_some_and(|start| window.pane_of(time) < start)
     }
 }

@@ -27,13 +27,14 @@ use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
 use hashbrown::hash_table::{Entry, HashTable};
 
-use crate::data::{Overflow, Stored, Time, Total};
+use crate::data::{Overflow, Stored, Total};
 use crate::door::last::ranking::{NOWHERE, Ranking, Rows};
 use crate::door::last::two_stacks::TwoStacks;
 use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::window::Consumed;
 use crate::state::Keeper;
 use crate::time::Epoch;
+use crate::time::Time;
 use crate::time::Window;
 use crate::time::{EventTime, Millis, Watermark};
 
@@ -150,7 +151,7 @@ where
             Watermark::END if event_time.newest >= event_time.oldest => {
                 Some(self.window.first_end(event_time.newest + 1))
             }
-            watermark => watermark.time().map(|time| self.window.last_end(time)),
+            watermark => watermark.millis().map(|time| self.window.last_end(time)),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use differential_dataflow::ExchangeData;
 
-use crate::data::{Key, Members, Stored, Time, Total};
+use crate::data::{Key, Members, Stored, Total};
 use crate::door::grouped::{Adds, Grouped, Sums};
 use crate::door::machine::{Routes, operate};
 use crate::door::session::machine::{Burst, Sessions};
@@ -17,6 +17,7 @@ use crate::door::{Parsed, Partials, Records};
 use crate::format::Format;
 use crate::operators::route;
 use crate::state::Identity;
+use crate::time::Time;
 use crate::time::{Gap, Millis, Span};
 
 /// The sums of the sessions that a record may be in. Asking for one puts the record into the session, also when nothing is

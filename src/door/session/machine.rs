@@ -22,7 +22,7 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::data::{Overflow, Stored, Time, Total};
+use crate::data::{Overflow, Stored, Total};
 use crate::door::deadlines::Deadlines;
 use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::window::Consumed;
@@ -31,6 +31,7 @@ use crate::time::Epoch;
 use crate::time::Gap;
 use crate::time::Millis;
 use crate::time::Span;
+use crate::time::Time;
 
 /// Records of one key that are in one session: from the first to the last of them, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use differential_dataflow::ExchangeData;
 
-use crate::data::{Key, Stored, Time, Total};
+use crate::data::{Key, Stored, Total};
 use crate::door::Records;
 use crate::door::grouped::{Adds, Grouped};
 use crate::door::machine::{Routes, operate};
@@ -22,6 +22,7 @@ use crate::door::window::panes::{pane_sums, with_rules};
 use crate::format::Format;
 use crate::operators::route;
 use crate::state::Identity;
+use crate::time::Time;
 use crate::time::{Millis, Span, Watermark, Window};
 
 /// Whether anything in the dataflow consumes some rows of an operator; where nothing does, it need not make them.
@@ -105,7 +106,7 @@ where
     R: crate::time::InWindow,
     K: ExchangeData + Hash + Stored,
 {
-    let keys = rows.rows().map(move |row| (row.span().start, key(&row)));
+    let keys = rows.rows().map(move |row| (row.span().start.0, key(&row)));
     let consumed = Consumed::default();
     let table = WindowTable::new(name, window, For::Windows, consumed.clone());
     let event_times = rows.site().event_times.clone();

@@ -2,7 +2,7 @@
 //!
 //! Each open window has a table of its own. What arrives for a pane changes every window that the pane is in and that
 //! was open as the epoch began; each changed row is retracted as it was and inserted as it is. When the watermark reaches
-//! a window's end, its rows are final: they are said once more as such, and the table is dropped. That is no retraction: the
+//! a window's end, its rows are final: they are emitted once more as such, and the table is dropped. That is no retraction: the
 //! rows stay in the collection, nothing will ever change them, and nobody has to keep them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +10,14 @@ use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
 
-use crate::data::{Stored, Time, Total};
+use crate::data::{Stored, Total};
 use crate::door::machine::{Closing, Emitted, Machine};
 use crate::door::window::Consumed;
 use crate::operators::KeyTotals;
 use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Millis;
+use crate::time::Time;
 use crate::time::{Span, Window};
 
 /// How the first part of an update says which windows it is for.
@@ -108,8 +109,8 @@ where
                 continue;
             }
             for span in self.window.of(start).filter(|span| !closing.before.watermark.reaches(span.end)) {
-                touched.insert(span.start);
-                self.open.entry(span.start).or_default().add(key.clone(), &sum, &self.name);
+                touched.insert(span.start.0);
+                self.open.entry(span.start.0).or_default().add(key.clone(), &sum, &self.name);
             }
         }
         self.settle(touched, closing.epoch, &mut emitted.rows, |start, key, total| {
@@ -125,7 +126,7 @@ where
             if !closing.now.watermark.reaches(span.end) {
                 break;
             }
-            complete = Some(span.start);
+            complete = Some(span.start.0);
             let table = first.remove();
             if self.finals_consumed.get() {
                 let row = |(key, total): (&K, &A)| ((span, key.clone(), total.clone()), closing.epoch, 1);

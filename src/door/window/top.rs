@@ -19,15 +19,13 @@ use crate::door::table::Windowed;
 use crate::door::window::Consumed;
 use crate::operators::{Ordered, Ranked, route};
 use crate::state::Keeper;
-use crate::time::Epoch;
-use crate::time::Span;
-use crate::time::{EventTime, Millis};
+use crate::time::{Epoch, EventTime, Span, Time};
 
 /// Something for each open window.
 #[derive(Debug)]
 struct OpenWindows<S> {
     /// By end, then start.
-    open: BTreeMap<(Millis, Millis), S>,
+    open: BTreeMap<(Time, Time), S>,
 }
 
 impl<S> OpenWindows<S> {

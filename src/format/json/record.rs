@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::format::json::value::{JsonElements, JsonValue};
 use crate::format::json::walk::inner;
+use crate::time::Time;
 
 /// How a field is asked for: by its index in the list that [`Json::new`](super::Json::new) was given, or by its name,
 /// which is looked up among the few that there are.
@@ -124,23 +125,24 @@ impl<'a> JsonRecord<'a> {
     ///
     /// ```
     /// use thalweg::format::{LineFormat, Json};
+    /// use thalweg::time::Time;
     /// let mut json = Json::new([("at", "at")])?;
-    /// assert_eq!(json.parse(br#"{"at": 1632390896787}"#).unwrap().millis("at"), Some(1_632_390_896_787));
-    /// assert_eq!(json.parse(br#"{"at": 1632390896.787}"#).unwrap().seconds("at"), Some(1_632_390_896_787));
+    /// assert_eq!(json.parse(br#"{"at": 1632390896787}"#).unwrap().millis("at"), Some(Time(1_632_390_896_787)));
+    /// assert_eq!(json.parse(br#"{"at": 1632390896.787}"#).unwrap().seconds("at"), Some(Time(1_632_390_896_787)));
     /// let record = json.parse(br#"{"at": "2021-09-23T09:54:56.787Z"}"#).unwrap();
-    /// assert_eq!(record.millis("at"), Some(1_632_390_896_787));
-    /// assert_eq!(record.seconds("at"), Some(1_632_390_896_787));
+    /// assert_eq!(record.millis("at"), Some(Time(1_632_390_896_787)));
+    /// assert_eq!(record.seconds("at"), Some(Time(1_632_390_896_787)));
     /// # Ok::<(), thalweg::format::JsonError>(())
     /// ```
     #[inline]
-    pub fn millis(&self, field: impl JsonField) -> Option<i64> {
+    pub fn millis(&self, field: impl JsonField) -> Option<Time> {
         self.get(field).millis()
     }
 
     /// The time in milliseconds since the Unix epoch, if the field is a number of *seconds* or a string that is a time;
     /// see [`JsonValue::seconds`].
     #[inline]
-    pub fn seconds(&self, field: impl JsonField) -> Option<i64> {
+    pub fn seconds(&self, field: impl JsonField) -> Option<Time> {
         self.get(field).seconds()
     }
 

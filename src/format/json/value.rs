@@ -8,6 +8,7 @@ use crate::format::decimal::scaled;
 use crate::format::escapes::unescape;
 use crate::format::json::walk::{Node, inner};
 use crate::format::time::parse_rfc3339;
+use crate::time::Time;
 
 /// A JSON value of a line.
 ///
@@ -94,7 +95,7 @@ impl<'a> JsonValue<'a> {
     /// [`parse_rfc3339`] reads it.
     ///
     /// What is finer than a millisecond is cut off. `None` if it is anything else or does not fit.
-    pub fn millis(&self) -> Option<i64> {
+    pub fn millis(&self) -> Option<Time> {
         self.time(0)
     }
 
@@ -102,15 +103,15 @@ impl<'a> JsonValue<'a> {
     /// [`parse_rfc3339`] reads it.
     ///
     /// What is finer than a millisecond is cut off. `None` if it is anything else or does not fit.
-    pub fn seconds(&self) -> Option<i64> {
+    pub fn seconds(&self) -> Option<Time> {
         self.time(3)
     }
 
     /// The time, where a number times `10^power` is milliseconds.
-    fn time(&self, power: i32) -> Option<i64> {
+    fn time(&self, power: i32) -> Option<Time> {
         match self {
-            JsonValue::Int(number) => number.checked_mul(10_i64.checked_pow(power.unsigned_abs())?),
-            JsonValue::Number(number) => scaled(number, power),
+            JsonValue::Int(number) => number.checked_mul(10_i64.checked_pow(power.unsigned_abs())?).map(Time),
+            JsonValue::Number(number) => scaled(number, power).map(Time),
             JsonValue::Text(text) => parse_rfc3339(text.as_bytes()),
             _ => None,
         }

@@ -230,9 +230,9 @@ mod tests {
 
     #[test]
     fn no_byte_of_the_connector_can_be_changed() {
-        let said = 44 + 37 + (37 + Claim::LENGTH) + 37;
-        assert!(flipped(said).is_ok());
-        for place in 0..said {
+        let sent = 44 + 37 + (37 + Claim::LENGTH) + 37;
+        assert!(flipped(sent).is_ok());
+        for place in 0..sent {
             assert!(flipped(place).is_err(), "byte {place}");
         }
     }

@@ -24,7 +24,7 @@ use crate::ledger::{Conductor, LedgerOptions};
 use crate::runtime::RunError;
 use crate::sink::panic_message;
 use crate::source::{Dealer, Dealt, ReadOptions, Source};
-use crate::time::{Millis, TimeOptions};
+use crate::time::{Time, TimeOptions};
 use crate::view::{Deliveries, Delivery, Schema};
 
 /// A dataflow that runs inside this program, on worker threads in the background.
@@ -98,7 +98,7 @@ pub struct RunBuilder {
     workers: usize,
     time: TimeOptions,
     read: ReadOptions,
-    arriving: Option<Millis>,
+    arriving: Option<Time>,
     finals: bool,
     each: Vec<(String, Each)>,
 }
@@ -131,10 +131,10 @@ impl RunBuilder {
         self
     }
 
-    /// With epochs that all arrive at `millis`, in milliseconds UTC since 1970, so that nothing
-    /// depends on the clock. Default: each arrives when it is closed.
-    pub fn arriving(mut self, millis: i64) -> Self {
-        self.arriving = Some(millis);
+    /// With epochs that all arrive at `time`, so that nothing depends on the clock. Default:
+    /// each arrives when it is closed.
+    pub fn arriving(mut self, time: impl Into<Time>) -> Self {
+        self.arriving = Some(time.into());
         self
     }
 
@@ -319,7 +319,7 @@ impl Run {
         while self.closed <= epoch {
             // What shows no view has ended before anything was asked of it.
             self.going_on()?;
-            self.hear()?;
+            self.receive()?;
         }
         Ok(epoch)
     }
@@ -370,7 +370,7 @@ impl Run {
         self.dealers.iter().for_each(|(_, dealer)| dealer.end());
         self.shared.request();
         while !self.over {
-            self.hear()?;
+            self.receive()?;
         }
         self.join();
         self.shared.take_error().map_or(Ok(self.counts), Err)
@@ -402,7 +402,7 @@ impl Run {
     }
 
     /// Takes in the next that the workers have to say.
-    fn hear(&mut self) -> Result<(), RunError> {
+    fn receive(&mut self) -> Result<(), RunError> {
         match self.events.recv() {
             Ok(Event::Changed(changed)) => {
                 for batch in changed.rows {

@@ -13,7 +13,7 @@ use crate::dataflow::{Build, Flow, Summary};
 use crate::door::Lines;
 use crate::ledger::Conductor;
 use crate::runtime::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Turn};
-use crate::runtime::post::Post;
+use crate::runtime::messages::Messages;
 use crate::runtime::{RunError, assign};
 use crate::sink::panic_message;
 use crate::source::{Progress, ReadOptions, Source};
@@ -81,11 +81,11 @@ impl Shared {
         // What comes later is a consequence.
         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.give_up();
-        self.say(Event::Failed);
+        self.send(Event::Failed);
     }
 
     /// Nobody hears it if the program has let go of the run.
-    fn say(&self, event: Event) {
+    fn send(&self, event: Event) {
         let _ = self.events.send(event);
     }
 
@@ -135,7 +135,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) {
 fn run(worker: &mut Worker, job: &Job) -> Result<(), RunError> {
     let index = worker.index();
     let shared = &job.shared;
-    let post = Post::install(worker);
+    let messages = Messages::install(worker);
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), job.time);
         let flow = Flow::new(scope, lines, job.deliveries);
@@ -148,10 +148,10 @@ fn run(worker: &mut Worker, job: &Job) -> Result<(), RunError> {
         event_time: installed.event_time,
         checks: false,
     };
-    let mut ingest = Ingest::new(worker, post, feed, setup);
+    let mut ingest = Ingest::new(worker, messages, feed, setup);
     let (probe, summary) = (installed.probe, installed.summary);
     let mut outlet = (index == 0).then(|| {
-        shared.say(Event::Built(installed.views.schemas().cloned().collect()));
+        shared.send(Event::Built(installed.views.schemas().cloned().collect()));
         Outlet { views: installed.views, closed: 0 }
     });
 
@@ -200,13 +200,13 @@ impl Outlet {
     /// Everything before `upto` is closed and sealed; `None` is the end.
     fn advance(&mut self, upto: Option<Epoch>, summary: Summary, shared: &Shared) {
         while let Some(changed) = self.views.next_before(upto) {
-            shared.say(Event::Changed(changed));
+            shared.send(Event::Changed(changed));
         }
         match upto.map(Epoch::number) {
-            None => shared.say(Event::Ended(summary)),
+            None => shared.send(Event::Ended(summary)),
             Some(closed) if closed > self.closed => {
                 self.closed = closed;
-                shared.say(Event::Closed(closed, summary));
+                shared.send(Event::Closed(closed, summary));
             }
             Some(_) => {}
         }

@@ -1,5 +1,6 @@
 //! What devices did, by the hour: structured streaming's lesson on windows.
 
+use thalweg::format::time::Zone;
 use thalweg::prelude::*;
 
 /// actions in lines of JSON, by windows of time
@@ -11,6 +12,15 @@ pub struct ActionCounts {
     /// how far apart windows start; where it is not given, each starts as the one before ends
     #[arg(long, value_name = "TIME")]
     slide: Option<Length>,
+    /// where the action is in a line, a path such as event.name
+    #[arg(long, value_name = "PATH", default_value = "action")]
+    action_field: String,
+    /// where the time is
+    #[arg(long, value_name = "PATH", default_value = "time")]
+    time_field: String,
+    /// where clocks show the times that name no zone, such as Europe/Berlin or +09:00
+    #[arg(long, value_name = "ZONE", default_value_t)]
+    zone: Zone,
     /// what becomes of lines that are not JSON: permissive, dropmalformed, failfast
     #[arg(long, value_name = "MODE", default_value = "permissive")]
     json_mode: JsonMode,
@@ -22,8 +32,10 @@ impl Dataflow for ActionCounts {
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let window = Window::new(self.length, self.slide.unwrap_or(self.length))?;
-        let lines = Json::new([("action", "action"), ("time", "time")])?.with_mode(self.json_mode);
-        let log = flow.records(lines).event_time(|record| record.seconds("time"));
+        let lines = Json::new([("action", &self.action_field), ("time", &self.time_field)])?
+            .with_mode(self.json_mode);
+        let zone = self.zone;
+        let log = flow.records(lines).event_time(move |record| record.get("time").time_in(zone));
         // What is read of a line lives as long as the call, so it is given to a function and not returned.
         let actions = log.by_each(text("action"), |record, each| {
             record.text("action").iter().for_each(|action| each(action.as_bytes()));

@@ -6,6 +6,8 @@ use thalweg::prelude::*;
 #[derive(clap::Args)]
 pub struct Alarm {
     #[command(flatten)]
+    log: AccessLogOptions,
+    #[command(flatten)]
     window: WindowOptions<300, 1>,
     /// so few requests, 2xx and 5xx together, are no reason for an alarm
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -22,10 +24,10 @@ impl Dataflow for Alarm {
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let window = self.window.window()?;
         let (more_than, limit) = (self.more_than as isize, self.ratio);
-        let log = flow.records(AccessLog).event_time(|record| record.event_time());
+        let log = flow.records(self.log.format()).event_time(|record| record.event_time());
         let outcomes = log.all().over_last(window).aggregate("outcomes", |all| {
-            all.count_if("successes", |record| (200..=299).contains(&record.status))
-                .count_if("failures", |record| (500..=599).contains(&record.status))
+            all.count_if("successes", |record| record.status().is_some_and(|it| (200..=299).contains(&it)))
+                .count_if("failures", |record| record.status().is_some_and(|it| (500..=599).contains(&it)))
         });
         let columns = ["start", "end", "successes", "failures", "ratio", "alarm"];
         let alarm = outcomes.with_window().map(columns, move |(span, (), (successes, failures))| {

@@ -7,6 +7,8 @@ use thalweg::prelude::*;
 /// lines of an access log by what a table says of their clients
 #[derive(clap::Args)]
 pub struct Enrich {
+    #[command(flatten)]
+    log: AccessLogOptions,
     /// the table: comma-separated values under a header
     #[arg(long, value_name = "FILE", default_value = "data/networks.csv")]
     table: PathBuf,
@@ -26,18 +28,19 @@ impl Dataflow for Enrich {
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let Enrich { table: path, key, keys, column } = self;
+        let Enrich { log, table: path, key, keys, column } = self;
         let table = flow.lookup(path, key, *keys)?;
         let column = table.column_of(column).ok_or_else(|| {
             let known = table.columns().join(", ");
             BuildError::new(format!("`--column {column}`: {} has the columns {known}", path.display()))
         })?;
-        let log = flow.records(AccessLog);
+        let log = flow.records(log.format());
         let values = log.by_each(text("value"), move |record, each| {
-            each(table.get(record.client).map_or(b"-", |row| row.column(column)));
+            let row = record.client().and_then(|client| table.get(client));
+            each(row.map_or(b"-", |row| row.column(column)));
         });
         let requests = values.aggregate("requests", |all| {
-            all.count("count").sum("bytes", |record| Some(record.size.bytes().unwrap_or(0)))
+            all.count("count").sum("bytes", |record| Some(record.size().bytes().unwrap_or(0)))
         });
         let about =
             "lines and bytes by the value in --column, by count; `-` for clients that are not in the table";

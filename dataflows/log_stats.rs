@@ -6,6 +6,8 @@ use thalweg::prelude::*;
 #[derive(clap::Args)]
 pub struct LogStats {
     #[command(flatten)]
+    log: AccessLogOptions,
+    #[command(flatten)]
     window: WindowOptions<30, 10>,
     /// frequent clients are those with strictly more requests than this, of all time
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -22,7 +24,7 @@ impl Dataflow for LogStats {
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let window = self.window.window()?;
         let (min_requests, top) = (self.min_requests as isize, self.top as usize);
-        let log = flow.records(AccessLog).event_time(|record| record.event_time());
+        let log = flow.records(self.log.format()).event_time(|record| record.event_time());
 
         let columns = ["lines", "parsed", "malformed", "oversize", "untimed", "ahead", "refusals"];
         let input = log
@@ -31,24 +33,24 @@ impl Dataflow for LogStats {
         let about = "what became of the lines; each of the four windows refuses a record that is too late";
         input.about(about).show("input");
 
-        let statuses = || log.by(column::<u16>("status"), |record| Some(record.status));
+        let statuses = || log.by(column::<u16>("status"), |record| record.status());
         let last = statuses().over_last(window).count("window statuses");
         last.window().about("the last window").show("window");
         let both = statuses().count("statuses").full_join("statuses joined", last, ["all", "window"]);
         both.about("lines by response status, of all time and of the window").show("status_counts");
 
         let all = log.all().aggregate("sizes", |all| {
-            all.stats("", |record| record.size.bytes())
-                .count_if("missing", |record| record.size.bytes().is_none())
+            all.stats("", |record| record.size().bytes())
+                .count_if("missing", |record| record.size().bytes().is_none())
         });
         let last = log.all().over_last(window).aggregate("window sizes", |all| {
-            all.stats("", |record| record.size.bytes())
-                .count_if("missing", |record| record.size.bytes().is_none())
+            all.stats("", |record| record.size().bytes())
+                .count_if("missing", |record| record.size().bytes().is_none())
         });
         let both = all.labelled("of", "all time").concat(last.labelled("of", "window").as_table());
         both.about("sizes of responses in bytes, and how many lines have none").show("content_size");
 
-        let clients = || log.by(text("client"), |record| Some(record.client));
+        let clients = || log.by(text("client"), |record| record.client());
         let last = clients().over_last(window).count("window clients");
         let both = clients().count("clients").full_join("clients joined", last, ["all", "window"]);
         let frequent = both.filter(move |(_, all, _)| *all > min_requests).sorted_by(|a, b| b.1.cmp(&a.1));

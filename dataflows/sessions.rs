@@ -7,6 +7,8 @@ use thalweg::prelude::*;
 /// sessions of the clients of an access log
 #[derive(clap::Args)]
 pub struct Sessions {
+    #[command(flatten)]
+    log: AccessLogOptions,
     /// a pause as long as this ends a session
     #[arg(long, value_name = "TIME", default_value = "30m")]
     gap: Length,
@@ -18,10 +20,10 @@ impl Dataflow for Sessions {
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let (gap, length) = (Gap::new(self.gap)?, Duration::from(self.gap));
-        let log = flow.records(AccessLog).event_time(|record| record.event_time());
-        let sessions = log.by(text("client"), |record| Some(record.client)).by_session(gap);
+        let log = flow.records(self.log.format()).event_time(|record| record.event_time());
+        let sessions = log.by(text("client"), |record| record.client()).by_session(gap);
         let sessions = sessions.aggregate("sessions", |all| {
-            all.count("pages").sum("bytes", |record| Some(record.size.bytes().unwrap_or(0)))
+            all.count("pages").sum("bytes", |record| Some(record.size().bytes().unwrap_or(0)))
         });
         // A session ends when a gap has passed since its last request.
         let columns = ["client", "start", "last", "seconds", "pages", "bytes"];

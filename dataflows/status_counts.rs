@@ -4,7 +4,10 @@ use thalweg::prelude::*;
 
 /// lines of an access log by response status
 #[derive(clap::Args)]
-pub struct StatusCounts;
+pub struct StatusCounts {
+    #[command(flatten)]
+    log: AccessLogOptions,
+}
 
 impl Dataflow for StatusCounts {
     const NAME: &'static str = "status-counts";
@@ -12,8 +15,10 @@ impl Dataflow for StatusCounts {
     const SINK: &'static str = "console:?mode=complete";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let counts =
-            flow.records(AccessLog).by(column::<u16>("status"), |record| Some(record.status)).count("counts");
+        let counts = flow
+            .records(self.log.format())
+            .by(column::<u16>("status"), |record| record.status())
+            .count("counts");
         counts.sorted_by(by_count).about("every status, by count").show("counts");
         Ok(())
     }

@@ -6,6 +6,8 @@ use thalweg::prelude::*;
 #[derive(clap::Args)]
 pub struct TopUrls {
     #[command(flatten)]
+    log: AccessLogOptions,
+    #[command(flatten)]
     window: WindowOptions<30, 10>,
     /// how many URLs to rank
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -23,7 +25,7 @@ impl Dataflow for TopUrls {
         let window = self.window.window()?;
         let top = self.top as usize;
         let about = "the first --top URLs by count of the last window, or with --table of every window";
-        let log = flow.records(AccessLog).event_time(|record| record.event_time());
+        let log = flow.records(self.log.format()).event_time(|record| record.event_time());
         let urls = log.by(text("url"), |record| record.endpoint());
         if self.table {
             urls.by_window(window).count("urls").top(top).about(about).show("top_urls");

@@ -5,6 +5,8 @@ use thalweg::prelude::*;
 /// distinct clients of an access log by windows of time, exactly and by a sketch
 #[derive(clap::Args)]
 pub struct Visitors {
+    #[command(flatten)]
+    log: AccessLogOptions,
     /// how long a window is
     #[arg(long, value_name = "TIME", default_value = "1m")]
     length: Length,
@@ -16,13 +18,13 @@ impl Dataflow for Visitors {
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let window = Window::tumbling(self.length)?;
-        let log = flow.records(AccessLog).event_time(|record| record.event_time());
+        let log = flow.records(self.log.format()).event_time(|record| record.event_time());
         let columns = ["start", "end", "method", "visitors"];
         let exact =
-            log.all().by_window(window).distinct("visitors", text("client"), |record| Some(record.client));
+            log.all().by_window(window).distinct("visitors", text("client"), |record| record.client());
         let exact = exact.map(columns, |(span, (), visitors)| (span, Bytes::from("exact"), visitors as u64));
         let sketch =
-            log.all().by_window(window).approx_distinct("visitors sketched", |record| Some(record.client));
+            log.all().by_window(window).approx_distinct("visitors sketched", |record| record.client());
         let sketch =
             sketch.map(columns, |(span, (), visitors)| (span, Bytes::from("sketch"), visitors.estimate()));
         let about =

@@ -99,12 +99,14 @@ pub mod prelude {
     pub use crate::data::{Cell, Real, Row, Stats, Stored, Total, by_count};
     pub use clap;
 
-    pub use crate::dataflow::{AnyDataflow, Build, BuildError, Dataflow, Flow, OptionError, WindowOptions};
+    pub use crate::dataflow::{
+        AccessLogOptions, AnyDataflow, Build, BuildError, Dataflow, Flow, OptionError, WindowOptions,
+    };
     pub use crate::door::{Events, Facts, KeyedState, Last, Next, Parsed, Partials, Records, Refusal, Rows};
     pub use crate::door::{Seen, Table, Timeout, Windowed, column, flag, number, string, text, time};
     pub use crate::format::{
-        AccessLog, AccessRecord, Fields, Format, Json, JsonMode, JsonRecord, LineFormat, Logfmt,
-        LogfmtRecord, Pattern, PatternRecord, Size, Text,
+        AccessLog, AccessRecord, AnyAccessLog, AnyAccessRecord, Fields, Format, Json, JsonMode, JsonRecord,
+        LineFormat, Logfmt, LogfmtRecord, Pattern, PatternRecord, Size, Text,
     };
     pub use crate::key_enum;
     pub use crate::lookup::{Lookup, LookupKeys};

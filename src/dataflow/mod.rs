@@ -5,6 +5,7 @@
 //! A [`Build`] is a dataflow with values for its options, or a function that builds one; [`Build::check`] finds out
 //! whether it can be built before any worker starts.
 
+mod access_options;
 mod any;
 mod build;
 mod error;
@@ -13,6 +14,7 @@ mod options;
 mod tables;
 mod window_options;
 
+pub use access_options::AccessLogOptions;
 pub use any::AnyDataflow;
 pub use build::{Build, Outline};
 pub use error::{BuildError, Mistake};

@@ -15,7 +15,7 @@ use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
 
 use crate::door::fault::{FatalLine, FaultProbe};
 use crate::door::feed::Observations;
-use crate::format::{Emit, Fields, Format, WholeLines};
+use crate::format::{Emit, Fields, Format, Scratch, WholeLines};
 use crate::ledger::line_digest;
 use crate::source::{Chunk, PartitionId, Place, Progress};
 
@@ -166,6 +166,9 @@ pub(super) struct BlockReader<F: Format> {
     progress: Arc<Progress>,
     /// How many malformed and how many oversize lines may still be shown.
     samples: [usize; 2],
+    scratch: Scratch,
+    /// The partition that was read last.
+    partition: Option<PartitionId>,
     /// How they get their times, if they do.
     pub(super) times: Option<Times<F>>,
     /// Whether no other reader counts and digests the same lines.
@@ -206,6 +209,8 @@ impl<F: Format> BlockReader<F> {
             counts: InputCounts::default(),
             progress,
             samples: [Self::SAMPLES; 2],
+            scratch: Scratch::default(),
+            partition: None,
             times: None,
             first,
         }
@@ -228,7 +233,12 @@ impl<F: Format> BlockReader<F> {
             .times
             .as_ref()
             .map_or(MOST, |times| chunk.arrived.0.saturating_add(millis(times.options.max_ahead)).min(MOST));
+        if self.partition.replace(chunk.partition) != Some(chunk.partition) {
+            self.format.partition(chunk.partition.0, &chunk.head);
+        }
+        self.scratch.clear();
         let mut blocks = Blocks {
+            scratch: &self.scratch,
             block: Vec::with_capacity(Self::BLOCK),
             doors,
             origin: &origin,
@@ -299,6 +309,7 @@ struct Blocks<'c, 'a, F: Format> {
     ahead: i64,
     range: TimeRange,
     fatal: Option<FatalLine>,
+    scratch: &'a Scratch,
 }
 
 impl<F: Format> Blocks<'_, '_, F> {
@@ -358,6 +369,10 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
     fn fatal(&mut self, offset: usize, line: &'a [u8], reason: String) {
         let Place { partition, offset } = self.place(offset);
         self.fatal.get_or_insert_with(|| FatalLine { partition, offset, reason, sample: sample(line) });
+    }
+
+    fn scratch(&self) -> &'a Scratch {
+        self.scratch
     }
 }
 

@@ -53,6 +53,8 @@ pub struct AccessRecord<'a> {
     pub status: u16,
     /// The size of the response.
     pub size: Size,
+    /// What follows the size: in the combined form the referer and the agent, in quotes.
+    pub rest: &'a [u8],
 }
 
 /// The size of a response in bytes, as the log has it.
@@ -170,8 +172,8 @@ impl LineFormat for AccessLog {
         let (request, rest) = rest.split_at_checked(closing_quote(rest)?)?;
         let rest = rest.strip_prefix(b"\" ")?;
         let (status, rest) = status(rest)?;
-        let size = size(rest)?;
-        Some(AccessRecord { client, identity, user, time, request, status, size })
+        let (size, rest) = size(rest)?;
+        Some(AccessRecord { client, identity, user, time, request, status, size, rest })
     }
 }
 
@@ -190,8 +192,24 @@ fn split_protocol(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// `\s` over bytes. Not `u8::is_ascii_whitespace`, which leaves out the vertical tab.
 #[inline]
-fn is_space(byte: u8) -> bool {
+pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// Method, endpoint and protocol of a request line, if it has an endpoint; see [`AccessRecord::endpoint`].
+pub(super) fn split_request(request: &[u8]) -> Option<(&[u8], &[u8], Option<&[u8]>)> {
+    let (method, rest) = split_at_space(request, memchr)?;
+    let (endpoint, protocol) =
+        split_protocol(rest).map_or((rest, None), |(endpoint, it)| (endpoint, Some(it)));
+    Some((method, endpoint, protocol))
+}
+
+/// The size that a field is: digits and nothing else.
+pub(super) fn whole_size(field: &[u8]) -> Size {
+    match digits(field) {
+        (size, []) if !field.is_empty() => size,
+        _ => Size::Missing,
+    }
 }
 
 /// `(\S+) `: a word, and what follows the space that ends it.
@@ -254,21 +272,21 @@ fn status(bytes: &[u8]) -> Option<(u16, &[u8])> {
 
 /// `(\d+|-)(?:\s.*)?$`: the size, behind which is white space and anything, or nothing.
 #[inline]
-fn size(bytes: &[u8]) -> Option<Size> {
+fn size(bytes: &[u8]) -> Option<(Size, &[u8])> {
     let (size, rest) = match bytes {
         [b'-', rest @ ..] => (Size::Missing, rest),
         [b'0'..=b'9', ..] => digits(bytes),
         _ => return None,
     };
     match rest {
-        [] => Some(size),
-        [next, ..] => is_space(*next).then_some(size),
+        [] => Some((size, rest)),
+        [next, ..] => is_space(*next).then_some((size, rest)),
     }
 }
 
 /// `\d+`, of which the first is there.
 #[inline]
-fn digits(mut rest: &[u8]) -> (Size, &[u8]) {
+pub(super) fn digits(mut rest: &[u8]) -> (Size, &[u8]) {
     let mut value = Some(0_u64);
     while let [digit @ b'0'..=b'9', next @ ..] = rest {
         value = value.and_then(|value| value.checked_mul(10)?.checked_add(u64::from(digit & 0x0f)));

@@ -28,7 +28,7 @@
 mod path;
 mod record;
 mod value;
-mod walk;
+pub(super) mod walk;
 
 use std::str::FromStr;
 use std::sync::Arc;

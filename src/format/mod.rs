@@ -4,6 +4,7 @@
 //! one line into a record. Formats know bytes and nothing else: no dataflow, no clock, no file. A line that does not
 //! parse is not an error but an answer (`None`): the caller counts it, keeps a sample, and goes on.
 
+pub mod access;
 pub mod access_log;
 pub mod json;
 pub mod logfmt;
@@ -15,11 +16,12 @@ mod decimal;
 mod escapes;
 mod read;
 
+pub use access::{AccessForm, AnyAccessLog, AnyAccessRecord};
 pub use access_log::{AccessLog, AccessRecord, Size};
 pub use json::{Json, JsonElements, JsonError, JsonField, JsonMode, JsonRecord, JsonValue};
 pub use logfmt::{Logfmt, LogfmtPairs, LogfmtRecord, LogfmtValue};
 pub use pattern::{Pattern, PatternError, PatternRecord};
-pub use read::{Emit, Fields, Format, LineFormat, WholeLines};
+pub use read::{Emit, Fields, Format, LineFormat, Scratch, WholeLines};
 pub use reference::Reference;
 
 /// Whole lines as records; nothing is malformed.

@@ -126,6 +126,39 @@ impl Default for Fields {
     }
 }
 
+/// Memory for what a record says and its line does not: text without its escapes, or an address in its usual form.
+///
+/// It lives as long as the lines of the chunk, so that a record may borrow from it and a door may use it as a key.
+///
+/// ```
+/// let scratch = thalweg::format::Scratch::default();
+/// let joined = scratch.bytes(&[b"/list", b"?", b"page=2"]);
+/// assert_eq!(joined, b"/list?page=2");
+/// ```
+#[derive(Debug, Default)]
+pub struct Scratch(bumpalo::Bump);
+
+impl Scratch {
+    /// A copy of `parts`, one behind the other.
+    pub fn bytes(&self, parts: &[&[u8]]) -> &[u8] {
+        let mut bytes =
+            bumpalo::collections::Vec::with_capacity_in(parts.iter().map(|it| it.len()).sum(), &self.0);
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes.into_bump_slice()
+    }
+
+    /// A copy of `value`.
+    #[inline]
+    pub fn value<T: Copy>(&self, value: T) -> &T {
+        self.0.alloc(value)
+    }
+
+    /// Forgets everything, and holds on to a part of the memory.
+    pub(crate) fn clear(&mut self) {
+        self.0.reset();
+    }
+}
+
 /// Takes what a [`Format`] makes of its lines, in their order. It gathers records in blocks and hands each block to the
 /// doors, so a format needs no buffer of its own.
 pub trait Emit<'a, R> {
@@ -137,6 +170,9 @@ pub trait Emit<'a, R> {
 
     /// Takes a line that is no record and ends the run, and why it does. Nothing that comes after it is taken.
     fn fatal(&mut self, offset: usize, line: &'a [u8], reason: String);
+
+    /// Memory for what a record cannot borrow from its line.
+    fn scratch(&self) -> &'a Scratch;
 }
 
 /// A way to read lines as records.
@@ -185,6 +221,16 @@ pub trait Format: Clone + Send + Sync + 'static {
     /// Reads `lines` and hands `out` each of them, as a record or as malformed. Only `fields` of the records are read; the
     /// others may be left out, or be anything.
     fn read<'a>(&mut self, lines: WholeLines<'a>, fields: Fields, out: &mut impl Emit<'a, Self::Record<'a>>);
+
+    /// What is read next is of partition number `partition`, which begins with `head`: for formats that have to know more
+    /// than a line, such as the names of its columns.
+    ///
+    /// It is called before the first lines of a partition and whenever lines of another one were read in between. `head` is
+    /// empty where a partition cannot be looked at before it is read, as a pipe; then all its lines come here, from the first on.
+    /// As provided, it does nothing.
+    fn partition(&mut self, partition: u32, head: &[u8]) {
+        let _ = (partition, head);
+    }
 }
 
 /// A way to read one line as a record: the easy form of a [`Format`].

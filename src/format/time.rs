@@ -4,8 +4,12 @@
 //! for everything else. Nothing here knows the present: whether a time is too late or too far ahead is judged
 //! elsewhere.
 
-use chrono::DateTime;
+use std::fmt;
+use std::str::FromStr;
 
+use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeDelta, TimeZone};
+
+use super::decimal::scaled;
 use crate::time::Time;
 
 /// The common log format's time, as `strftime` writes it.
@@ -118,6 +122,157 @@ fn canonical_rfc3339(time: &[u8]) -> Option<Time> {
     let (hour, minute, second) = (number([h1, h2])?, number([m1, m2])?, number([s1, s2])?);
     let seconds = instant(date, [hour, minute, second], sign, [offset_hours, offset_minutes])?;
     Some(Time(seconds * MILLIS + millis))
+}
+
+/// Where clocks show the time of a log that names no zone: an offset from UTC, or a place whose rules the tz database has.
+///
+/// ```
+/// use thalweg::format::time::{Zone, parse_time};
+/// use thalweg::time::Time;
+/// let tokyo: Zone = "Asia/Tokyo".parse()?;
+/// assert_eq!(parse_time(b"1970-01-01 09:00:01", tokyo), Some(Time(1_000)));
+/// assert_eq!(parse_time(b"1970-01-01 09:00:01", "+09:00".parse()?), Some(Time(1_000)));
+/// assert!("Asia/Tokio".parse::<Zone>().is_err());
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zone(Rules);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rules {
+    Fixed(FixedOffset),
+    Named(chrono_tz::Tz),
+}
+
+impl Zone {
+    /// Coordinated universal time.
+    pub const UTC: Zone = Zone(Rules::Named(chrono_tz::Tz::UTC));
+
+    /// When clocks there show `local`; the first time, if they do so twice, and if never (they were put forward), when they
+    /// would have without.
+    fn to_utc(self, local: NaiveDateTime) -> Option<Time> {
+        fn of<Z: TimeZone>(zone: &Z, local: NaiveDateTime) -> Option<Time> {
+            let found = zone.from_local_datetime(&local).earliest().map(|time| time.timestamp_millis());
+            let found = found.or_else(|| {
+                let hour = TimeDelta::hours(1);
+                let before = zone.from_local_datetime(&local.checked_sub_signed(hour)?).latest()?;
+                before.timestamp_millis().checked_add(hour.num_milliseconds())
+            });
+            found.map(Time)
+        }
+        match self.0 {
+            Rules::Fixed(offset) => of(&offset, local),
+            Rules::Named(zone) => of(&zone, local),
+        }
+    }
+}
+
+impl Default for Zone {
+    /// [`Zone::UTC`].
+    fn default() -> Self {
+        Zone::UTC
+    }
+}
+
+impl FromStr for Zone {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = if text.eq_ignore_ascii_case("z") { "UTC" } else { text };
+        let fixed = || text.starts_with(['+', '-']).then(|| text.parse::<FixedOffset>().ok())?;
+        let rules = text.parse().ok().map(Rules::Named).or_else(|| fixed().map(Rules::Fixed));
+        rules.map(Zone).ok_or_else(|| {
+            format!("`{text}` is no zone: name a place of the tz database, as `Europe/Berlin`, or an offset, as `+09:00`")
+        })
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Rules::Fixed(offset) => fmt::Display::fmt(&offset, f),
+            Rules::Named(zone) => f.pad(zone.name()),
+        }
+    }
+}
+
+/// Reads a time in any of the forms that logs have; where it names no zone, it is of `zone`.
+///
+/// | form | example |
+/// |---|---|
+/// | common log format, also with a fraction, with a space before the hour, or without zone | `14/Mar/2024:09:00:02.123 +0000` |
+/// | RFC 3339 and ISO 8601, also with a comma, a space, or without zone | `2024-03-14T09:00:01+00:00`, `2024-03-14 09:00:01,5` |
+/// | with slashes, as in nginx's error log | `2024/03/14 09:00:01` |
+/// | RFC 2822 | `Thu, 14 Mar 2024 09:00:40 +0000` |
+/// | `ctime`, also with a zone before the year, as tweets have it | `Thu Mar 14 09:00:40 +0000 2024` |
+/// | a number since 1970, of seconds with or without a fraction, milliseconds, microseconds or nanoseconds, by its size | `1710406805.123` |
+///
+/// ```
+/// use thalweg::format::time::{Zone, parse_time};
+/// use thalweg::time::Time;
+/// assert_eq!(parse_time(b"Thu Mar 14 09:00:40 +0000 2024", Zone::UTC), Some(Time(1_710_406_840_000)));
+/// assert_eq!(parse_time(b"1710406805.123", Zone::UTC), Some(Time(1_710_406_805_123)));
+/// assert_eq!(parse_time(b"yesterday", Zone::UTC), None);
+/// ```
+#[inline]
+pub fn parse_time(time: &[u8], zone: Zone) -> Option<Time> {
+    canonical(time).or_else(|| canonical_rfc3339(time)).or_else(|| by_forms(time, zone))
+}
+
+/// Forms with a zone, beyond those that [`parse_clf`] and [`parse_rfc3339`] read.
+const WITH_ZONE: [&str; 5] = [
+    "%d/%b/%Y:%H:%M:%S%.f %z",
+    "%d/%b/%Y %H:%M:%S%.f %z",
+    "%Y-%m-%dT%H:%M:%S%.f%z",
+    "%Y-%m-%d %H:%M:%S%.f %z",
+    "%a %b %d %H:%M:%S%.f %z %Y",
+];
+
+/// Forms without one.
+const WITHOUT_ZONE: [&str; 6] = [
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%d/%b/%Y:%H:%M:%S%.f",
+    "%d/%b/%Y %H:%M:%S%.f",
+    "%Y/%m/%d %H:%M:%S%.f",
+    "%a %b %d %H:%M:%S%.f %Y",
+];
+
+#[cold]
+fn by_forms(time: &[u8], zone: Zone) -> Option<Time> {
+    let text = std::str::from_utf8(time).ok()?.trim_ascii();
+    if let Some(time) = time_of_number(text) {
+        return Some(time);
+    }
+    let known = by_chrono(text.as_bytes()).or_else(|| rfc3339_by_chrono(text.as_bytes()));
+    if known.is_some() || text.len() > LONGEST {
+        return known;
+    }
+    // A fraction may stand behind a comma.
+    let pointed = text.replace(',', ".");
+    let zoned = WITH_ZONE.iter().find_map(|form| DateTime::parse_from_str(&pointed, form).ok());
+    if let Some(time) = zoned.or_else(|| DateTime::parse_from_rfc2822(text).ok()) {
+        return Some(Time(time.timestamp_millis()));
+    }
+    let local = WITHOUT_ZONE.iter().find_map(|form| NaiveDateTime::parse_from_str(&pointed, form).ok());
+    local.and_then(|local| zone.to_utc(local))
+}
+
+/// Bytes of the longest text that is worth a look at more than two forms.
+const LONGEST: usize = 64;
+
+/// The time that a number is, whose size tells its unit: up to eleven digits are seconds (until the year 5138), and three more
+/// each milliseconds, microseconds and nanoseconds.
+pub(super) fn time_of_number(text: &str) -> Option<Time> {
+    let digits = text.strip_prefix('-').unwrap_or(text).bytes().take_while(u8::is_ascii_digit).count();
+    let power = match digits {
+        0 => return None,
+        1..=11 => 3,
+        12..=14 => 0,
+        15..=17 => -3,
+        _ => -6,
+    };
+    scaled(text, power).map(Time)
 }
 
 /// A day of the calendar, as digits have it.

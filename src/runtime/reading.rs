@@ -41,6 +41,8 @@ pub(super) struct Reading {
 struct Open {
     reader: Box<dyn Reader>,
     live: bool,
+    /// The first bytes of the partition, as far as they can be had.
+    head: Arc<[u8]>,
     /// Chunks that were read before their epoch was opened.
     ahead: VecDeque<Chunk>,
     bytes: usize,
@@ -175,6 +177,7 @@ impl Reading {
                         let partition = &self.partitions[&limit.partition];
                         chunk.arrived = epoch.arrived;
                         chunk.partition = limit.partition;
+                        chunk.head = Arc::clone(&open.head);
                         chunk.input = self.inputs.inputs[partition.source as usize];
                         reached.bytes += chunk.consumed;
                         reached.caught_up = false;
@@ -222,7 +225,8 @@ impl Reading {
                     if partition.found.access == Access::Shared { Share { worker, ..share } } else { share };
                 let reader = source.open(&partition.found, limit.from, share, options, Arc::clone(wake))?;
                 let live = !source.is_bounded();
-                Ok(entry.insert(Open { reader, live, ahead: VecDeque::new(), bytes: 0, ended: false }))
+                let head = source.head(&partition.found)?.into();
+                Ok(entry.insert(Open { reader, live, head, ahead: VecDeque::new(), bytes: 0, ended: false }))
             }
         }
     }

@@ -53,6 +53,8 @@ pub struct Chunk {
     pub arrived: Time,
     /// The number of its partition; whoever feeds the chunk to the dataflow says so.
     pub partition: PartitionId,
+    /// The first bytes of its partition, as [`Source::head`](super::Source::head) has them; likewise.
+    pub head: Arc<[u8]>,
     /// Which input of the dataflow it is for; likewise.
     pub input: u32,
     buffer: Buffer,
@@ -70,6 +72,7 @@ impl Chunk {
             oversize: Vec::new(),
             arrived: Time(0),
             partition: PartitionId::default(),
+            head: Arc::default(),
             input: 0,
             buffer,
             start,

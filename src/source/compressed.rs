@@ -148,13 +148,13 @@ pub(super) fn explain(error: io::Error, kind: FileKind) -> io::Error {
 }
 
 /// A file up to its planned length, decompressed.
-enum Decoder {
+pub(super) enum Decoder {
     Gzip(MultiGzDecoder<BufReader<Take<File>>>),
     Zstd(zstd::Decoder<'static, BufReader<Take<File>>>),
 }
 
 impl Decoder {
-    fn open(planned: &FoundFile) -> io::Result<Self> {
+    pub(super) fn open(planned: &FoundFile) -> io::Result<Self> {
         let file = File::open(&planned.path)?.take(planned.length);
         let file = BufReader::with_capacity(COMPRESSED, file);
         Ok(match planned.kind {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::compressed::CompressedReader;
+use super::compressed::{CompressedReader, Decoder};
 use super::glob::expand;
 use super::shared::SharedReader;
 use super::{Access, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
@@ -159,6 +159,9 @@ pub struct FileSource {
 }
 
 impl FileSource {
+    /// How much of a file formats may look at beforehand, in bytes.
+    const HEAD: u64 = 16 << 10;
+
     /// The files that `pattern` names.
     pub fn new(pattern: &str) -> Self {
         FileSource { uri: format!("file:{pattern}"), pattern: pattern.to_owned() }
@@ -226,6 +229,23 @@ impl Source for FileSource {
             }
             _ => Box::new(CompressedReader::new(found, from, options.max_line)?),
         })
+    }
+
+    fn head(&self, partition: &Found) -> Result<Vec<u8>, SourceError> {
+        let found = FoundFile::of(partition)?;
+        let mut head = Vec::new();
+        let most = Self::HEAD.min(found.length);
+        match found.kind {
+            FileKind::Plain => {
+                let open = |source| SourceError::Open { path: found.path.clone(), source };
+                File::open(&found.path)
+                    .and_then(|file| file.take(most).read_to_end(&mut head))
+                    .map_err(open)?;
+            }
+            // What cannot be decompressed is told of by whoever reads it.
+            _ => drop(Decoder::open(&found).and_then(|it| it.take(Self::HEAD).read_to_end(&mut head))),
+        }
+        Ok(head)
     }
 
     fn files(&self) -> Vec<PathBuf> {

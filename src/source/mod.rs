@@ -101,6 +101,17 @@ pub trait Source: std::fmt::Debug + Send + Sync {
         wake: Wake,
     ) -> Result<Box<dyn Reader>, SourceError>;
 
+    /// The first bytes of `partition`, uncompressed: some tens of lines, from which formats learn what they have to know.
+    /// Empty, as provided, where it cannot be looked at before it is read.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    fn head(&self, partition: &Found) -> Result<Vec<u8>, SourceError> {
+        let _ = partition;
+        Ok(Vec::new())
+    }
+
     /// The files that it reads, which no sink may overwrite.
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::format::decimal::scaled;
 use crate::format::escapes::unescape;
 use crate::format::json::walk::{Node, inner};
-use crate::format::time::parse_rfc3339;
+use crate::format::time::{Zone, parse_rfc3339, parse_time, time_of_number};
 use crate::time::Time;
 
 /// A JSON value of a line.
@@ -41,7 +41,7 @@ pub enum JsonValue<'a> {
 impl<'a> JsonValue<'a> {
     /// Reads a value that is known to be JSON, without white space around it.
     #[inline]
-    pub(super) fn read(raw: &'a str) -> Self {
+    pub(in crate::format) fn read(raw: &'a str) -> Self {
         match raw.as_bytes() {
             [] | [b'n', ..] => JsonValue::Null,
             [b't', ..] => JsonValue::Bool(true),
@@ -113,6 +113,30 @@ impl<'a> JsonValue<'a> {
             JsonValue::Int(number) => number.checked_mul(10_i64.checked_pow(power.unsigned_abs())?).map(Time),
             JsonValue::Number(number) => scaled(number, power).map(Time),
             JsonValue::Text(text) => parse_rfc3339(text.as_bytes()),
+            _ => None,
+        }
+    }
+
+    /// The time, however it is written: a number, whose size tells its unit, or a string as [`parse_time`] reads it. A
+    /// time without a zone is one of `zone`.
+    ///
+    /// ```
+    /// use thalweg::format::{Json, LineFormat};
+    /// use thalweg::format::time::Zone;
+    /// use thalweg::time::Time;
+    /// let mut json = Json::new([("at", "at")])?;
+    /// for at in ["1710406829", "1710406829000", "1710406829000000", "\"1710406829\"", "\"2024-03-14 09:00:29\""] {
+    ///     let line = format!("{{\"at\": {at}}}");
+    ///     let record = json.parse(line.as_bytes()).unwrap();
+    ///     assert_eq!(record.get("at").time_in(Zone::UTC), Some(Time(1_710_406_829_000)), "{at}");
+    /// }
+    /// # Ok::<(), thalweg::format::JsonError>(())
+    /// ```
+    pub fn time_in(&self, zone: Zone) -> Option<Time> {
+        match self {
+            JsonValue::Int(number) => time_of_number(&number.to_string()),
+            JsonValue::Number(number) => time_of_number(number),
+            JsonValue::Text(text) => parse_time(text.as_bytes(), zone),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The paths that are asked for, as a tree of keys.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Node {
+pub(in crate::format) struct Node {
     /// The fields whose path ends here.
     fields: Vec<usize>,
     /// The fields whose path ends here or goes on from here.
@@ -42,7 +42,7 @@ pub(super) fn inner(string: &str) -> &str {
 
 /// Why a line is not one JSON object.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Malformed {
+pub(in crate::format) enum Malformed {
     #[error("it is not UTF-8 from byte {} on", .0.valid_up_to())]
     Utf8(#[from] std::str::Utf8Error),
     // The reader's own words say "line 1", which it is not.
@@ -57,7 +57,7 @@ fn reason(error: &serde_json::Error) -> String {
 
 impl Node {
     /// Adds the path of `field`.
-    pub(super) fn add(&mut self, path: &[String], field: usize) {
+    pub(in crate::format) fn add(&mut self, path: &[String], field: usize) {
         self.below.push(field);
         let Some((first, rest)) = path.split_first() else { return self.fields.push(field) };
         let known = self.children.iter().position(|(key, _)| key.name == *first);
@@ -80,7 +80,11 @@ impl Node {
     /// Puts into `values`, by field and as the line has them, what is asked for of `line`. If it is malformed, they
     /// are all `None`.
     #[inline]
-    pub(super) fn find<'a>(&self, line: &'a [u8], values: &mut [Option<&'a str>]) -> Result<(), Malformed> {
+    pub(in crate::format) fn find<'a>(
+        &self,
+        line: &'a [u8],
+        values: &mut [Option<&'a str>],
+    ) -> Result<(), Malformed> {
         // The reader does not look at the encoding of what it passes over.
         let line = std::str::from_utf8(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))?;
         self.walk(line, values, false).or_else(|_| self.find_carefully(line, values))

@@ -1,0 +1,413 @@
+//! Access logs in whatever form servers write them.
+//!
+//! | form | lines |
+//! |---|---|
+//! | `common` | Apache common and combined, nginx's default, and more fields behind them: the strict language of [`AccessLog`] |
+//! | `text` | those, and what people's servers make of them: any white space, users with blanks, `X-Forwarded-For` lists, virtual hosts in front, quotes that are not escaped, a status or a size of `-` |
+//! | `json` | one object a line: Caddy, Traefik, nginx with `escape=json` |
+//! | `w3c` | columns under a `#Fields:` line: IIS, CloudFront |
+//! | `alb` | Amazon's load balancers, application and classic |
+//! | a pattern | a user's regular expression with named groups |
+//!
+//! # Detection
+//!
+//! A partition (a file, a pipe) has the forms that its *first eight lines* have. So a file that begins as the common
+//! form is read as that and nothing else: its answers are those of [`AccessLog`], and it pays for no other. Lines of
+//! forms that came later are malformed, counted and shown, and `--format` names one. That depends on the partition's bytes alone: not on who
+//! reads it, nor on how it is cut into epochs.
+//!
+//! Whatever the form, clients are addresses in their usual form ([`AnyAccessRecord::client`]), so that one who asks is one key.
+
+mod alb;
+mod client;
+mod columns;
+mod json;
+mod record;
+mod text;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use memchr::memchr;
+
+use self::columns::Columns;
+use self::json::Keys;
+pub use self::record::AnyAccessRecord;
+use self::record::{AccessFields, Kind};
+use self::text::Text;
+use crate::format::access_log::whole_size;
+use crate::format::pattern::Pattern;
+use crate::format::time::{Zone, parse_time};
+use crate::format::{AccessLog, AccessRecord, Emit, Fields, Format, LineFormat, Scratch, Size, WholeLines};
+
+/// The form of an access log's lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccessForm {
+    /// That of the first lines of each partition.
+    #[default]
+    Auto,
+    /// Apache common and combined, to the letter.
+    Common,
+    /// Lines of text with `[time] "request" status size`, however else they are written.
+    Text,
+    /// Objects.
+    Json,
+    /// Columns under a `#Fields:` line.
+    W3c,
+    /// Amazon's load balancers.
+    Alb,
+}
+
+impl AccessForm {
+    const ALL: [(&'static str, AccessForm); 6] = [
+        ("auto", AccessForm::Auto),
+        ("common", AccessForm::Common),
+        ("text", AccessForm::Text),
+        ("json", AccessForm::Json),
+        ("w3c", AccessForm::W3c),
+        ("alb", AccessForm::Alb),
+    ];
+}
+
+impl FromStr for AccessForm {
+    type Err = String;
+
+    /// Reads a name, as `--format` has it.
+    ///
+    /// ```
+    /// use thalweg::format::AccessForm;
+    /// assert_eq!("w3c".parse(), Ok(AccessForm::W3c));
+    /// assert_eq!("xml".parse::<AccessForm>().unwrap_err(), "the formats are auto, common, text, json, w3c, alb");
+    /// ```
+    fn from_str(name: &str) -> Result<Self, String> {
+        let form = Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, form)| *form);
+        form.ok_or_else(|| format!("the formats are {}", Self::ALL.map(|(name, _)| name).join(", ")))
+    }
+}
+
+impl std::fmt::Display for AccessForm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = Self::ALL.iter().find(|(_, form)| form == self).map_or("", |(name, _)| name);
+        f.pad(name)
+    }
+}
+
+/// Reads access logs of any form, see [the module](self).
+///
+/// ```
+/// use thalweg::format::AnyAccessLog;
+/// use thalweg::prelude::*;
+/// let lines = concat!(
+///     "198.51.100.7, 203.0.113.10 - - [14/Mar/2024:09:00:00 +0000] \"GET / HTTP/1.1\" 200 7\n",
+///     "{\"ts\": 1710406800.5, \"request\": {\"remote_ip\": \"198.51.100.7\", \"uri\": \"/\"}, \"status\": 200, \"size\": 3}\n",
+/// );
+/// let bytes = thalweg::testing::collection(AnyAccessLog::default(), lines.as_bytes(), |log| {
+///     log.by(text("client"), |record| record.client()).sum("bytes", |record| record.size().bytes()).rows()
+/// });
+/// assert_eq!(bytes, [((Bytes::from("198.51.100.7"), 10), 1)]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct AnyAccessLog {
+    form: AccessForm,
+    zone: Zone,
+    pattern: Option<UserPattern>,
+    keys: Keys,
+    /// What is known of the partitions that were read.
+    learnt: BTreeMap<u32, Learnt>,
+    /// The one that is read.
+    partition: u32,
+}
+
+impl Default for AnyAccessLog {
+    /// Of the form that is found, with times without a zone in UTC.
+    fn default() -> Self {
+        AnyAccessLog::new(AccessForm::Auto)
+    }
+}
+
+/// What is known of a partition.
+#[derive(Clone, Debug, Default)]
+struct Learnt {
+    /// So many lines have shown it, at most [`Learnt::LINES`].
+    lines: usize,
+    /// The forms of its lines, beside the common one.
+    text: bool,
+    json: bool,
+    alb: bool,
+    /// Whether its first word is a virtual host where the common form has the client.
+    vhost: bool,
+    /// Whether its lines end in CR alone.
+    cr: bool,
+    columns: Option<Columns>,
+}
+
+impl Learnt {
+    /// How many lines show what a partition is.
+    const LINES: usize = 8;
+
+    fn of_form(form: AccessForm) -> Self {
+        Learnt {
+            lines: if form == AccessForm::Auto { 0 } else { Self::LINES },
+            text: form == AccessForm::Text,
+            vhost: form == AccessForm::Text,
+            json: form == AccessForm::Json,
+            alb: form == AccessForm::Alb,
+            ..Learnt::default()
+        }
+    }
+}
+
+impl AnyAccessLog {
+    /// Lines of this form.
+    pub fn new(form: AccessForm) -> Self {
+        AnyAccessLog {
+            form,
+            zone: Zone::UTC,
+            pattern: None,
+            keys: Keys::new(),
+            learnt: BTreeMap::new(),
+            partition: 0,
+        }
+    }
+
+    /// The groups that a pattern may have.
+    pub const GROUPS: [&'static str; 12] = [
+        "client", "user", "time", "method", "endpoint", "protocol", "status", "size", "referer", "agent",
+        "duration", "vhost",
+    ];
+
+    /// Lines that `pattern` matches; its groups are the fields of the records, in seconds the duration.
+    ///
+    /// # Errors
+    ///
+    /// When a group is not one of [`AnyAccessLog::GROUPS`].
+    pub fn of_pattern(pattern: Pattern) -> Result<Self, String> {
+        let field = |name: &String| {
+            let known = Self::GROUPS.iter().position(|known| known == name);
+            known.ok_or_else(|| format!("group `{name}` is not one of {}", Self::GROUPS.join(", ")))
+        };
+        let fields = pattern.fields().iter().map(field).collect::<Result<_, _>>()?;
+        Ok(AnyAccessLog { pattern: Some(UserPattern { pattern, fields }), ..AnyAccessLog::default() })
+    }
+
+    /// Times without a zone are of `zone`. Default: UTC.
+    #[must_use]
+    pub fn in_zone(self, zone: Zone) -> Self {
+        AnyAccessLog { zone, ..self }
+    }
+}
+
+/// A user's pattern, and which field each of its groups is, by number among [`AnyAccessLog::GROUPS`].
+#[derive(Clone, Debug)]
+struct UserPattern {
+    pattern: Pattern,
+    fields: Vec<usize>,
+}
+
+impl UserPattern {
+    fn parse<'a>(&mut self, line: &'a [u8], zone: Zone) -> Option<AccessFields<'a>> {
+        let record = self.pattern.parse(line)?;
+        let mut fields = AccessFields::NONE;
+        for (group, field) in self.fields.iter().enumerate() {
+            let value = record.field(group);
+            match AnyAccessLog::GROUPS[*field] {
+                "client" => fields.client = value,
+                "user" => fields.user = value,
+                "time" => fields.time = value.and_then(|time| parse_time(time, zone)),
+                "method" => fields.method = value,
+                "endpoint" => fields.endpoint = value,
+                "protocol" => fields.protocol = value,
+                "status" => {
+                    fields.status =
+                        value.filter(|it| it.iter().all(u8::is_ascii_digit)).and_then(columns::number)
+                }
+                "size" => fields.size = value.map_or(Size::Missing, whole_size),
+                "referer" => fields.referer = value,
+                "agent" => fields.agent = value,
+                "duration" => fields.duration = value.and_then(columns::number),
+                _ => fields.vhost = value,
+            }
+        }
+        Some(fields)
+    }
+}
+
+impl Format for AnyAccessLog {
+    type Record<'a> = AnyAccessRecord<'a>;
+
+    fn partition(&mut self, partition: u32, head: &[u8]) {
+        self.partition = partition;
+        if self.form != AccessForm::Auto || self.pattern.is_some() || self.learnt.contains_key(&partition) {
+            return;
+        }
+        let mut learnt = Learnt::default();
+        if !head.is_empty() {
+            // Whole lines, unless the partition is no longer than the head.
+            let whole = head.len() - head.iter().rev().take_while(|byte| **byte != b'\n').count();
+            let head = if whole > 0 { &head[..whole] } else { head };
+            let scratch = Scratch::default();
+            for (_, line) in WholeLines::new(head).iter() {
+                if learnt.lines < Learnt::LINES {
+                    self.learn(&mut learnt, line, &scratch);
+                }
+            }
+            learnt.lines = Learnt::LINES;
+        }
+        self.learnt.insert(partition, learnt);
+    }
+
+    fn read<'a>(&mut self, lines: WholeLines<'a>, _: Fields, out: &mut impl Emit<'a, AnyAccessRecord<'a>>) {
+        if let Some(mut pattern) = self.pattern.take() {
+            for (at, line) in lines.iter() {
+                match pattern.parse(line, self.zone) {
+                    Some(fields) => emit_fields(at, line, fields, out),
+                    None => out.malformed(at, line),
+                }
+            }
+            self.pattern = Some(pattern);
+            return;
+        }
+        let mut learnt = self.learnt.remove(&self.partition).unwrap_or_else(|| Learnt::of_form(self.form));
+        for (at, line) in lines.iter() {
+            if learnt.lines < Learnt::LINES {
+                let scratch = out.scratch();
+                self.learn(&mut learnt, line, scratch);
+            }
+            if let Some(record) = AccessLog.parse(line)
+                && !learnt.cr
+                && !(learnt.vhost && behind_a_host(&record))
+                && self.form.may_be_common()
+            {
+                emit_common(at, line, record, self.zone, out);
+            } else {
+                self.read_other(&mut learnt, at, line, out);
+            }
+        }
+        self.learnt.insert(self.partition, learnt);
+    }
+}
+
+impl AccessForm {
+    fn may_be_common(self) -> bool {
+        matches!(self, AccessForm::Auto | AccessForm::Common | AccessForm::Text)
+    }
+}
+
+/// Whether what the common form takes for the identity is the client, and what it takes for the client a virtual host.
+fn behind_a_host(record: &AccessRecord<'_>) -> bool {
+    client::address(record.identity).is_some() && client::address(record.client).is_none()
+}
+
+#[inline]
+fn emit_common<'a>(
+    at: usize,
+    line: &'a [u8],
+    mut record: AccessRecord<'a>,
+    zone: Zone,
+    out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
+) {
+    if let Some(usual) = client::usual(record.client) {
+        record.client = out.scratch().bytes(&[usual.as_bytes()]);
+    }
+    out.record(at, line, AnyAccessRecord(Kind::Common(record, zone)));
+}
+
+fn emit_fields<'a>(
+    at: usize,
+    line: &'a [u8],
+    mut fields: AccessFields<'a>,
+    out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
+) {
+    let scratch = out.scratch();
+    if let Some(usual) = fields.client.and_then(client::usual) {
+        fields.client = Some(scratch.bytes(&[usual.as_bytes()]));
+    }
+    out.record(at, line, AnyAccessRecord(Kind::Fields(scratch.value(fields))));
+}
+
+impl AnyAccessLog {
+    /// Looks what `line`, one of a partition's first, shows of it.
+    #[cold]
+    fn learn(&self, learnt: &mut Learnt, line: &[u8], scratch: &Scratch) {
+        if line.starts_with(b"#") {
+            // Directives are no lines, so that a long head hides nothing.
+            learnt.columns = Columns::of(line).or(learnt.columns.take());
+            return;
+        }
+        learnt.lines += 1;
+        let first = memchr(b'\r', line).map_or(line, |end| &line[..end]);
+        if first.len() < line.len() && learnt.lines == 1 && AccessLog.parse(first).is_some() {
+            learnt.cr = true;
+        }
+        let line = first;
+        if learnt.columns.as_ref().is_some_and(|columns| columns.parse(line, scratch).is_some()) {
+            return;
+        }
+        match AccessLog.parse(line) {
+            Some(record) => learnt.vhost |= behind_a_host(&record),
+            None if line.starts_with(b"{") => {
+                learnt.json |= self.keys.parse(line, self.zone, scratch).is_some()
+            }
+            None => {
+                learnt.text |= Text::parse(line).is_some();
+                learnt.alb |= alb::parse(line).is_some();
+            }
+        }
+    }
+
+    /// Reads a line that is not of the common form.
+    fn read_other<'a>(
+        &self,
+        learnt: &mut Learnt,
+        at: usize,
+        line: &'a [u8],
+        out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
+    ) {
+        if learnt.cr && line.contains(&b'\r') {
+            let mut from = 0;
+            for part in line.split(|byte| *byte == b'\r') {
+                match AccessLog.parse(part) {
+                    Some(record) => emit_common(at + from, part, record, self.zone, out),
+                    // What follows the last CR, where that is nothing.
+                    None if part.is_empty() && from == line.len() => {}
+                    None => self.read_other(learnt, at + from, part, out),
+                }
+                from += part.len() + 1;
+            }
+            return;
+        }
+        let scratch = out.scratch();
+        if line.starts_with(b"#")
+            && (learnt.columns.is_some() || self.form == AccessForm::W3c || is_directive(line))
+        {
+            learnt.columns = Columns::of(line).or(learnt.columns.take());
+            // Part of the format, and no line of the log.
+            return;
+        }
+        let fields = match &learnt.columns {
+            Some(columns) => columns.parse(line, scratch),
+            None => None,
+        };
+        let fields = fields
+            .or_else(|| {
+                (learnt.json && line.starts_with(b"{")).then(|| self.keys.parse(line, self.zone, scratch))?
+            })
+            .or_else(|| {
+                let text = (learnt.text || learnt.vhost).then(|| Text::parse(line))??;
+                Some(AccessFields { time: parse_time(text.time, self.zone), ..text.fields() })
+            })
+            .or_else(|| learnt.alb.then(|| alb::parse(line))?);
+        match fields {
+            Some(fields) => emit_fields(at, line, fields, out),
+            None => out.malformed(at, line),
+        }
+    }
+}
+
+/// Whether `line` is a directive of the W3C format, and not a comment of something else.
+fn is_directive(line: &[u8]) -> bool {
+    [&b"#Software:"[..], b"#Version:", b"#Date:", b"#Fields:", b"#Remark:", b"#Start-Date:", b"#End-Date:"]
+        .iter()
+        .any(|directive| line.starts_with(directive))
+}

@@ -7,11 +7,12 @@
 mod error;
 mod networks;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::hash::BuildHasher as _;
 use std::io::Read as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -134,6 +135,12 @@ impl<'a> LookupRow<'a> {
     }
 }
 
+/// The address that `text` is, whatever zone it is in.
+#[inline]
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.split_once('%')?.0.parse::<Ipv6Addr>().ok().map(IpAddr::V6))
+}
+
 impl Lookup {
     /// Reads the CSV file at `path`, whose column `key` has the keys.
     ///
@@ -208,8 +215,8 @@ impl Lookup {
         self.table.digest
     }
 
-    /// The row of `key`: the same bytes, or, where the keys are networks, an address. What is not an address is in no
-    /// network.
+    /// The row of `key`: the same bytes, or, where the keys are networks, an address, with or without a zone (`fe80::1%eth0`).
+    /// What is not an address is in no network.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<LookupRow<'_>> {
         let row = match &self.table.index {
@@ -217,7 +224,7 @@ impl Lookup {
                 let same = |row: &u32| self.row(*row).is_some_and(|row| row.key() == key);
                 *places.find(hasher.hash_one(key), same)?
             }
-            Index::Networks(networks) => networks.get(std::str::from_utf8(key).ok()?.parse().ok()?)?,
+            Index::Networks(networks) => networks.get(address(std::str::from_utf8(key).ok()?)?)?,
         };
         self.row(row)
     }
@@ -251,7 +258,8 @@ impl Reading<'_> {
         let header = reader.byte_headers().map_err(|error| self.csv(error))?;
         let mut columns: Vec<_> =
             header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        if let Some(at) = (1..columns.len()).find(|at| columns[..*at].contains(&columns[*at])) {
+        let mut seen = HashSet::new();
+        if let Some(at) = columns.iter().position(|column| !seen.insert(column)) {
             return Err(LookupError::SameColumn {
                 path: self.path.to_owned(),
                 column: columns.swap_remove(at),

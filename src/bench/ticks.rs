@@ -132,6 +132,7 @@ fn run(worker: &mut Worker, times: Times, tick: Duration, going: Duration) -> (f
         options: ReadOptions::default(),
         conductor,
         event_time: installed.event_time,
+        horizon: installed.horizon,
         checks: false,
     };
     let mut ingest = Ingest::new(worker, messages, feed, setup);

@@ -291,6 +291,7 @@ impl Bench {
             options: ReadOptions::default(),
             conductor,
             event_time: installed.event_time,
+            horizon: installed.horizon,
             checks: false,
         };
         Bench {

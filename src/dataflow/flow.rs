@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::hash::Hash;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -47,6 +48,8 @@ pub struct Installed {
     pub durable: Durable,
     /// Whether it goes by event time.
     pub event_time: bool,
+    /// How long after the last record something may still come of it, as event time goes on.
+    pub horizon: Duration,
     /// The inputs that it reads, by name.
     pub inputs: Vec<String>,
     /// Whether a line ends the run.
@@ -250,6 +253,7 @@ impl<'scope> Flow<'scope> {
             views,
             durable: self.lines.durable(),
             event_time: self.lines.goes_by_event_time(),
+            horizon: self.lines.horizon(),
             inputs: self.lines.inputs(),
             faults: self.lines.faults(),
             probe: register.probe().clone(),

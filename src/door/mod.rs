@@ -74,6 +74,7 @@ use std::hash::Hash;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
@@ -147,6 +148,7 @@ impl<'scope> Lines<'scope> {
             now: Rc::new(Cell::new(EventTime::NONE)),
             observations: Rc::default(),
             timed: Cell::new(false),
+            horizon: Cell::new(0),
             inputs: RefCell::default(),
         };
         let scope = stream.scope();
@@ -193,6 +195,12 @@ impl<'scope> Lines<'scope> {
     /// Whether any of the records that are read tell their times.
     pub fn goes_by_event_time(&self) -> bool {
         self.site.shared.timed.get()
+    }
+
+    /// How long after the last record something may still come of it, as event time goes on: the longest window, gap
+    /// or whatever a door waits for.
+    pub fn horizon(&self) -> Duration {
+        Duration::from_millis(self.site.shared.horizon.get().unsigned_abs())
     }
 
     /// The inputs that are read, by name; one without a name is [`UNNAMED`].

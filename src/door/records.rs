@@ -21,8 +21,7 @@ use crate::door::summing::{Door, Summing, Updates};
 use crate::door::table::{Rows, Table};
 use crate::door::{Event, Lines, Parsed, Partials};
 use crate::format::{Fields, Format};
-use crate::time::Time;
-use crate::time::{Epoch, EventTime};
+use crate::time::{Epoch, EventTime, Millis, Time};
 use crate::view::{Misbuilt, Names};
 
 /// Records of format `F`, on which doors are opened.
@@ -225,12 +224,14 @@ impl<'scope, F: Format> Records<'scope, F> {
         self
     }
 
-    /// The dataflow's watermark as it changes, for a door that goes by time.
+    /// The dataflow's watermark as it changes, for a door that goes by time and waits for so long `behind` a record.
     pub(super) fn event_times(
         &self,
         door: &str,
         place: &'static Location<'static>,
+        behind: Millis,
     ) -> Stream<'scope, Epoch, Vec<EventTime>> {
+        self.0.site.waits(behind);
         if !self.0.timed.get() {
             self.0.site.mistake(Misbuilt::NoTimes { door: door.to_owned() }, place);
         }

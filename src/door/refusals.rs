@@ -119,7 +119,7 @@ impl<'scope, F: Format> Records<'scope, F> {
         L: for<'a> Fn(&Parsed<'a, F>) -> Option<<C::Key as Key>::Ref<'a>> + 'static,
     {
         // Without times, every record would be one that tells none.
-        let _ = self.event_times(name, Location::caller());
+        let _ = self.event_times(name, Location::caller(), 0);
         let all = ["reason".to_owned(), "door".to_owned()].into_iter().chain(names_of(columns)).collect();
         let doors = Rc::clone(&self.refusals().doors);
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<(Refusal, Bytes, C::Key), isize>| {

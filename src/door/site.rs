@@ -11,7 +11,7 @@ use crate::data::Stored;
 use crate::door::feed::Observations;
 use crate::door::opened::{Doors, Opened};
 use crate::state::Identity;
-use crate::time::{Epoch, EventTime, TimeOptions};
+use crate::time::{Epoch, EventTime, MOST, Millis, TimeOptions};
 use crate::view::{Misbuilt, Register};
 
 /// Where doors are opened and tables are shown: one dataflow on one worker.
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) observations: Rc<RefCell<Observations>>,
     /// Whether any records tell the time.
     pub(crate) timed: Cell<bool>,
+    /// How long after a record something may still come of it, at most, as event time goes on.
+    pub(crate) horizon: Cell<Millis>,
     /// The inputs by name, in the order in which they were first read.
     pub(crate) inputs: RefCell<Vec<String>>,
 }
@@ -45,6 +47,12 @@ impl<'scope> Site<'scope> {
         if let Some(other) = other {
             self.mistake(Misbuilt::DoorTwice { name: name.to_owned(), other }, place);
         }
+    }
+
+    /// Something may come of a record so long `behind` it.
+    pub(crate) fn waits(&self, behind: Millis) {
+        let horizon = &self.shared.horizon;
+        horizon.set(horizon.get().max(behind.min(MOST)));
     }
 
     /// Notes a mistake in how the dataflow is built.

@@ -54,7 +54,15 @@ impl<'a> WholeLines<'a> {
         self.readable
     }
 
-    /// Each line with the place at which it begins, without its LF or CR LF.
+    /// Each line with the place at which it begins, without its LF or CR LF, and without what stands before its first
+    /// character: NULs, which a log has where it was emptied under the hands of who wrote it, and a byte order mark, which
+    /// each of several files put together may bring.
+    ///
+    /// ```
+    /// use thalweg::format::WholeLines;
+    /// let lines = WholeLines::new(b"\xef\xbb\xbfone\n\0\0\0two\n");
+    /// assert!(lines.iter().eq([(3, &b"one"[..]), (10, &b"two"[..])]));
+    /// ```
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = (usize, &'a [u8])> {
         let bytes = self.bytes();
@@ -72,9 +80,22 @@ impl<'a> WholeLines<'a> {
                     rest
                 }
             };
-            Some((begin, line.strip_suffix(b"\r").unwrap_or(line)))
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            Some(match line.first() {
+                Some(0 | 0xef) => without_mark(begin, line),
+                _ => (begin, line),
+            })
         })
     }
+}
+
+/// What begins behind NULs and a byte order mark.
+#[cold]
+fn without_mark(begin: usize, line: &[u8]) -> (usize, &[u8]) {
+    let nuls = line.iter().take_while(|byte| **byte == 0).count();
+    let rest = &line[nuls..];
+    let rest = rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest);
+    (begin + line.len() - rest.len(), rest)
 }
 
 impl std::fmt::Debug for WholeLines<'_> {

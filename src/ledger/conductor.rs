@@ -15,7 +15,7 @@ use super::cut::{Cursor, SourceCut, cut};
 use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, Reached, Read};
 use super::watermark::{WatermarkState, Watermarks};
 use crate::source::{Partition, PartitionId, Source, SourceError};
-use crate::time::{EventTime, Time, TimeOptions, TimeRange, Watermark};
+use crate::time::{EventTime, Time, TimeOptions, TimeRange, Watermark, millis};
 
 /// How epochs are paced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct LedgerOptions {
     pub max_open_bytes: u64,
     /// Whether the dataflow goes by event time: then no epoch is read before the one before it is sealed.
     pub event_time: bool,
+    /// How long after the last record something may still come of it as event time goes on: so long a silence has epochs.
+    pub horizon: Duration,
     /// Whether what is read is digested, so that a replay can be checked.
     pub digest: bool,
 }
@@ -53,6 +55,7 @@ impl LedgerOptions {
             max_open_epochs: 1,
             max_open_bytes: u64::MAX,
             event_time: true,
+            horizon: Duration::ZERO,
             digest: false,
         }
     }
@@ -223,8 +226,8 @@ impl Conductor {
     }
 
     /// The same, for a dataflow of which it is known only now whether it goes by event time.
-    pub fn by_event_time(&mut self, event_time: bool) {
-        self.options.event_time = event_time;
+    pub fn by_event_time(&mut self, event_time: bool, horizon: Duration) {
+        (self.options.event_time, self.options.horizon) = (event_time, horizon);
     }
 
     /// Goes on from where an earlier run was at `mark`: what it had not read is still to be read, by as many workers as
@@ -388,8 +391,22 @@ impl Conductor {
         if let Some(open) = self.open.back() {
             return (!open.closing).then(|| open.since + tick);
         }
-        let next = self.opened_at.map(|at| at + tick);
-        next.filter(|_| self.waiting > Waiting::Nothing && !self.by_hand)
+        let next = self.opened_at.filter(|_| !self.by_hand)?;
+        if self.waiting > Waiting::Nothing {
+            return Some(next + tick);
+        }
+        let silence =
+            self.watermarks.moves_at(millis(self.options.horizon)).filter(|_| self.options.event_time)?;
+        let away = silence.saturating_sub(self.watermarks.arrived());
+        Some(next + tick.max(Duration::from_millis(away.unsigned_abs())))
+    }
+
+    /// Whether event time goes on by itself now, because nothing is read.
+    fn is_silence_due(&self, now: Moment) -> bool {
+        let horizon = millis(self.options.horizon);
+        self.options.event_time
+            && self.open.is_empty()
+            && self.watermarks.moves_at(horizon).is_some_and(|at| now.at.0 >= at)
     }
 
     fn seal(&mut self, open: Open) -> Message {
@@ -528,7 +545,7 @@ impl Conductor {
             let ticked = self.opened_at.is_none_or(|at| now.elapsed >= at + self.options.tick);
             match self.waiting {
                 Waiting::Much if !ticked => hold = true,
-                Waiting::Nothing => return None,
+                Waiting::Nothing if !self.is_silence_due(now) => return None,
                 _ if !ticked => return None,
                 _ => {}
             }

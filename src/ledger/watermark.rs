@@ -9,6 +9,11 @@
 //!   up with its source.
 //! - A partition is *idle* when it has caught up with its source and nothing was read of it for the idle timeout, by the
 //!   arrival of epochs.
+//! - Where every partition is idle, event time goes on without them, by the arrival of epochs: from where the watermark stood, at
+//!   the pace of the clock. Records that came at about the time that they tell are of a source that keeps up with the clock: there
+//!   the watermark goes on from the clock itself, less the lateness, so that a silence shows what it means as soon as it is one, and
+//!   not as much later as the last record was old. (A source is taken for such if it lags by no more than a record may
+//!   be ahead; the times of an old log in a pipe that pauses stay its own.)
 //! - Where every partition is at its end, the one that came furthest counts.
 //!
 //! The end of input is an event of the run, and no part of this state: a run that ended can be given more.
@@ -50,6 +55,9 @@ pub struct WatermarkState {
     event_time: EventTime,
     arrived: Millis,
 }
+
+/// How far apart epochs are in a silence: so often event time goes on.
+const PACE: Millis = 1000;
 
 /// Works out the watermark.
 #[derive(Clone, Debug)]
@@ -153,6 +161,9 @@ impl Watermarks {
         let idle = millis(self.options.idle_timeout).max(1);
         let is_idle = |lane: &Lane| lane.caught_up && self.arrived.saturating_sub(lane.heard) >= idle;
         let mut going_on = self.lanes.values().filter(|lane| !lane.ended).peekable();
+        if going_on.peek().is_some() && self.lanes.values().filter(|lane| !lane.ended).all(is_idle) {
+            return self.in_silence(idle);
+        }
         let newest = if going_on.peek().is_none() {
             self.lanes.values().filter_map(|lane| lane.newest).max()
         } else {
@@ -167,6 +178,47 @@ impl Watermarks {
             least
         };
         newest.map(|newest| newest.saturating_sub(millis(self.options.lateness)))
+    }
+
+    /// The watermark where all partitions are idle, which each is after so long without a record.
+    fn in_silence(&self, idle: Millis) -> Option<Millis> {
+        let lateness = millis(self.options.lateness);
+        let newest = self.lanes.values().filter_map(|lane| lane.newest).max()?;
+        let heard = self.lanes.values().filter(|lane| !lane.ended).map(|lane| lane.heard).max()?;
+        let since = self.arrived.saturating_sub(heard.saturating_add(idle));
+        let gone_on = newest.saturating_sub(lateness).saturating_add(since.max(0));
+        let keeps_up =
+            heard.saturating_sub(newest).unsigned_abs() <= millis(self.options.max_ahead).unsigned_abs();
+        let by_clock = keeps_up.then(|| self.arrived.saturating_sub(lateness));
+        by_clock.max(Some(gone_on))
+    }
+
+    /// The next arrival of an epoch at which the watermark may move although nothing is read; `None` if never, or if nothing
+    /// can come of it, which is so from `behind` the last record on.
+    pub(super) fn moves_at(&self, behind: Millis) -> Option<Millis> {
+        let newest = Some(self.event_time.newest).filter(|newest| *newest > Millis::MIN)?;
+        if self.event_time.watermark.reaches(newest.saturating_add(behind)) {
+            return None;
+        }
+        if self.options.clock == Clock::Arrival {
+            return Some(self.arrived.saturating_add(PACE));
+        }
+        let idle = millis(self.options.idle_timeout).max(1);
+        let mut idle_at = None;
+        for lane in self.lanes.values().filter(|lane| !lane.ended) {
+            if !lane.caught_up {
+                return None;
+            }
+            let at = lane.heard.saturating_add(idle);
+            let at = if at <= self.arrived { self.arrived.saturating_add(PACE) } else { at };
+            idle_at = Some(idle_at.map_or(at, |least: Millis| least.min(at)));
+        }
+        idle_at
+    }
+
+    /// The latest arrival of an epoch.
+    pub(super) fn arrived(&self) -> Millis {
+        self.arrived
     }
 
     pub(super) fn state(&self) -> WatermarkState {

@@ -76,6 +76,8 @@ pub(crate) struct IngestSetup {
     pub(crate) conductor: Option<Conductor>,
     /// Whether the dataflow goes by event time.
     pub(crate) event_time: bool,
+    /// How long after the last record something may still come of it.
+    pub(crate) horizon: Duration,
     /// Whether this worker looks if its process has what another process found.
     pub(crate) checks: bool,
 }
@@ -88,7 +90,7 @@ impl Ingest {
         let wake = std::sync::Arc::new(move || thread.unpark());
         let mut conductor = setup.conductor;
         if let Some(conductor) = &mut conductor {
-            conductor.by_event_time(setup.event_time);
+            conductor.by_event_time(setup.event_time, setup.horizon);
         }
         Ingest {
             messages,

@@ -206,6 +206,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         max_open_epochs: settings.max_open_epochs,
         max_open_bytes: settings.max_open_bytes,
         event_time: true,
+        horizon: Duration::ZERO,
         digest: false,
     };
     let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;

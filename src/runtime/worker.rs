@@ -115,6 +115,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         options: job.settings.read,
         conductor: job.conductor.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0),
         event_time: installed.event_time,
+        horizon: installed.horizon,
         checks: index == job.first && index > 0,
     };
     let mut ingest = Ingest::new(worker, messages, feed, setup);

@@ -9,6 +9,7 @@ mod stage;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::difference::Semigroup;
@@ -129,7 +130,8 @@ where
         conductor.replay([epoch], Afterwards::Stop);
         let inputs = Inputs { sources, inputs: vec![0] };
         let (options, conductor) = (ReadOptions::default(), Some(conductor));
-        let setup = IngestSetup { inputs, options, conductor, event_time, checks: false };
+        let horizon = Duration::ZERO;
+        let setup = IngestSetup { inputs, options, conductor, event_time, horizon, checks: false };
         let mut ingest = Ingest::new(worker, messages, feed, setup);
         while !probe.done() {
             let closed =

@@ -87,6 +87,7 @@ impl Stage {
             options: ReadOptions::default(),
             conductor,
             event_time: installed.event_time,
+            horizon: installed.horizon,
             checks: false,
         };
         let mut ingest = Ingest::new(worker, messages, feed, setup);

@@ -66,7 +66,7 @@ impl<'scope, F: Format, K: Key, G: Keys<F, K>> Grouped<'scope, F, K, G> {
         let Grouped { records, columns: key, keys, .. } = self;
         let all = Some(key.into_iter().chain(names_of(columns)).collect());
         let site = records.site();
-        let event_times = records.event_times(name, place);
+        let event_times = records.event_times(name, place, 0);
         let gate = records.refusals().gate(name, is_older);
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<(K, i64), First<C::Key>>| {
             let Some(datum) = datum(record) else { return };

@@ -50,7 +50,7 @@ impl<'scope, F: Format, K: Key, G: Keys<F, K>> Grouped<'scope, F, K, G> {
         let Grouped { records, columns: key, keys, .. } = self;
         let names = [key, names_of(columns)];
         let site = records.site().clone();
-        let _ = records.event_times(name, place);
+        let _ = records.event_times(name, place, 0);
         let gate = records.refusals().gate(name, is_older);
         let logic = move |record: &Parsed<'_, F>, sums: &mut Partials<((K, i64), C::Key), isize>| {
             let Some(value) = value(record) else { return };
@@ -149,6 +149,7 @@ impl<'scope, K: ExchangeData + Hash + Stored, V: ExchangeData + Stored> Events<'
     ) -> (VecCollection<'scope, Epoch, (K, At<V>, Option<At<W>>), isize>, Names, Site<'scope>) {
         let Events { rows, names: [key, value], site } = self;
         site.claim(name, place);
+        site.waits(within.upper());
         let left = key.into_iter().chain(["time".to_owned()]).chain(value).collect::<Vec<_>>();
         let other = std::iter::once("time".to_owned()).chain(right.names[1].iter().cloned());
         let other = other.map(|name| if left.contains(&name) { format!("right_{name}") } else { name });

@@ -18,7 +18,7 @@ use crate::door::{Parsed, Partials};
 use crate::format::Format;
 use crate::operators::route;
 use crate::state::Identity;
-use crate::time::Time;
+use crate::time::{MOST, Time};
 use crate::view::Names;
 
 /// Keyed state: the states as they are, and what their updates have emitted.
@@ -123,7 +123,8 @@ impl<'scope, F: Format, K: Key, G: Keys<F, K>> Grouped<'scope, F, K, G> {
         let site = records.site();
         let event_times = match timeout {
             Timeout::Never => empty(site.scope),
-            Timeout::Idle(_) | Timeout::Deadline => records.event_times(name, place),
+            Timeout::Idle(gap) => records.event_times(name, place, gap.millis()),
+            Timeout::Deadline => records.event_times(name, place, MOST),
         };
         let gate = records.refusals().gate(name, move |time, watermark| match timeout {
             Timeout::Never => false,

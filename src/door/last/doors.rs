@@ -49,7 +49,7 @@ impl Sliding {
     ) -> Last<'scope, (K, A)> {
         let Sliding { window } = self;
         let site = records.site();
-        let event_times = records.event_times(&opening.name, opening.place);
+        let event_times = records.event_times(&opening.name, opening.place, window.length());
         let sums = pane_sums(records, &opening, window, too_late(window), adds);
         let names = opening.names(&[]);
         let name = opening.name.clone();

@@ -53,7 +53,7 @@ impl When for BySession {
     ) -> Windowed<'scope, (Span, K, A)> {
         let BySession { gap } = self;
         let site = records.site();
-        let event_times = records.event_times(&opening.name, opening.place);
+        let event_times = records.event_times(&opening.name, opening.place, gap.millis());
         let names = opening.names(&["start", "end"]);
         let Opening { name, place, .. } = opening;
         let gate = records.refusals().gate(&name, move |time, watermark| gap.is_over(time, watermark));

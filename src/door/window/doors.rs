@@ -67,7 +67,7 @@ impl When for Tables {
         if let Err(error) = window.for_table() {
             site.mistake(error, opening.place);
         }
-        let event_times = records.event_times(&opening.name, opening.place);
+        let event_times = records.event_times(&opening.name, opening.place, window.length());
         let sums = pane_sums(records, &opening, window, too_late(window), adds);
         let names = opening.names(&["start", "end"]);
         let consumed = Consumed::default();

@@ -146,6 +146,7 @@ fn run(worker: &mut Worker, job: &Job) -> Result<(), RunError> {
         options: job.read,
         conductor: job.conductor.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0),
         event_time: installed.event_time,
+        horizon: installed.horizon,
         checks: false,
     };
     let mut ingest = Ingest::new(worker, messages, feed, setup);

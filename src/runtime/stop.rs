@@ -5,6 +5,7 @@
 //! have finished.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::runtime::Exit;
 use crate::runtime::fatal;
@@ -20,9 +21,14 @@ pub(super) fn running() {
     RUNNING.store(true, Ordering::SeqCst);
 }
 
+/// Signals that come within this time of the first are the same request: `timeout` sends one to the process and one to
+/// its group, and a terminal and a shell may both pass an interrupt on.
+const SAME: Duration = Duration::from_millis(500);
+
 /// Turns SIGINT and SIGTERM into a request to end in order, and a second one into an end at once.
 ///
-/// Before the workers have started, the first one ends the process.
+/// Signals that come within half a second of the first are the same request. Before the workers have started, the first
+/// one ends the process.
 ///
 /// # Errors
 ///
@@ -31,14 +37,22 @@ pub fn end_in_order_on_signals() -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
+        loop {
+            // What arrives together is one request, and a wait may end without a signal.
+            if signals.wait().count() == 0 {
+                continue;
+            }
             if !RUNNING.load(Ordering::SeqCst) {
                 fatal::end(Exit::Done, "ended by a signal before the run had begun");
             }
             if SIGNALS.fetch_add(1, Ordering::SeqCst) > 0 {
                 fatal::end(Exit::Interrupted, "ended by a second signal; the last epochs may be missing");
             }
-            log::warn!("ending in order, after the open epochs; a second signal ends at once");
+            log::warn!("ending in order, after the open epochs");
+            std::thread::sleep(SAME);
+            let same = signals.pending().count();
+            log::debug!("{same} more signals within {SAME:?} of the first are the same request");
+            log::warn!("still ending in order; a second signal ends at once");
         }
     })?;
     Ok(())

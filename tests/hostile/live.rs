@@ -198,7 +198,7 @@ fn a_second_signal_ends_at_once() {
     let (mut running, _, stdout) = blocked(&path, "1");
     let said = running.stderr_lines();
     running.signal("INT");
-    // Two signals that come together are one: the first must have been heard.
+    // Signals that come together are one: the time for that must have passed.
     said.until("a second signal ends at once");
     running.signal("INT");
     said.until("ended by a second signal");

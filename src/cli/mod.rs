@@ -41,7 +41,7 @@ fn main_from(app: &App, args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let _ = error.print();
             let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if shown { Exit::Done } else { Exit::Usage }.into();
+            return if shown { Exit::Done } else { Exit::Configuration }.into();
         }
     };
     let result = match matches.subcommand() {

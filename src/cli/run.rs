@@ -70,6 +70,8 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<(), Failure> {
         );
     }
     match summary {
+        // Whoever has closed a pager or taken the first lines is not told about the rest.
+        "text" if report.unread => {}
         "json" => eprint(format_args!("{}\n", summary_json(&report))),
         "text" => eprint(format_args!("{}\n", summary_text(&report, &settings))),
         _ => {}

@@ -63,8 +63,10 @@ pub struct Report {
     pub epochs: u64,
     /// From the first read to the last commit.
     pub elapsed: Duration,
-    /// Whether a signal ended it before its input had ended.
+    /// Whether a signal ended it before its input had ended, or nobody read its output any more.
     pub interrupted: bool,
+    /// Whether whoever read its output, all of which went to standard output, has gone away.
+    pub unread: bool,
 }
 
 /// Why a run did not begin, or why an embedded one ([`Run`]) cannot go on.
@@ -260,7 +262,8 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         guards.join().into_iter().collect::<Result<Vec<Outcome>, _>>().map_err(RunError::Timely)?;
 
     let counts = (process == 0).then(|| outcomes[0].counts);
-    Ok(Report { counts, epochs: outcomes[0].epochs, elapsed: now() - begun, interrupted: stop::requested() })
+    let (interrupted, unread) = (stop::requested(), stop::is_unread());
+    Ok(Report { counts, epochs: outcomes[0].epochs, elapsed: now() - begun, interrupted, unread })
 }
 
 /// Refuses sinks whose opening would destroy input, or each other's output, under whatever name.

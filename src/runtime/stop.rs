@@ -1,4 +1,4 @@
-//! Ending in order: a signal asks for it, and the conductor of the ledger says where.
+//! Ending in order: a signal asks for it, or nobody reads the output any more, and the conductor of the ledger says where.
 //!
 //! A signal reaches one process, at some moment of its own. A worker that sees it tells the conductor, which opens no
 //! further epoch but one for what has been taken from outside already; when that is sealed, all workers are told that they
@@ -58,7 +58,20 @@ pub fn end_in_order_on_signals() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether a signal has asked for the end.
+/// Whether whoever read the output has gone away.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Asks for the end because whoever read the output has gone away.
+pub(super) fn nobody_reads() {
+    LEFT.store(true, Ordering::Relaxed);
+}
+
+/// Whether somebody has asked for the end because whoever read the output has gone away.
+pub(super) fn is_unread() -> bool {
+    LEFT.load(Ordering::Relaxed)
+}
+
+/// Whether a signal has asked for the end, or nobody reads the output any more.
 pub(super) fn requested() -> bool {
-    SIGNALS.load(Ordering::Relaxed) > 0
+    SIGNALS.load(Ordering::Relaxed) > 0 || is_unread()
 }

@@ -155,6 +155,9 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             let frontier = ingest.sealed(frontier);
             let epochs = ingest.epochs();
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
+            if outputs.is_left() {
+                stop::nobody_reads();
+            }
         }
     }
     vitals.hold(false);
@@ -167,6 +170,9 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     }
     vitals.beat(Doing::Write);
     outputs.finish().unwrap_or_else(|error| failed(error));
+    if outputs.is_left() {
+        stop::nobody_reads();
+    }
     vitals.wait_for(None);
     let summary = installed.summary.get();
     Outcome { counts: summary.counts, epochs: ingest.epochs() }

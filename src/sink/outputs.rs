@@ -128,6 +128,11 @@ impl Outputs {
         self.sinks.iter().map(SinkThread::committed).min().unwrap_or(self.closed)
     }
 
+    /// Whether there are sinks, and whoever read them has gone away from each: nobody wants to know more.
+    pub fn is_left(&self) -> bool {
+        !self.sinks.is_empty() && self.sinks.iter().all(SinkThread::was_left)
+    }
+
     /// Whether all sinks have ended, so that [`Outputs::finish`] does not wait. They end after the end of the input, or with
     /// an error.
     pub fn has_ended(&self) -> bool {
@@ -140,7 +145,7 @@ impl Outputs {
     /// # Errors
     ///
     /// When a sink has failed.
-    pub fn finish(mut self) -> Result<(), SinkError> {
+    pub fn finish(&mut self) -> Result<(), SinkError> {
         let results: Vec<_> = self.sinks.iter_mut().map(SinkThread::join).collect();
         results.into_iter().collect()
     }

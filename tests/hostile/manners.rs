@@ -1,18 +1,25 @@
 //! What a user at a terminal, a shell or a pager may expect of any command.
 
 use std::fs;
-use std::process::Command;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use crate::support::{Ended, Running, command, rows, run, run_on, uri};
 
-/// A run that is held still: it has begun to write more than a pipe takes, and nobody reads it.
-fn held(dir: &std::path::Path) -> (Running, std::process::ChildStdout) {
-    use std::io::Read;
+/// A file with so many lines that what is shown of them is far more than fits in a pipe.
+fn large(dir: &Path) -> PathBuf {
     let path = dir.join("large.log");
     let lines: String = (0..40_000).map(|n| format!("error number {n} of a great many\n")).collect();
     fs::write(&path, lines).expect("written");
+    path
+}
+
+/// A run that is held still: it has begun to write more than a pipe takes, and nobody reads it.
+fn held(dir: &Path) -> (Running, std::process::ChildStdout) {
+    let path = large(dir);
     let mut command = command();
     command.args(["run", "error-lines", "--source", &uri("file", &path, ""), "--log", "debug"]);
     command.args(["--sink", "jsonl:-?mode=changes", "--epoch-bytes", "64KiB", "--chunk-bytes", "16KiB"]);
@@ -45,6 +52,85 @@ fn signals_that_come_together_are_one_and_a_later_one_is_a_second() {
     said.until("ended by a second signal");
     running.wait().exits(130);
     drop(stdout);
+}
+
+/// As with `| head`, and with a pager that is quit.
+#[test]
+fn a_reader_that_goes_away_has_seen_enough() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = uri("file", &large(dir.path()), "");
+    for (sink, workers) in [("jsonl:-?mode=changes", "1"), ("jsonl:-?mode=changes", "2"), ("console:?at=epoch", "1")] {
+        let mut command = command();
+        command.args(["run", "error-lines", "--source", &source, "--sink", sink, "-w", workers]);
+        command.args(["--epoch-bytes", "64KiB", "--chunk-bytes", "16KiB"]);
+        let mut running = Running::start(&mut command);
+        running.stdout().read_exact(&mut [0]).expect("a first byte comes");
+        // That was all.
+        let ended = running.wait().exits(0);
+        assert_eq!(ended.stderr, "", "{sink} -w {workers}");
+    }
+    // What is written at the end alone.
+    let mut running = Running::start(command().args(["run", "error-lines", "--source", &source]));
+    drop(running.stdout());
+    assert_eq!(running.wait().exits(0).stderr, "");
+    // Live, it ends with the next change, and not only when the input does.
+    let mut command = command();
+    command.args(["run", "word-count", "-", "--sink", "jsonl:-?mode=changes", "--tick", "20ms"]);
+    let mut running = Running::start(command.stdin(Stdio::piped()));
+    let mut stdin = running.stdin();
+    drop(running.stdout());
+    stdin.write_all(b"word\n").expect("it reads");
+    assert_eq!(running.wait().exits(0).stderr, "");
+    for args in [&["list"][..], &["--help"], &["generate", "words", "--lines", "unlimited"]] {
+        let mut running = Running::start(crate::support::command().args(args));
+        drop(running.stdout());
+        assert_eq!(running.wait().exits(0).stderr, "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_takes_nothing_from_other_sinks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (input, output) = (large(dir.path()), dir.path().join("out.jsonl"));
+    let mut command = command();
+    command.args(["run", "error-lines", "--epoch-bytes", "64KiB", "--chunk-bytes", "16KiB"]);
+    command.args(["--source", &uri("file", &input, ""), "--sink", "jsonl:-?mode=changes"]);
+    command.args(["--sink", &uri("jsonl", &output, "?mode=update")]);
+    let mut running = Running::start(&mut command);
+    drop(running.stdout());
+    running.wait().exits(0).says(&["40,000 lines: 40,000 parsed"]);
+    let counts = rows(&fs::read(output).expect("written"), "error_count");
+    assert_eq!(counts.last(), Some(&json!({ "count": 40_000 })));
+}
+
+#[test]
+fn a_closed_output_is_an_error() {
+    for (args, what) in [
+        ("run word-count", "cannot write to `console:`"),
+        ("run word-count --sink jsonl:-", "cannot write to `jsonl:-`"),
+        ("list", "cannot write to standard output"),
+        ("--help", "cannot write to standard output"),
+        ("generate words --lines 10", "cannot write"),
+    ] {
+        for closing in [">&-", "<&- >&-"] {
+            let shell = format!("exec \"$0\" {args} {closing}");
+            let program = command().get_program().to_owned();
+            let mut sh = Command::new("sh");
+            sh.current_dir(env!("CARGO_MANIFEST_DIR")).arg("-c").arg(shell).arg(program);
+            sh.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            Running::start(&mut sh).wait().exits(4).says(&[what, "standard output is closed"]);
+        }
+    }
+    // Nobody who throws it away has closed it; and whoever writes elsewhere needs no standard output.
+    let dir = tempfile::tempdir().expect("a directory");
+    let sink = uri("jsonl", &dir.path().join("out.jsonl"), "");
+    for rest in ["list >/dev/null".to_owned(), "list 1<>/dev/null".to_owned(), format!("run word-count --sink {sink} >&-")] {
+        let mut sh = Command::new("sh");
+        sh.current_dir(env!("CARGO_MANIFEST_DIR")).arg("-c").arg(format!("exec \"$0\" {rest}"));
+        sh.arg(command().get_program()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start(&mut sh).wait().exits(0);
+    }
+    assert!(!fs::read(dir.path().join("out.jsonl")).expect("written").is_empty());
 }
 
 /// The counts of words in a last state.

@@ -465,7 +465,7 @@ fn a_second_signal_ends_at_once() {
     let mut process = cluster.alone(args);
     cluster_support::poll(LONG, "a sink", || cluster.path("out").exists().then_some(()));
     process.signal("TERM");
-    let said = || process.stderr().contains("ending in order").then_some(());
+    let said = || process.stderr().contains("a second signal ends at once").then_some(());
     cluster_support::poll(LONG, "the first signal's effect", said);
     process.signal("TERM");
     process.ends_within(SOON, 130, &["second signal"]);

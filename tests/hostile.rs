@@ -2,12 +2,15 @@
 //!
 //! - `bytes`: whatever may be in a line, and lines of any length; bad input is data, and memory is bounded.
 //! - `refusals`: what cannot be done is refused with the documented exit code, and a text that says what to do.
+//! - `manners`: what a user at a terminal, a shell or a pager may expect of any command.
 //! - `live`: a run that is watched, signalled, blocked and cut off while it goes on.
 
 #[path = "hostile/bytes.rs"]
 mod bytes;
 #[path = "hostile/live.rs"]
 mod live;
+#[path = "hostile/manners.rs"]
+mod manners;
 #[path = "hostile/refusals.rs"]
 mod refusals;
 mod support;

@@ -19,6 +19,7 @@ fn pace(peers: usize, epoch_bytes: u64) -> LedgerOptions {
         max_open_epochs: 3,
         max_open_bytes: u64::MAX,
         event_time: false,
+        horizon: Duration::ZERO,
         digest: false,
     }
 }

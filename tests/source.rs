@@ -148,6 +148,7 @@ fn read_cut(source: &Arc<dyn Source>, cut: Cut, peers: usize) -> Result<(Lines, 
         max_open_epochs: 3,
         max_open_bytes: u64::MAX,
         event_time: false,
+        horizon: Duration::ZERO,
         digest: false,
     };
     let mut conductor = Conductor::new(pace, std::slice::from_ref(source))?;
@@ -382,6 +383,7 @@ fn sources_are_side_by_side_and_share_an_epoch() {
         max_open_epochs: 100,
         max_open_bytes: u64::MAX,
         event_time: false,
+        horizon: Duration::ZERO,
         digest: false,
     };
     let mut conductor = Conductor::new(pace, &[source("a*"), source("b")]).unwrap();
@@ -525,6 +527,7 @@ fn patterns_name_files_once_and_in_order() {
         max_open_epochs: 1,
         max_open_bytes: u64::MAX,
         event_time: false,
+        horizon: Duration::ZERO,
         digest: false,
     };
     let conductor = Conductor::new(pace, &[source("b.log"), source("*.log"), source("./b.log")]).unwrap();

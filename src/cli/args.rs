@@ -4,10 +4,7 @@ use clap::builder::styling::Styles;
 use clap::{Arg, ArgAction, Command};
 
 use crate::dataflow::AnyDataflow;
-
-const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 usage; 2 bad configuration; 3 input cannot be read; 4 output cannot be written; \
-5 cluster not joined; 6 peer lost; 7 stalled (watchdog); 70 bug (panic); 130 second signal.";
+use crate::runtime::Exit;
 
 const RUN_NOTES: &str = "\
 Timely's flags keep their letters, so -h is the host file, and help is --help.
@@ -22,7 +19,7 @@ pub(super) fn command(dataflows: &[AnyDataflow]) -> Command {
     let command = Command::new("thalweg")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keeps statistics over live logs up to date")
-        .after_help(format!("Help is --help: -h is timely's host file.\n{EXIT_CODES}"))
+        .after_help(format!("Help is --help: -h is timely's host file.\n{}", Exit::HELP))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .args_override_self(true)
@@ -46,7 +43,7 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
         .disable_help_subcommand(true)
         .subcommand_value_name("DATAFLOW")
         .subcommand_help_heading("Dataflows")
-        .after_help(format!("{RUN_NOTES}\n{EXIT_CODES}"));
+        .after_help(format!("{RUN_NOTES}\n{}", Exit::HELP));
     for dataflow in dataflows {
         let own = own_options(dataflow).into_iter().map(|option| {
             let arg = Arg::new(option.name.clone()).long(option.name).help_heading(OWN);
@@ -67,7 +64,7 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
                 .about(dataflow.about())
                 .args(own)
                 .args(run_args())
-                .after_help(format!("{defaults}\n\n{RUN_NOTES}\n{EXIT_CODES}")),
+                .after_help(format!("{defaults}\n\n{RUN_NOTES}\n{}", Exit::HELP)),
         );
     }
     run
@@ -100,6 +97,9 @@ pub(super) fn own_options(dataflow: &AnyDataflow) -> Vec<OwnOption> {
     dataflow.options().into_iter().map(option).collect()
 }
 
+/// The id of the paths that stand without a flag; no flag has a name in capitals.
+pub(super) const PATHS: &str = "PATH";
+
 /// The arguments of `run` that all dataflows have.
 pub(super) fn run_args() -> Vec<Arg> {
     let many = |name: &'static str, value, help: &'static str| {
@@ -110,10 +110,15 @@ pub(super) fn run_args() -> Vec<Arg> {
         Arg::new(name).long(name).value_name(value).help(help).help_heading("Epochs and bounds")
     };
     vec![
+        Arg::new(PATHS)
+            .value_name("PATH")
+            .action(ArgAction::Append)
+            .num_args(0..)
+            .help("Files to read one after the other, the oldest rotation first; - is standard input"),
         many(
             "source",
             "URI",
-            "Where to read: file:PATH (globs) or stdin:, plain, gzip or zstd; NAME=URI for an input of that name (repeatable)",
+            "Where to read: PATH or file:PATH (globs), - or stdin:, plain, gzip or zstd; NAME=URI for an input of that name (repeatable, side by side)",
         ),
         many(
             "sink",

@@ -90,7 +90,7 @@ pub(super) fn bench(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(
 /// The exit code of a measurement that failed.
 fn exit(error: &BenchError) -> Exit {
     match error {
-        BenchError::NoSuchDataflow { .. } | BenchError::NoLoop { .. } => Exit::Usage,
+        BenchError::NoSuchDataflow { .. } | BenchError::NoLoop { .. } => Exit::Configuration,
         BenchError::Read { .. } => Exit::Input,
         BenchError::Write { .. } | BenchError::Generate(_) => Exit::Output,
         BenchError::System { .. }

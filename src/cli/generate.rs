@@ -1,7 +1,5 @@
 //! `thalweg generate`.
 
-use std::io::ErrorKind;
-
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgMatches, Command};
 
@@ -11,6 +9,7 @@ use crate::data::grouped;
 use crate::generate;
 use crate::generate::{GenerateError, Kind, Options};
 use crate::runtime::Exit;
+use crate::sink::{Stdout, reader_is_gone};
 
 pub(super) fn command() -> Command {
     let arg = |name: &'static str, value, help: &'static str| {
@@ -58,7 +57,7 @@ pub(super) fn generate(matches: &ArgMatches) -> Result<(), Failure> {
     options.validate().map_err(Failure::configuration)?;
     let output = given.text("output");
     let mut out: Box<dyn std::io::Write> = match output {
-        None | Some("-") => Box::new(std::io::stdout().lock()),
+        None | Some("-") => Box::new(Stdout),
         Some(path) => {
             let file = std::fs::File::create(path).with_context(|| format!("cannot create {path}"));
             Box::new(file.map_err(|error| Failure::new(Exit::Output, error))?)
@@ -73,7 +72,7 @@ pub(super) fn generate(matches: &ArgMatches) -> Result<(), Failure> {
             Ok(())
         }
         // Whoever read from the pipe has seen enough.
-        Err(GenerateError::Write { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(GenerateError::Write { source, .. }) if reader_is_gone(&source) => Ok(()),
         Err(error) => Err(Failure::new(Exit::Output, error)),
     }
 }

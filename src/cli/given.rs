@@ -146,6 +146,11 @@ impl Given {
         Ok(())
     }
 
+    /// Whether `name` was given on the command line, and not only in the configuration file.
+    pub(crate) fn is_flag(&self, name: &str) -> bool {
+        self.values.contains_key(name) && self.file.as_ref().is_none_or(|(_, flags)| flags.contains(name))
+    }
+
     /// All values of `name`.
     pub(crate) fn all(&self, name: &str) -> &[String] {
         self.values.get(name).map(Vec::as_slice).unwrap_or_default()

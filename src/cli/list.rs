@@ -8,7 +8,6 @@ use clap::ArgMatches;
 use crate::cli::args::own_options;
 use crate::cli::{Failure, print};
 use crate::dataflow::AnyDataflow;
-use crate::runtime::Exit;
 
 pub(super) fn list(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(), Failure> {
     let Some(name) = matches.get_one::<String>("dataflow") else {
@@ -21,10 +20,10 @@ pub(super) fn list(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<()
     };
     let Some(dataflow) = dataflows.iter().find(|dataflow| dataflow.name() == name) else {
         let known: Vec<_> = dataflows.iter().map(|dataflow| dataflow.name()).collect();
-        return Err(Failure::new(
-            Exit::Usage,
-            anyhow!("no dataflow is named `{name}`; there are {}", known.join(", ")),
-        ));
+        return Err(Failure::configuration(anyhow!(
+            "no dataflow is named `{name}`; there are {}",
+            known.join(", ")
+        )));
     };
     let mut text = String::new();
     describe(dataflow, &mut text);

@@ -11,6 +11,7 @@ mod given;
 mod list;
 mod progress;
 mod run;
+mod verdict;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ pub use app::App;
 use crate::data::escape_text;
 use crate::dataflow::AnyDataflow;
 use crate::runtime::Exit;
+use crate::sink::{Stdout, reader_is_gone};
 
 /// The `thalweg` command with `dataflows`; returns when it is done. [`App`] takes sources and sinks, too.
 ///
@@ -38,19 +40,29 @@ fn main_from(app: &App, args: impl Iterator<Item = OsString>) -> ExitCode {
     let dataflows = &app.dataflows;
     let matches = match args::command(dataflows).try_get_matches_from(args) {
         Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return ended(print(&error.render().to_string()));
+        }
         Err(error) => {
             let _ = error.print();
-            let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if shown { Exit::Done } else { Exit::Usage }.into();
+            return Exit::Configuration.into();
         }
     };
-    let result = match matches.subcommand() {
-        Some(("run", matches)) => run::run(app, matches),
+    ended(match matches.subcommand() {
+        // How it went has been told.
+        Some(("run", matches)) => match run::run(app, matches) {
+            Ok(exit) => return exit.into(),
+            Err(failure) => Err(failure),
+        },
         Some(("list", matches)) => list::list(dataflows, matches),
         Some(("generate", matches)) => generate::generate(matches),
         Some(("bench", matches)) => bench::bench(dataflows, matches),
         _ => unreachable!("clap knows no other subcommand, and requires one"),
-    };
+    })
+}
+
+/// Says why a subcommand has failed, if it has.
+fn ended(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => Exit::Done.into(),
         Err(Failure { exit, error }) => {
@@ -97,10 +109,9 @@ fn eprint(text: std::fmt::Arguments<'_>) {
 
 /// Writes to standard output; a reader that has gone away has seen enough.
 fn print(text: &str) -> Result<(), Failure> {
-    use std::io::{ErrorKind, Write};
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+    use std::io::Write;
+    match Stdout.write_all(text.as_bytes()) {
+        Err(error) if !reader_is_gone(&error) => Err(Failure::new(
             Exit::Output,
             anyhow::Error::new(error).context("cannot write to standard output"),
         )),

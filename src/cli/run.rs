@@ -2,31 +2,32 @@
 
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::num::IntErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::ArgMatches;
 
-use crate::cli::args::own_options;
+use crate::cli::args::{PATHS, own_options};
 use crate::cli::given::{Given, GivenError};
-use crate::cli::progress;
 use crate::cli::{App, Failure, eprint};
+use crate::cli::{progress, verdict};
 use crate::data::{escape_text, grouped};
 use crate::dataflow::AnyDataflow;
 use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
-use crate::runtime::{ClusterSettings, Exit, Report, Settings, Usage};
+use crate::runtime::{ClusterSettings, Exit, Report, RunError, Settings, Usage};
 use crate::sink::SinkSpec;
-use crate::source::Progress;
-use crate::source::{ReadOptions, Source, SourceUriError, Sources};
+use crate::source::{FileSource, Progress, ReadOptions, Source, SourceError, SourceUriError, Sources};
 use crate::time::{Clock, TimeOptions};
 use crate::view::Keep;
 
 /// The variable of the environment that may hold the cluster's secret.
 const SECRET_VARIABLE: &str = "THALWEG_CLUSTER_SECRET";
 
-pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
     let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
     let dataflow =
         app.dataflows.iter().find(|dataflow| dataflow.name() == name).expect("clap knows them all");
@@ -45,6 +46,7 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<(), Failure> {
         }
     };
     let settings = settings(&given, app, dataflow)?;
+    let defaulted = given.all("source").is_empty() && given.all(PATHS).is_empty();
     let own = own.iter().flat_map(|name| given.all(name).iter().map(|value| (name.as_str(), value.as_str())));
     let build = dataflow.prepare(own).map_err(Failure::configuration)?;
 
@@ -55,19 +57,26 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<(), Failure> {
     if let Some(bar) = bar {
         bar.clear();
     }
-    let report = report.map_err(|error| Failure::new(error.exit(), error))?;
-    if let Some(counts) = report.counts.filter(|counts| counts.lines > 0 && counts.parsed == 0) {
-        log::warn!(
-            "none of {} lines is of the form that {name} reads\n  hint: is it the right file, and not compressed otherwise than by gzip or zstd?",
-            grouped(counts.lines)
-        );
+    let report = report.map_err(|error| match error {
+        RunError::Source(SourceError::NotFound { cwd, .. }) if defaulted => {
+            Failure::new(Exit::Input, no_default_source(dataflow, &cwd))
+        }
+        error => Failure::new(error.exit(), error),
+    })?;
+    let nothing = verdict::nothing(&report).filter(|_| !report.unread);
+    match (&nothing, verdict::empty(&report)) {
+        (Some(why), _) => log::error!("{why}"),
+        (None, Some(what)) if !report.unread && !report.interrupted => log::warn!("{what}"),
+        _ => {}
     }
     match summary {
+        // Whoever has closed a pager or taken the first lines is not told about the rest.
+        "text" if report.unread => {}
         "json" => eprint(format_args!("{}\n", summary_json(&report))),
         "text" => eprint(format_args!("{}\n", summary_text(&report, &settings))),
         _ => {}
     }
-    Ok(())
+    Ok(verdict::exit(&report, nothing.is_some()))
 }
 
 fn start_log(given: &Given) -> Result<(), Failure> {
@@ -102,13 +111,28 @@ fn settings(given: &Given, app: &App, dataflow: &AnyDataflow) -> Result<Settings
 
 /// The sources, each with the input that it is for, if it says so.
 fn sources(given: &Given, known: &Sources, dataflow: &AnyDataflow) -> Result<Vec<Named>, Failure> {
-    let sources: Result<Vec<_>, _> = match given.all("source") {
-        [] => [dataflow.source()].into_iter().map(|uri| known.open(uri)).collect(),
-        uris => uris.iter().map(|uri| known.open(uri)).collect(),
+    let (stdin, paths): (Vec<_>, Vec<_>) = given.all(PATHS).iter().partition(|path| *path == "-");
+    let is_uri = |path: &str| path.contains(':') && known.open(path).is_ok() && !Path::new(path).exists();
+    if let Some(uri) = paths.iter().find(|path| is_uri(path)) {
+        return Err(Failure::configuration(anyhow!(
+            "`{uri}` stands where a path does, and there is no such file\n  hint: a URI is given as `--source {uri}`"
+        )));
+    }
+    let mut sources: Vec<Named> = Vec::new();
+    if !paths.is_empty() {
+        sources.push((None, Arc::new(FileSource::sequence(&paths))));
+    }
+    // What stands on the command line counts, and not what the configuration says beside it.
+    let uris: Vec<&str> = match given.all("source") {
+        [] if given.all(PATHS).is_empty() => vec![dataflow.source()],
+        _ if !given.all(PATHS).is_empty() && !given.is_flag("source") => Vec::new(),
+        uris => uris.iter().map(String::as_str).collect(),
     };
-    let sources = sources.map_err(|SourceUriError { uri, reason, .. }| {
-        Failure::configuration(anyhow!("`--source {uri}`: {reason}"))
-    })?;
+    for uri in stdin.into_iter().map(String::as_str).chain(uris) {
+        sources.push(known.open(uri).map_err(|SourceUriError { uri, reason, .. }| {
+            Failure::configuration(anyhow!("`--source {uri}`: {reason}"))
+        })?);
+    }
     let mut live = std::collections::BTreeSet::new();
     match sources.iter().find(|(_, source)| !source.is_bounded() && !live.insert(source.uri())) {
         Some((_, twice)) => {
@@ -116,6 +140,17 @@ fn sources(given: &Given, known: &Sources, dataflow: &AnyDataflow) -> Result<Vec
         }
         None => Ok(sources),
     }
+}
+
+/// Says that the source which `dataflow` reads unless it is told otherwise is not there: it is relative, and few stand
+/// where it is.
+fn no_default_source(dataflow: &AnyDataflow, cwd: &Path) -> anyhow::Error {
+    let (name, source) = (dataflow.name(), dataflow.source());
+    anyhow!(
+        "{name} was not told what to read, and its default source {source} is not in {}\n  \
+         hint: say what to read: `thalweg run {name} my.log`, `thalweg run {name} --source URI`, or `-` for standard input",
+        cwd.display()
+    )
 }
 
 /// A source, and the input of the dataflow that it is for.
@@ -165,8 +200,9 @@ const MANY: usize = 1024;
 fn positive(given: &Given, name: &str, default: usize) -> Result<usize, GivenError> {
     let read = |text: &str| match text.parse::<usize>() {
         Ok(number @ 1..=MANY) => Ok(number),
-        Ok(_) => Err(format!("it must be from 1 to {MANY}")),
-        Err(error) => Err(error.to_string()),
+        // Too many digits for any number are too many, too.
+        Err(error) if *error.kind() != IntErrorKind::PosOverflow => Err(error.to_string()),
+        _ => Err(format!("it must be from 1 to {MANY}")),
     };
     Ok(given.parse(name, read)?.unwrap_or(default))
 }

@@ -14,18 +14,20 @@ use std::time::Duration;
 
 use crate::data::escape_text;
 
-/// Exit codes of the command.
+/// Exit codes of the command; [`Exit::HELP`] says the same in the command's own help.
+///
+/// There is no 1: what is wrong with the command line is 2, as for most commands.
 ///
 /// | code | meaning |
 /// |---|---|
 /// | 0 | done, or ended in order by SIGINT or SIGTERM |
-/// | 1 | the command line cannot be understood |
-/// | 2 | the configuration is bad: a file, a value, a host file, a secret |
-/// | 3 | an input cannot be read |
+/// | 2 | the command line or the configuration is bad: an option, a value, a file, a host file, a secret |
+/// | 3 | an input cannot be read, or not to its end |
 /// | 4 | an output cannot be written |
 /// | 5 | the processes of the cluster did not come together |
 /// | 6 | another process of the cluster was lost |
 /// | 7 | nothing moved for `--stall-timeout` while there was work: the watchdog ended the process |
+/// | 8 | nothing came of the input: no line of the form that is read, no record with a time that counts |
 /// | 70 | a bug: a thread panicked |
 /// | 130 | a second SIGINT or SIGTERM, while ending in order |
 ///
@@ -40,9 +42,7 @@ use crate::data::escape_text;
 pub enum Exit {
     /// Done.
     Done = 0,
-    /// The command line cannot be understood.
-    Usage = 1,
-    /// The configuration is bad.
+    /// The command line or the configuration is bad.
     Configuration = 2,
     /// An input cannot be read.
     Input = 3,
@@ -54,10 +54,20 @@ pub enum Exit {
     PeerLost = 6,
     /// Nothing moved for too long.
     Stalled = 7,
+    /// Nothing came of the input.
+    Nothing = 8,
     /// A thread panicked.
     Panic = 70,
     /// Ended at once, by a second signal.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// What the codes mean, as `--help` lists them.
+    pub const HELP: &str = "\
+Exit codes: 0 done, or ended by a signal in order; 2 bad command line or configuration; 3 input cannot be read; \
+4 output cannot be written; 5 cluster not joined; 6 peer lost; 7 stalled (watchdog); 8 nothing came of the input; \
+70 bug (panic); 130 second signal.";
 }
 
 impl From<Exit> for std::process::ExitCode {

@@ -113,6 +113,11 @@ impl Ingest {
         self.conductor.as_mut()
     }
 
+    /// Whether a partition could not be read to its end.
+    pub(crate) fn has_damage(&self) -> bool {
+        self.reading.has_damage()
+    }
+
     /// How many epochs have been sealed, those of earlier runs too; 0 on other workers than the first.
     pub(crate) fn epochs(&self) -> u64 {
         self.conductor.as_ref().map_or(0, Conductor::sealed_before)

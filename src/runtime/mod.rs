@@ -63,8 +63,16 @@ pub struct Report {
     pub epochs: u64,
     /// From the first read to the last commit.
     pub elapsed: Duration,
-    /// Whether a signal ended it before its input had ended.
+    /// Whether a signal ended it before its input had ended, or nobody read its output any more.
     pub interrupted: bool,
+    /// Whether whoever read its output, all of which went to standard output, has gone away.
+    pub unread: bool,
+    /// Whether this process could not read a partition to its end.
+    pub damaged: bool,
+    /// Whether windows or other doors go by event time.
+    pub event_time: bool,
+    /// Whether any view has had a row; only process 0 knows.
+    pub answered: bool,
 }
 
 /// Why a run did not begin, or why an embedded one ([`Run`]) cannot go on.
@@ -261,7 +269,11 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         guards.join().into_iter().collect::<Result<Vec<Outcome>, _>>().map_err(RunError::Timely)?;
 
     let counts = (process == 0).then(|| outcomes[0].counts);
-    Ok(Report { counts, epochs: outcomes[0].epochs, elapsed: now() - begun, interrupted: stop::requested() })
+    let (interrupted, unread) = (stop::requested(), stop::is_unread());
+    let Outcome { epochs, event_time, answered, .. } = outcomes[0];
+    let damaged = outcomes.iter().any(|outcome| outcome.damaged);
+    let elapsed = now() - begun;
+    Ok(Report { counts, epochs, elapsed, interrupted, unread, damaged, event_time, answered })
 }
 
 /// Refuses sinks whose opening would destroy input, or each other's output, under whatever name.

@@ -34,6 +34,8 @@ pub(super) struct Reading {
     epoch: Option<Epoch>,
     /// Whether nothing is to be read before its epoch is opened.
     exact: bool,
+    /// Whether a partition could not be read to its end.
+    damaged: bool,
 }
 
 /// A partition that is being read.
@@ -103,7 +105,13 @@ impl Reading {
             readers: BTreeMap::new(),
             epoch: None,
             exact: false,
+            damaged: false,
         }
+    }
+
+    /// Whether a partition could not be read to its end.
+    pub(super) fn has_damage(&self) -> bool {
+        self.damaged
     }
 
     /// Takes in what the conductor has found; `check` says whether to look if this process has it, too.
@@ -193,6 +201,11 @@ impl Reading {
                         }
                     }
                     Step::Ended => reached.ended = true,
+                    Step::Damaged(fault) => {
+                        log::error!("{fault}\n  what stands before it counts, and what comes after is lost");
+                        self.damaged = true;
+                        reached.ended = true;
+                    }
                 }
                 lane.pop_front();
             }
@@ -246,6 +259,7 @@ impl Reading {
                         open.ended = true;
                         any = true;
                     }
+                    Step::Damaged(fault) => return Err(fault),
                     Step::Reached | Step::CaughtUp => {}
                 }
             }

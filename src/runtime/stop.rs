@@ -1,10 +1,11 @@
-//! Ending in order: a signal asks for it, and the conductor of the ledger says where.
+//! Ending in order: a signal asks for it, or nobody reads the output any more, and the conductor of the ledger says where.
 //!
 //! A signal reaches one process, at some moment of its own. A worker that sees it tells the conductor, which opens no
 //! further epoch but one for what has been taken from outside already; when that is sealed, all workers are told that they
 //! have finished.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::runtime::Exit;
 use crate::runtime::fatal;
@@ -20,9 +21,14 @@ pub(super) fn running() {
     RUNNING.store(true, Ordering::SeqCst);
 }
 
+/// Signals that come within this time of the first are the same request: `timeout` sends one to the process and one to
+/// its group, and a terminal and a shell may both pass an interrupt on.
+const SAME: Duration = Duration::from_millis(500);
+
 /// Turns SIGINT and SIGTERM into a request to end in order, and a second one into an end at once.
 ///
-/// Before the workers have started, the first one ends the process.
+/// Signals that come within half a second of the first are the same request. Before the workers have started, the first
+/// one ends the process.
 ///
 /// # Errors
 ///
@@ -31,20 +37,41 @@ pub fn end_in_order_on_signals() -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
+        loop {
+            // What arrives together is one request, and a wait may end without a signal.
+            if signals.wait().count() == 0 {
+                continue;
+            }
             if !RUNNING.load(Ordering::SeqCst) {
                 fatal::end(Exit::Done, "ended by a signal before the run had begun");
             }
             if SIGNALS.fetch_add(1, Ordering::SeqCst) > 0 {
                 fatal::end(Exit::Interrupted, "ended by a second signal; the last epochs may be missing");
             }
-            log::warn!("ending in order, after the open epochs; a second signal ends at once");
+            log::warn!("ending in order, after the open epochs");
+            std::thread::sleep(SAME);
+            let same = signals.pending().count();
+            log::debug!("{same} more signals within {SAME:?} of the first are the same request");
+            log::warn!("still ending in order; a second signal ends at once");
         }
     })?;
     Ok(())
 }
 
-/// Whether a signal has asked for the end.
+/// Whether whoever read the output has gone away.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Asks for the end because whoever read the output has gone away.
+pub(super) fn nobody_reads() {
+    LEFT.store(true, Ordering::Relaxed);
+}
+
+/// Whether somebody has asked for the end because whoever read the output has gone away.
+pub(super) fn is_unread() -> bool {
+    LEFT.load(Ordering::Relaxed)
+}
+
+/// Whether a signal has asked for the end, or nobody reads the output any more.
 pub(super) fn requested() -> bool {
-    SIGNALS.load(Ordering::Relaxed) > 0
+    SIGNALS.load(Ordering::Relaxed) > 0 || is_unread()
 }

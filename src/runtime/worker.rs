@@ -38,6 +38,12 @@ pub(super) struct Outcome {
     pub counts: InputCounts,
     /// How many epochs there were, on worker 0.
     pub epochs: u64,
+    /// Whether this worker could not read a partition to its end.
+    pub damaged: bool,
+    /// On worker 0, whether windows or other doors go by event time.
+    pub event_time: bool,
+    /// On worker 0, whether any row of any view was shown that is not about the input itself.
+    pub answered: bool,
 }
 
 /// Which of the `inputs` that a dataflow reads each of the sources is for.
@@ -156,6 +162,9 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             let frontier = ingest.sealed(frontier);
             let epochs = ingest.epochs();
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
+            if outputs.is_left() {
+                stop::nobody_reads();
+            }
         }
     }
     vitals.hold(false);
@@ -167,8 +176,18 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         worker.step_or_park(Some(LONGEST_WAIT));
     }
     vitals.beat(Doing::Write);
+    let answered = outputs.has_answered();
     outputs.finish().unwrap_or_else(|error| failed(error));
+    if outputs.is_left() {
+        stop::nobody_reads();
+    }
     vitals.wait_for(None);
     let summary = installed.summary.get();
-    Outcome { counts: summary.counts, epochs: ingest.epochs() }
+    Outcome {
+        counts: summary.counts,
+        epochs: ingest.epochs(),
+        damaged: ingest.has_damage(),
+        event_time: installed.event_time,
+        answered,
+    }
 }

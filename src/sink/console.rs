@@ -151,6 +151,8 @@ impl Sink for Console {
 
     fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError> {
         self.mode = opening.shows.mode;
+        // An output that is closed is found out before the first line is read.
+        self.out.flush().map_err(Self::error)?;
         Ok(None)
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::sink::reader_is_gone;
 use crate::view::Retracted;
 
 /// Why a sink cannot be written, or has nothing to write.
@@ -66,6 +67,11 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// Whether whoever read standard output has gone away: nothing went wrong.
+    pub(super) fn is_readers_leave(&self) -> bool {
+        matches!(self, SinkError::Write { source, .. } if reader_is_gone(source))
+    }
+
     /// For sinks outside of this crate: `source` went wrong with the sink that was given as `sink`.
     ///
     /// ```

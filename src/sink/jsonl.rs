@@ -137,6 +137,9 @@ impl Sink for Jsonl {
             let create = |source| SinkError::Create { path: path.clone(), source };
             self.out = Some(Box::new(std::fs::File::create(path).map_err(create)?));
         }
+        // An output that is closed is found out before the first line is read.
+        let opened = self.out.as_mut().map_or(Ok(()), Write::flush);
+        opened.map_err(|source| self.error(source))?;
         Ok(None)
     }
 

@@ -23,6 +23,7 @@ mod outputs;
 mod registry;
 mod shows;
 mod spec;
+mod stdout;
 mod thread;
 mod uri;
 
@@ -33,6 +34,7 @@ pub use outputs::{Attached, Outputs, Start};
 pub use registry::Sinks;
 pub use shows::{At, Mode, Shows};
 pub use spec::SinkSpec;
+pub use stdout::{Stdout, reader_is_gone};
 pub(crate) use thread::message as panic_message;
 pub use uri::{SinkSpecError, SinkUri};
 
@@ -71,7 +73,9 @@ pub struct Closed<'a> {
 ///
 /// Its methods are called on a thread of its own, in this order: [`open`](Sink::open), then for each epoch
 /// [`write`](Sink::write) for each step at which something changed and [`commit`](Sink::commit) once, and in the end
-/// [`finish`](Sink::finish). After an error it is called no more, and the run ends with that error.
+/// [`finish`](Sink::finish). After an error it is called no more, and the run ends with that error; unless it says that
+/// whoever read standard output has gone away ([`reader_is_gone`]): then the sink has ended, and a run whose sinks all
+/// have ends in order.
 ///
 /// ```
 /// use std::sync::mpsc;

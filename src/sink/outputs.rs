@@ -51,6 +51,8 @@ pub struct Outputs {
     /// The first epoch of which nothing has been seen.
     seen: u64,
     ended: bool,
+    /// Whether any view has had a row.
+    answered: bool,
 }
 
 impl Outputs {
@@ -63,7 +65,7 @@ impl Outputs {
         let sinks = sinks.into_iter().map(|sink| SinkThread::start(sink, &views, start));
         let mut sinks = sinks.collect::<Result<Vec<_>, _>>()?;
         sinks.iter_mut().try_for_each(SinkThread::wait_until_open)?;
-        Ok(Outputs { views, sinks, closed: start.first, seen: start.first, ended: false })
+        Ok(Outputs { views, sinks, closed: start.first, seen: start.first, ended: false, answered: false })
     }
 
     /// Moves everything before `upto` to the sinks that they were not given; with `None` all, and the end.
@@ -86,6 +88,7 @@ impl Outputs {
                 self.close(changed.time.number());
                 self.seen = self.seen.max(changed.time.number() + 1);
             }
+            self.answered |= !(changed.rows.is_empty() && changed.finals.is_empty());
             let parts: Vec<_> = self.sinks.iter().map(|sink| sink.part(&changed)).collect();
             // Before they are sent: the last who holds rows may keep them without copying.
             drop(changed);
@@ -112,6 +115,11 @@ impl Outputs {
         }
     }
 
+    /// Whether any view has had a row so far.
+    pub fn has_answered(&self) -> bool {
+        self.answered
+    }
+
     /// Whether every sink has room for more. While it has not, no new epoch is to be opened; the thread that opened this is
     /// unparked when there is room again.
     pub fn has_room(&self) -> bool {
@@ -128,6 +136,11 @@ impl Outputs {
         self.sinks.iter().map(SinkThread::committed).min().unwrap_or(self.closed)
     }
 
+    /// Whether there are sinks, and whoever read them has gone away from each: nobody wants to know more.
+    pub fn is_left(&self) -> bool {
+        !self.sinks.is_empty() && self.sinks.iter().all(SinkThread::was_left)
+    }
+
     /// Whether all sinks have ended, so that [`Outputs::finish`] does not wait. They end after the end of the input, or with
     /// an error.
     pub fn has_ended(&self) -> bool {
@@ -140,7 +153,7 @@ impl Outputs {
     /// # Errors
     ///
     /// When a sink has failed.
-    pub fn finish(mut self) -> Result<(), SinkError> {
+    pub fn finish(&mut self) -> Result<(), SinkError> {
         let results: Vec<_> = self.sinks.iter_mut().map(SinkThread::join).collect();
         results.into_iter().collect()
     }

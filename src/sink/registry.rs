@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
-use crate::sink::{Console, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri};
+use crate::sink::{Console, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri, Stdout};
 
 /// Makes a sink of a URI.
 pub(super) type Make = Arc<dyn Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> + Send + Sync>;
@@ -84,14 +84,14 @@ fn console(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
     }
     let terminal = io::stdout().is_terminal();
     let rows = uri.param("rows")?.unwrap_or(if terminal { Sinks::CONSOLE_ROWS } else { usize::MAX });
-    Ok(Box::new(Console::new(io::stdout(), terminal, rows)))
+    Ok(Box::new(Console::new(Stdout, terminal, rows)))
 }
 
 /// `jsonl:PATH`, or `jsonl:-` for standard output.
 fn jsonl(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
     Ok(match uri.path() {
         "" => return Err(uri.refuse("say where: `jsonl:PATH`, or `jsonl:-` for standard output")),
-        "-" => Box::new(Jsonl::new(uri.as_str(), io::stdout())),
+        "-" => Box::new(Jsonl::new(uri.as_str(), Stdout)),
         path => Box::new(Jsonl::create(uri.as_str(), path.into())),
     })
 }

@@ -45,6 +45,8 @@ struct Queue {
     committed: AtomicU64,
     /// Whether the thread has ended, in order or not.
     ended: AtomicBool,
+    /// Whether it has because whoever read it has gone away.
+    left: AtomicBool,
     failed: Mutex<Option<SinkError>>,
     worker: Thread,
 }
@@ -62,7 +64,9 @@ impl Queue {
     }
 
     fn end(&self, result: Result<(), SinkError>) {
-        if let Err(error) = result {
+        if result.as_ref().is_err_and(SinkError::is_readers_leave) {
+            self.left.store(true, Ordering::Release);
+        } else if let Err(error) = result {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
         self.ended.store(true, Ordering::Release);
@@ -117,6 +121,7 @@ impl SinkThread {
             bound: bound.max(1),
             committed: AtomicU64::new(start.first),
             ended: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             failed: Mutex::default(),
             worker: std::thread::current(),
         });
@@ -197,6 +202,11 @@ impl SinkThread {
 
     pub(super) fn has_ended(&self) -> bool {
         self.queue.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether whoever read it has gone away.
+    pub(super) fn was_left(&self) -> bool {
+        self.queue.left.load(Ordering::Acquire)
     }
 
     pub(super) fn waiting(&self) -> u64 {

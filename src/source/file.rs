@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::compressed::{CompressedReader, Decoder};
-use super::glob::expand;
+use super::glob::expand_all;
 use super::shared::SharedReader;
 use super::{Access, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
@@ -155,7 +155,7 @@ fn not_a_file(file_type: FileType) -> (&'static str, &'static str) {
 #[derive(Clone, Debug)]
 pub struct FileSource {
     uri: String,
-    pattern: String,
+    patterns: Vec<String>,
 }
 
 impl FileSource {
@@ -164,7 +164,28 @@ impl FileSource {
 
     /// The files that `pattern` names.
     pub fn new(pattern: &str) -> Self {
-        FileSource { uri: format!("file:{pattern}"), pattern: pattern.to_owned() }
+        FileSource::sequence(&[pattern])
+    }
+
+    /// The files that all of `patterns` name, as one sequence: in the order of their names, as if one glob had named
+    /// them, whatever the order of the patterns.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use thalweg::source::{FileSource, Source};
+    /// let dir = tempfile::tempdir()?;
+    /// let path = |name: &str| format!("{}/{name}", dir.path().display());
+    /// std::fs::write(path("a.log"), "three\n")?;
+    /// std::fs::write(path("a.log.1"), "one\ntwo\n")?;
+    /// let source = FileSource::sequence(&[path("a.log"), path("a.log.1")]);
+    /// let lengths: Vec<_> = source.find()?.iter().map(|found| found.length).collect();
+    /// assert_eq!(lengths, [Some(8), Some(6)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sequence<P: AsRef<str>>(patterns: &[P]) -> Self {
+        let patterns: Vec<_> = patterns.iter().map(|pattern| pattern.as_ref().to_owned()).collect();
+        FileSource { uri: format!("file:{}", patterns.join(" ")), patterns }
     }
 }
 
@@ -184,7 +205,7 @@ impl Source for FileSource {
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         let mut files = Vec::new();
         let mut seen = HashSet::new();
-        for path in expand(&self.pattern)? {
+        for path in expand_all(&self.patterns)? {
             let real =
                 path.canonicalize().map_err(|source| SourceError::Open { path: path.clone(), source })?;
             if !seen.insert(real) {
@@ -249,6 +270,6 @@ impl Source for FileSource {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        expand(&self.pattern).unwrap_or_default()
+        expand_all(&self.patterns).unwrap_or_default()
     }
 }

@@ -6,8 +6,20 @@ use std::path::{Component, Path, PathBuf};
 
 use super::SourceError;
 
+/// The paths that `patterns` name, in the order in which they are read; each names at least one.
+///
+/// What a shell has expanded is in the order in which this would have read the glob.
+pub(super) fn expand_all(patterns: &[String]) -> Result<Vec<PathBuf>, SourceError> {
+    let mut paths = Vec::new();
+    for pattern in patterns {
+        paths.append(&mut expand(pattern)?);
+    }
+    paths.sort_by_cached_key(|path| rotation(path));
+    Ok(paths)
+}
+
 /// The paths that `pattern` names; at least one.
-pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
+fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     let literal = Path::new(pattern);
     match literal.symlink_metadata() {
         Ok(_) => return Ok(vec![literal.to_owned()]),
@@ -43,11 +55,10 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
         let cwd = std::env::current_dir().unwrap_or_default();
         return Err(SourceError::NotFound { pattern: pattern.to_owned(), cwd });
     }
-    paths.sort_by_cached_key(|path| rotation(path));
     Ok(paths)
 }
 
-/// The order in which a glob's files are read: by name, but of a log and its rotated predecessors (`access.log`,
+/// The order in which the files of a sequence are read: by name, but of a log and its rotated predecessors (`access.log`,
 /// `access.log.1`, `access.log.2.gz`) the oldest first, so that event time goes forward.
 fn rotation(path: &Path) -> (PathBuf, std::cmp::Reverse<u64>) {
     let mut base = path.to_owned();

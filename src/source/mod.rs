@@ -141,6 +141,9 @@ pub enum Step {
     CaughtUp,
     /// The partition is at its end for good.
     Ended,
+    /// The partition goes on, and what follows cannot be had: its bytes are damaged. Everything before has been given. Others are
+    /// still read, and the run ends as one that has not read all that it should have.
+    Damaged(SourceError),
 }
 
 /// One worker's share of one partition.

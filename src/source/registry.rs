@@ -1,5 +1,6 @@
 //! Source URIs, and who makes sources of them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{FileSource, Source, Stdin};
@@ -69,6 +70,8 @@ impl Sources {
 
     /// The source that `uri` names, and the input of the dataflow that it is for, if it says so (`clicks=file:…`).
     ///
+    /// A path without a scheme is that of a file, and `-` is standard input.
+    ///
     /// # Errors
     ///
     /// When its scheme is not known, or its kind of source refuses it.
@@ -78,20 +81,29 @@ impl Sources {
             Some((input, rest)) if is_name(input) => (Some(input.to_owned()), rest),
             _ => (None, uri),
         };
-        let known = rest.split_once(':').and_then(|(scheme, rest)| {
-            self.0.iter().find(|(other, _)| other == scheme).map(|(_, factory)| (factory, rest))
+        let factory = |scheme: &str| self.0.iter().find(|(other, _)| other == scheme).map(|(_, make)| make);
+        let known = rest.split_once(':').and_then(|(scheme, rest)| Some((factory(scheme)?, rest)));
+        let known = known.or_else(|| match rest {
+            "-" => Some((factory("stdin")?, "")),
+            path if !has_scheme(path) || Path::new(path).exists() => Some((factory("file")?, path)),
+            _ => None,
         });
         match known {
             Some((factory, rest)) => factory(rest).map(|source| (input, source)).map_err(error),
-            None if std::path::Path::new(rest).exists() => {
-                Err(error(format!("a source is a URI: did you mean `file:{rest}`?")))
-            }
             None => {
                 let schemes: Vec<_> = self.0.iter().map(|(scheme, _)| format!("`{scheme}:`")).collect();
-                Err(error(format!("a source is one of {}, as in `file:PATH`", schemes.join(", "))))
+                Err(error(format!(
+                    "a source is a path, `-`, or one of {}, as in `file:PATH`",
+                    schemes.join(", ")
+                )))
             }
         }
     }
+}
+
+/// Whether `text` begins as a URI does.
+fn has_scheme(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, _)| is_name(scheme))
 }
 
 /// Whether `text` can be the name of an input: neither a scheme nor a path is.

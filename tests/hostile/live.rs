@@ -198,7 +198,7 @@ fn a_second_signal_ends_at_once() {
     let (mut running, _, stdout) = blocked(&path, "1");
     let said = running.stderr_lines();
     running.signal("INT");
-    // Two signals that come together are one: the first must have been heard.
+    // Signals that come together are one: the time for that must have passed.
     said.until("a second signal ends at once");
     running.signal("INT");
     said.until("ended by a second signal");
@@ -219,28 +219,5 @@ fn a_file_that_shrinks_ends_the_run_with_3_and_says_where() {
         stdout.read_to_end(&mut Vec::new()).expect("the rest can be read");
         let expected = format!("had {length} bytes");
         running.wait().exits(3).says(&["shrinking.log has shrunk", "ended at byte ", &expected, "hint: "]);
-    }
-}
-
-#[test]
-fn a_reader_that_goes_away_ends_the_run_with_4() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (path, _) = large(dir.path());
-    for workers in ["1", "2"] {
-        let (running, _, stdout) = blocked(&path, workers);
-        drop(stdout);
-        running.wait().exits(4).says(&["cannot write to `jsonl:-", "Broken pipe"]);
-    }
-    // Live, it ends with the next change, and not only when the input does.
-    let mut running = live("word-count", &["--sink", "jsonl:-?mode=changes", "--tick", "20ms"]);
-    let (mut stdin, stdout) = (running.stdin(), running.stdout());
-    drop(stdout);
-    stdin.write_all(b"word\n").expect("it reads");
-    running.wait().exits(4).says(&["cannot write to `jsonl:-"]);
-    // What only lists and generates has nothing to lose.
-    for args in [&["list"][..], &["generate", "words", "--lines", "unlimited"]] {
-        let mut running = Running::start(command().args(args));
-        drop(running.stdout());
-        running.wait().exits(0);
     }
 }

@@ -1,0 +1,70 @@
+//! Whether a run has answered anything: never an empty answer in silence.
+
+use std::fmt::Write as _;
+
+use crate::data::{InputCounts, grouped};
+use crate::runtime::{Exit, Report};
+
+/// Why nothing came of the input, and what to do; `None` if something did, or if there was none.
+pub(super) fn nothing(report: &Report) -> Option<String> {
+    let counts = report.counts.filter(|counts| counts.lines > 0)?;
+    let InputCounts { lines, parsed, malformed, oversize, untimed, ahead, late, .. } = counts;
+    let all = |count: i64| {
+        if count == 1 { "the 1 record".to_owned() } else { format!("all {} records", grouped(count)) }
+    };
+    if parsed == 0 {
+        let (mut text, line) = (String::new(), if lines == 1 { "line is" } else { "lines is" });
+        let _ = write!(text, "none of {} {line} of the form that is read", grouped(lines));
+        let hint = match (malformed, oversize) {
+            (0, _) => "they are longer than --max-line",
+            _ => {
+                "is it the right file? `--format` and `--pattern` name other forms of access logs, where a dataflow reads them"
+            }
+        };
+        return Some(format!("{text}\n  hint: {hint}"));
+    }
+    if !report.event_time {
+        return None;
+    }
+    if untimed == parsed {
+        return Some(format!(
+            "{} tell no time that can be read, and what is asked for goes by time\n  \
+             hint: `--time-field` names the field where a dataflow has it, and `--time arrival` goes by the time of arrival",
+            all(parsed)
+        ));
+    }
+    if untimed + ahead == parsed {
+        return Some(format!(
+            "{} are dated further ahead of their arrival than --max-ahead, or tell no time\n  \
+             hint: `--max-ahead none` takes them as they are; a zone that is missing or wrong is `--zone`",
+            all(parsed)
+        ));
+    }
+    if !report.answered && late > 0 && late >= parsed - untimed - ahead {
+        return Some(format!(
+            "{} came too late: nothing that they are part of is still open\n  \
+             hint: read older files first, or raise --lateness",
+            all(parsed - untimed - ahead)
+        ));
+    }
+    None
+}
+
+/// What is to be said of a run whose views have had no row although records were read; that may well be the answer.
+pub(super) fn empty(report: &Report) -> Option<String> {
+    let counts = report.counts.filter(|counts| counts.parsed > 0 && !report.answered)?;
+    Some(format!(
+        "{} records were read, and no view has had a row\n  \
+         hint: do the lines have the fields that are read? `thalweg help run DATAFLOW` says how to name others",
+        grouped(counts.parsed)
+    ))
+}
+
+/// The exit code of a run, of which `nothing` has said whether it answered.
+pub(super) fn exit(report: &Report, nothing: bool) -> Exit {
+    match () {
+        () if report.damaged => Exit::Input,
+        () if nothing => Exit::Nothing,
+        () => Exit::Done,
+    }
+}

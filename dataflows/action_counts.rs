@@ -1,5 +1,6 @@
 //! What devices did, by the hour: structured streaming's lesson on windows.
 
+use thalweg::dataflow::in_zone;
 use thalweg::format::time::Zone;
 use thalweg::prelude::*;
 
@@ -32,6 +33,7 @@ impl Dataflow for ActionCounts {
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let window = Window::new(self.length, self.slide.unwrap_or(self.length))?;
+        let window = in_zone(window, self.zone)?;
         let lines = Json::new([("action", &self.action_field), ("time", &self.time_field)])?
             .with_mode(self.json_mode);
         let zone = self.zone;

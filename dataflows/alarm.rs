@@ -22,7 +22,7 @@ impl Dataflow for Alarm {
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let window = self.window.window()?;
+        let window = self.log.windows(self.window.window()?)?;
         let (more_than, limit) = (self.more_than as isize, self.ratio);
         let log = flow.records(self.log.format()).event_time(|record| record.event_time());
         let outcomes = log.all().over_last(window).aggregate("outcomes", |all| {

@@ -1,5 +1,6 @@
 //! The hashtags that tweets of the last five minutes have most: the course's trending topics.
 
+use thalweg::dataflow::in_zone;
 use thalweg::format::time::Zone;
 use thalweg::prelude::*;
 
@@ -46,7 +47,7 @@ impl Dataflow for Hashtags {
     const SOURCE: &'static str = "file:data/tweets.jsonl";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let window = self.window.window()?;
+        let window = in_zone(self.window.window()?, self.zone)?;
         let mut fields = vec![("text", self.text_field.as_str()), ("time", self.time_field.as_str())];
         if self.rule == Rule::Social {
             let (text, tags) = ("extended_tweet.full_text", "extended_tweet.entities.hashtags");

@@ -22,7 +22,7 @@ impl Dataflow for LogStats {
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let window = self.window.window()?;
+        let window = self.log.windows(self.window.window()?)?;
         let (min_requests, top) = (self.min_requests as isize, self.top as usize);
         let log = flow.records(self.log.format()).event_time(|record| record.event_time());
 

@@ -22,7 +22,7 @@ impl Dataflow for TopUrls {
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let window = self.window.window()?;
+        let window = self.log.windows(self.window.window()?)?;
         let top = self.top as usize;
         let about = "the first --top URLs by count of the last window, or with --table of every window";
         let log = flow.records(self.log.format()).event_time(|record| record.event_time());

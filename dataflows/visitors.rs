@@ -17,7 +17,7 @@ impl Dataflow for Visitors {
     const SOURCE: &'static str = "file:data/access.log";
 
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
-        let window = Window::tumbling(self.length)?;
+        let window = self.log.windows(Window::tumbling(self.length)?)?;
         let log = flow.records(self.log.format()).event_time(|record| record.event_time());
         let columns = ["start", "end", "method", "visitors"];
         let exact =

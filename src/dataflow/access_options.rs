@@ -1,7 +1,9 @@
 //! Options of dataflows that read access logs.
 
+use crate::dataflow::BuildError;
 use crate::format::time::Zone;
 use crate::format::{AccessForm, AnyAccessLog, Pattern};
+use crate::time::Window;
 
 /// The options `--format`, `--pattern` and `--zone`: to be flattened into those of a dataflow that reads access logs.
 ///
@@ -44,11 +46,44 @@ pub struct AccessLogOptions {
     pub zone: Zone,
 }
 
+/// `window`, whose hours and days are those that clocks show in `zone`.
+///
+/// # Errors
+///
+/// Where clocks are put forward and back, and windows are so long that they would notice.
+///
+/// ```
+/// use thalweg::dataflow::in_zone;
+/// use thalweg::time::Window;
+/// let days = Window::tumbling(std::time::Duration::from_secs(86_400))?;
+/// let day = in_zone(days, "Asia/Tokyo".parse()?)?.of(0).next();
+/// assert_eq!(day.map(|day| day.start.to_string()).as_deref(), Some("1969-12-31T15:00:00Z"));
+/// assert!(in_zone(days, "Europe/Berlin".parse()?).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn in_zone(window: Window, zone: Zone) -> Result<Window, BuildError> {
+    match zone.midnight() {
+        Ok(midnight) => Ok(window.starting_at(midnight)),
+        // All places are whole quarters of an hour from UTC.
+        Err(_) if 900_000 % window.slide() == 0 => Ok(window),
+        Err(error) => Err(BuildError::new(format!("`--zone {zone}`: {error}"))),
+    }
+}
+
 fn of_pattern(regex: &str) -> Result<AnyAccessLog, String> {
     AnyAccessLog::of_pattern(Pattern::new(regex).map_err(|error| error.to_string())?)
 }
 
 impl AccessLogOptions {
+    /// `window`, whose hours and days are those of the zone, see [`in_zone`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`in_zone`].
+    pub fn windows(&self, window: Window) -> Result<Window, BuildError> {
+        in_zone(window, self.zone)
+    }
+
     /// The format that they ask for.
     pub fn format(&self) -> AnyAccessLog {
         self.pattern.clone().unwrap_or_else(|| AnyAccessLog::new(self.format)).in_zone(self.zone)

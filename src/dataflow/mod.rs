@@ -14,7 +14,7 @@ mod options;
 mod tables;
 mod window_options;
 
-pub use access_options::AccessLogOptions;
+pub use access_options::{AccessLogOptions, in_zone};
 pub use any::AnyDataflow;
 pub use build::{Build, Outline};
 pub use error::{BuildError, Mistake};

@@ -167,8 +167,9 @@ pub(super) struct BlockReader<F: Format> {
     /// How many malformed and how many oversize lines may still be shown.
     samples: [usize; 2],
     scratch: Scratch,
-    /// The partition that was read last.
+    /// The partition that was read last, and the newest time that was read of it.
     partition: Option<PartitionId>,
+    newest: Option<Millis>,
     /// How they get their times, if they do.
     pub(super) times: Option<Times<F>>,
     /// Whether no other reader counts and digests the same lines.
@@ -211,6 +212,7 @@ impl<F: Format> BlockReader<F> {
             samples: [Self::SAMPLES; 2],
             scratch: Scratch::default(),
             partition: None,
+            newest: None,
             times: None,
             first,
         }
@@ -235,10 +237,13 @@ impl<F: Format> BlockReader<F> {
             .map_or(MOST, |times| chunk.arrived.0.saturating_add(millis(times.options.max_ahead)).min(MOST));
         if self.partition.replace(chunk.partition) != Some(chunk.partition) {
             self.format.partition(chunk.partition.0, &chunk.head);
+            self.newest = None;
         }
         self.scratch.clear();
         let mut blocks = Blocks {
             scratch: &self.scratch,
+            neighbours: Neighbours::new(self.times.as_ref(), self.newest),
+            held: Vec::new(),
             block: Vec::with_capacity(Self::BLOCK),
             doors,
             origin: &origin,
@@ -258,7 +263,9 @@ impl<F: Format> BlockReader<F> {
         };
         let lines = WholeLines::with_readable(chunk.readable(), chunk.bytes().len());
         self.format.read(lines.expect("a chunk's lines are readable"), self.fields, &mut blocks);
+        blocks.release(false);
         blocks.hand_over();
+        self.newest = blocks.neighbours.newest;
         let Blocks { parsed, malformed, untimed, ahead, range, fatal, .. } = blocks;
         if let Some(line) = fatal {
             self.faults.set(line);
@@ -310,9 +317,84 @@ struct Blocks<'c, 'a, F: Format> {
     range: TimeRange,
     fatal: Option<FatalLine>,
     scratch: &'a Scratch,
+    neighbours: Neighbours,
+    /// Records that are ahead of those before them, until it is known whether those behind them are, too.
+    held: Vec<Parsed<'a, F>>,
 }
 
-impl<F: Format> Blocks<'_, '_, F> {
+/// Which records are so far ahead of their neighbours that a clock must be wrong.
+///
+/// In an old log the arrival is no guide. There a record, or two, are set aside that are dated further ahead, six times what a
+/// record may be ahead of its arrival, of both the newest before them and what follows them in their chunk. If what follows is as
+/// new, time has gone by, as in any log that has had nothing to tell for a while. (Six times: logs that were put
+/// together by client or by host are out of order by that much, and no clock is wrong.)
+#[derive(Debug)]
+struct Neighbours {
+    newest: Option<Millis>,
+    /// How far ahead of its neighbours a record may be.
+    bound: Millis,
+    /// How much older than its arrival a record is of an old log.
+    max_ahead: Millis,
+}
+
+impl Neighbours {
+    /// So many records in a row may be those of one fast clock.
+    const HELD: usize = 2;
+
+    fn new<F: Format>(times: Option<&Times<F>>, newest: Option<Millis>) -> Self {
+        let known = times.map(|times| times.now.get().newest).filter(|newest| *newest > Millis::MIN);
+        Neighbours {
+            newest: newest.max(known),
+            max_ahead: times.map_or(MOST, |it| millis(it.options.max_ahead)),
+        }
+    }
+
+    /// Whether `time` is further ahead of what came before than a record may be, in a log that is itself that old at `arrived`.
+    #[inline]
+    fn are_behind(&self, time: Millis, arrived: Millis) -> bool {
+        self.newest.is_some_and(|newest| time.saturating_sub(newest) > self.bound)
+            && arrived.saturating_sub(time) > self.max_ahead
+    }
+}
+
+impl<'a, F: Format> Blocks<'_, 'a, F> {
+    /// Takes a record that is ahead of those before it, or follows such a one.
+    #[cold]
+    fn hold(&mut self, record: Parsed<'a, F>, jumps: bool) {
+        if !jumps {
+            self.release(true);
+        } else if self.held.len() == Neighbours::HELD {
+            self.release(false);
+        } else {
+            return self.held.push(record);
+        }
+        self.neighbours.newest = self.neighbours.newest.max(record.time);
+        self.push(record);
+    }
+
+    /// Lets go of what is held: as records whose clock is wrong, or else as what they are.
+    fn release(&mut self, wrong: bool) {
+        for mut record in std::mem::take(&mut self.held) {
+            if wrong {
+                (record.ahead, record.time) = (true, None);
+                self.ahead += 1;
+            }
+            self.neighbours.newest = self.neighbours.newest.max(record.time);
+            self.push(record);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, record: Parsed<'a, F>) {
+        if let Some(time) = record.time {
+            self.range.include(time);
+        }
+        self.block.push(record);
+        if self.block.len() == BlockReader::<F>::BLOCK {
+            self.hand_over();
+        }
+    }
+
     /// Hands the block to the doors.
     fn hand_over(&mut self) {
         self.doors.iter_mut().for_each(|door| door.absorb(&self.block));
@@ -342,16 +424,19 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
                 self.untimed += i64::from(found.is_none());
                 record.ahead = found.is_some_and(|time| time > self.horizon);
                 self.ahead += i64::from(record.ahead);
-                found.filter(|time| *time <= self.horizon)
+                let time = found.filter(|time| *time <= self.horizon);
+                if let Some(time) = time {
+                    let jumps = self.neighbours.are_behind(time, self.arrived);
+                    if jumps || !self.held.is_empty() {
+                        record.time = Some(time);
+                        return self.hold(record, jumps);
+                    }
+                    self.neighbours.newest = self.neighbours.newest.max(Some(time));
+                }
+                time
             }
         };
-        if let Some(time) = record.time {
-            self.range.include(time);
-        }
-        self.block.push(record);
-        if self.block.len() == BlockReader::<F>::BLOCK {
-            self.hand_over();
-        }
+        self.push(record);
     }
 
     fn malformed(&mut self, offset: usize, line: &'a [u8]) {

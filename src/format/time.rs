@@ -4,10 +4,11 @@
 //! for everything else. Nothing here knows the present: whether a time is too late or too far ahead is judged
 //! elsewhere.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeDelta, TimeZone};
+use chrono::{DateTime, FixedOffset, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 
 use super::decimal::scaled;
 use crate::time::Time;
@@ -147,6 +148,38 @@ enum Rules {
 impl Zone {
     /// Coordinated universal time.
     pub const UTC: Zone = Zone(Rules::Named(chrono_tz::Tz::UTC));
+
+    /// The first midnight of 1970 there, from which days and hours are counted.
+    ///
+    /// # Errors
+    ///
+    /// Where clocks are put forward and back, so that days are not all as long.
+    ///
+    /// ```
+    /// use thalweg::format::time::Zone;
+    /// use thalweg::time::Time;
+    /// assert_eq!("Asia/Tokyo".parse::<Zone>()?.midnight(), Ok(Time(-9 * 3_600_000)));
+    /// assert!("Europe/Berlin".parse::<Zone>()?.midnight().is_err());
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn midnight(self) -> Result<Time, String> {
+        let offset = |time: DateTime<Utc>| match self.0 {
+            Rules::Fixed(offset) => offset.local_minus_utc(),
+            Rules::Named(zone) => zone.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc(),
+        };
+        // What was before that is of no log.
+        let months = (0..12 * 40).filter_map(|month| {
+            Utc.with_ymd_and_hms(2000 + month / 12, 1 + (month % 12).unsigned_abs(), 15, 0, 0, 0).single()
+        });
+        let offsets: BTreeSet<i32> = months.map(offset).collect();
+        match offsets.first().filter(|_| offsets.len() == 1) {
+            Some(offset) => Ok(Time(-1000 * i64::from(*offset))),
+            None => Err(format!(
+                "clocks are put forward and back in {self}, so that days there are not all as long, and windows are\n  \
+                 hint: name an offset, as `+01:00`"
+            )),
+        }
+    }
 
     /// When clocks there show `local`; the first time, if they do so twice, and if never (they were put forward), when they
     /// would have without.

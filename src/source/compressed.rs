@@ -108,7 +108,11 @@ impl Reader for CompressedReader {
                 // The system's errors may pass; a file is as damaged the next time.
                 Some(fault) => {
                     let SourceError::Read { source, .. } = &fault else { return Err(fault) };
-                    return if source.raw_os_error().is_none() { Ok(Step::Damaged(fault)) } else { Err(fault) };
+                    return if source.raw_os_error().is_none() {
+                        Ok(Step::Damaged(fault))
+                    } else {
+                        Err(fault)
+                    };
                 }
                 None => {}
             }

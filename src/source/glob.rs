@@ -1,5 +1,6 @@
 //! From a pattern to the files that it names.
 
+use std::cmp::Reverse;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -58,20 +59,59 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     Ok(paths)
 }
 
-/// The order in which the files of a sequence are read: by name, but of a log and its rotated predecessors (`access.log`,
-/// `access.log.1`, `access.log.2.gz`) the oldest first, so that event time goes forward.
-fn rotation(path: &Path) -> (PathBuf, std::cmp::Reverse<u64>) {
+/// The order in which the files of a sequence are read: by name, but of a log and its rotated predecessors the oldest first, so
+/// that event time goes forward. They may have a number (`access.log.2.gz`, `access.log.1`, `access.log`), or the
+/// day on which they were put aside (`access.log-20260102.gz`, `access-2026-01-02.log`); the one without is the newest.
+fn rotation(path: &Path) -> (PathBuf, bool, String, Reverse<u64>) {
     let mut base = path.to_owned();
     if base.extension().is_some_and(|ending| ["gz", "zst"].iter().any(|known| ending == *known)) {
         base.set_extension("");
     }
-    // Larger numbers are dates, which are in order as they are.
+    // Larger numbers are dates.
     let number =
         base.extension().and_then(|ending| ending.to_str()?.parse::<u64>().ok()).filter(|n| *n < 10_000);
-    match number {
-        Some(number) => (base.with_extension(""), std::cmp::Reverse(number)),
-        None => (base, std::cmp::Reverse(0)),
+    if number.is_some() {
+        base.set_extension("");
     }
+    let dated = base.file_name().and_then(|name| name.to_str()).and_then(|name| {
+        let (from, upto) = date(name)?;
+        Some((format!("{}{}", &name[..from], &name[upto..]), name[from..upto].to_owned()))
+    });
+    let number = Reverse(number.unwrap_or(0));
+    match dated {
+        Some((name, date)) => (base.with_file_name(name), false, date, number),
+        None => (base, true, String::new(), number),
+    }
+}
+
+/// Where a day stands in a name, with what separates it from what comes before, and an hour that may follow.
+fn date(name: &str) -> Option<(usize, usize)> {
+    let bytes = name.as_bytes();
+    let digits = |from: usize, count: usize| {
+        bytes.get(from..from + count).is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+    };
+    (1..bytes.len()).find_map(|at| {
+        if !matches!(bytes[at - 1], b'-' | b'.' | b'_') {
+            return None;
+        }
+        let is_dash = |at: usize| bytes.get(at) == Some(&b'-');
+        let mut end = match () {
+            () if digits(at, 8) => at + 8,
+            () if digits(at, 4)
+                && is_dash(at + 4)
+                && digits(at + 5, 2)
+                && is_dash(at + 7)
+                && digits(at + 8, 2) =>
+            {
+                at + 10
+            }
+            () => return None,
+        };
+        while digits(end, 1) || (matches!(bytes.get(end), Some(b'-' | b'_' | b'T')) && digits(end + 1, 2)) {
+            end += 1;
+        }
+        Some((at - 1, end))
+    })
 }
 
 /// Whether every part of `path` with a leading dot is matched by a part of `pattern` that has one, too.
@@ -101,6 +141,12 @@ mod tests {
             "a-20260101.log",
             "c.20260102",
             "c.20260101",
+            "d.log",
+            "d.log-20260102",
+            "d.log-20260101.gz",
+            "e_2026-01-02_13.log",
+            "e_2026-01-02_09.log",
+            "e.log",
         ];
         let mut paths: Vec<_> = names.iter().map(PathBuf::from).collect();
         paths.sort_by_cached_key(|path| rotation(path));
@@ -114,6 +160,12 @@ mod tests {
             "b.log",
             "c.20260101",
             "c.20260102",
+            "d.log-20260101.gz",
+            "d.log-20260102",
+            "d.log",
+            "e_2026-01-02_09.log",
+            "e_2026-01-02_13.log",
+            "e.log",
         ];
         assert_eq!(names, expected);
     }

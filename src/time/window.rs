@@ -32,6 +32,8 @@ pub struct Window {
     length: Millis,
     slide: Millis,
     pane: Millis,
+    /// A moment at which a window starts, from 0 up to the slide.
+    origin: Millis,
 }
 
 impl std::str::FromStr for Window {
@@ -114,7 +116,7 @@ impl Window {
                 "their greatest common divisor is too small; a window can have at most 100,000 panes",
             );
         }
-        Ok(Window { length: length_ms, slide: slide_ms, pane })
+        Ok(Window { length: length_ms, slide: slide_ms, pane, origin: 0 })
     }
 
     /// Windows that are `length` long and start where the one before ends.
@@ -125,6 +127,20 @@ impl Window {
     pub fn tumbling(length: impl Into<Duration>) -> Result<Self, WindowError> {
         let length = length.into();
         Window::new(length, length)
+    }
+
+    /// These windows, moved so that one of them starts at `origin`: days begin at a place's midnight, and not at that of UTC.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thalweg::time::{Span, Time, Window};
+    /// const HOUR: i64 = 3_600_000;
+    /// let days = Window::tumbling(Duration::from_secs(86_400)).unwrap().starting_at(Time(-9 * HOUR));
+    /// assert_eq!(days.of(0).collect::<Vec<_>>(), [Span::new(-9 * HOUR, 15 * HOUR)]);
+    /// ```
+    #[must_use]
+    pub fn starting_at(self, origin: impl Into<Time>) -> Self {
+        Window { origin: origin.into().0.rem_euclid(self.slide), ..self }
     }
 
     /// These windows, for a table, in which each record changes a row of every window that it belongs to.
@@ -178,26 +194,37 @@ impl Window {
     /// ```
     pub fn of(&self, time: i64) -> impl Iterator<Item = Span> + use<> {
         let Window { length, slide, .. } = *self;
-        let last = floor(time, slide);
-        let first = floor(time - length, slide) + slide;
+        let last = self.floor(time, slide);
+        let first = self.floor(time - length, slide) + slide;
         (first..=last).step_by(slide as usize).map(move |start| Span::new(start, start + length))
     }
 
     /// The start of the pane of `time`.
     #[inline]
     pub(crate) fn pane_of(&self, time: Millis) -> Millis {
-        floor(time, self.pane)
+        self.floor(time, self.pane)
     }
 
     /// Whether all windows that `time` belongs to are complete at `watermark`.
     #[inline]
     pub(crate) fn is_over(&self, time: Millis, watermark: Watermark) -> bool {
-        watermark.reaches(floor(time, self.slide) + self.length)
+        watermark.reaches(self.floor(time, self.slide) + self.length)
     }
 
     /// The last end of a window that is not after `time`.
     pub(crate) fn last_end(&self, time: Millis) -> Millis {
-        floor(time - self.length, self.slide) + self.length
+        self.floor(time - self.length, self.slide) + self.length
+    }
+
+    /// How long after the beginning of 1970 UTC, and its multiples of the slide, windows start, in milliseconds.
+    pub(crate) fn origin(&self) -> Millis {
+        self.origin
+    }
+
+    /// The last moment that is not after `time` and is whole multiples of `grain` from the origin.
+    #[inline]
+    fn floor(&self, time: Millis, grain: Millis) -> Millis {
+        time - (time - self.origin).rem_euclid(grain)
     }
 
     /// The first end of a window that is not before `time`.
@@ -205,12 +232,6 @@ impl Window {
         let last = self.last_end(time);
         if last < time { last + self.slide } else { last }
     }
-}
-
-/// The largest multiple of `grain` that is not after `time`.
-#[inline]
-fn floor(time: Millis, grain: Millis) -> Millis {
-    time - time.rem_euclid(grain)
 }
 
 fn gcd(a: Millis, b: Millis) -> Millis {

@@ -25,7 +25,8 @@ impl<K: Key, A: Total> Sums<K, A> for PaneSums<'_, K, A> {
 
 /// `identity` with the rules of `window`.
 pub(crate) fn with_rules(identity: Identity, window: Window) -> Identity {
-    identity.rule("length", length(window.length())).rule("slide", length(window.slide()))
+    let identity = identity.rule("length", length(window.length())).rule("slide", length(window.slide()));
+    if window.origin() == 0 { identity } else { identity.rule("origin", length(window.origin())) }
 }
 
 /// The sums of each pane and key over the records that are not `too_late`.

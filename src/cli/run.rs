@@ -106,7 +106,9 @@ fn settings(given: &Given, app: &App, dataflow: &AnyDataflow) -> Result<Settings
     let sinks = sinks.into_iter().map(|sink| keep.map_or(sink.clone(), |keep| sink.keeping(keep))).collect();
     let tuned = tuned(given, sources, sinks).map_err(Failure::configuration)?;
     let cluster = cluster(given)?;
-    Ok(Settings { cluster, ..tuned })
+    let goes_by = [("the configuration", "config"), ("the host file", "hostfile")];
+    let goes_by = goes_by.iter().filter_map(|(what, name)| Some(((*what).to_owned(), given.text(name)?.into())));
+    Ok(Settings { cluster, goes_by: goes_by.collect(), ..tuned })
 }
 
 /// The sources, each with the input that it is for, if it says so.
@@ -163,6 +165,7 @@ fn tuned(given: &Given, sources: Vec<Named>, sinks: Vec<SinkSpec>) -> Result<Set
     Ok(Settings {
         sources,
         sinks,
+        goes_by: Vec::new(),
         workers: positive(given, "workers", default.workers)?,
         cluster: None,
         read: ReadOptions {

@@ -52,7 +52,8 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<(), Failure> {
 
     runtime::end_in_order_on_signals().map_err(|error| Failure::new(Exit::Panic, error))?;
     let progress = Arc::new(Progress::default());
-    let bar = (settings.is_bounded() && std::io::stderr().is_terminal()).then(|| progress::show(&progress));
+    let redraws = std::io::stderr().is_terminal() && !runtime::is_plain_wanted();
+    let bar = (settings.is_bounded() && redraws).then(|| progress::show(&progress));
     let report = runtime::run(&build, &settings, progress);
     if let Some(bar) = bar {
         bar.clear();
@@ -96,7 +97,7 @@ fn start_log(given: &Given) -> Result<(), Failure> {
 
 fn settings(given: &Given, app: &App, dataflow: &AnyDataflow) -> Result<Settings, Failure> {
     let sources = sources(given, &app.sources, dataflow)?;
-    let known = &app.sinks;
+    let known = app.sinks.clone().plain(runtime::is_plain_wanted());
     let sinks = match given.all("sink") {
         [] => vec![known.parse(dataflow.sink())],
         uris => uris.iter().map(|uri| known.parse(uri)).collect(),

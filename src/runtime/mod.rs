@@ -323,6 +323,12 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Whether terminals are to be written to without escape sequences and without redrawing: the variable `NO_COLOR` is set
+/// to something, or `TERM` says that the terminal is `dumb`.
+pub fn is_plain_wanted() -> bool {
+    environment("NO_COLOR").is_some_and(|set| !set.is_empty()) || environment("TERM").as_deref() == Some("dumb")
+}
+
 /// Where files that nobody keeps go.
 pub fn temporary_directory() -> std::path::PathBuf {
     std::env::temp_dir()

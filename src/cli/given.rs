@@ -10,6 +10,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use crate::data::ByteSize;
+use crate::runtime::read_small;
 use crate::time::{Length, LengthError};
 
 /// A configuration file or a value in it, or on the command line, that cannot be used.
@@ -110,8 +111,7 @@ impl Given {
     }
 
     fn read_file(&mut self, path: &Path, dataflow: &str, known: &[&str]) -> Result<(), GivenError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| GivenError::Read { path: path.into(), source })?;
+        let text = read_small(path).map_err(|source| GivenError::Read { path: path.into(), source })?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| GivenError::Toml {
             path: path.into(),
             reason: error.to_string(),

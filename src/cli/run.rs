@@ -52,7 +52,8 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
 
     runtime::end_in_order_on_signals().map_err(|error| Failure::new(Exit::Panic, error))?;
     let progress = Arc::new(Progress::default());
-    let bar = (settings.is_bounded() && std::io::stderr().is_terminal()).then(|| progress::show(&progress));
+    let redraws = std::io::stderr().is_terminal() && !runtime::is_plain_wanted();
+    let bar = (settings.is_bounded() && redraws).then(|| progress::show(&progress));
     let report = runtime::run(&build, &settings, progress);
     if let Some(bar) = bar {
         bar.clear();
@@ -96,7 +97,7 @@ fn start_log(given: &Given) -> Result<(), Failure> {
 
 fn settings(given: &Given, app: &App, dataflow: &AnyDataflow) -> Result<Settings, Failure> {
     let sources = sources(given, &app.sources, dataflow)?;
-    let known = &app.sinks;
+    let known = app.sinks.clone().plain(runtime::is_plain_wanted());
     let sinks = match given.all("sink") {
         [] => vec![known.parse(dataflow.sink())],
         uris => uris.iter().map(|uri| known.parse(uri)).collect(),
@@ -106,7 +107,10 @@ fn settings(given: &Given, app: &App, dataflow: &AnyDataflow) -> Result<Settings
     let sinks = sinks.into_iter().map(|sink| keep.map_or(sink.clone(), |keep| sink.keeping(keep))).collect();
     let tuned = tuned(given, sources, sinks).map_err(Failure::configuration)?;
     let cluster = cluster(given)?;
-    Ok(Settings { cluster, ..tuned })
+    let goes_by = [("the configuration", "config"), ("the host file", "hostfile")];
+    let goes_by =
+        goes_by.iter().filter_map(|(what, name)| Some(((*what).to_owned(), given.text(name)?.into())));
+    Ok(Settings { cluster, goes_by: goes_by.collect(), ..tuned })
 }
 
 /// The sources, each with the input that it is for, if it says so.
@@ -163,6 +167,7 @@ fn tuned(given: &Given, sources: Vec<Named>, sinks: Vec<SinkSpec>) -> Result<Set
     Ok(Settings {
         sources,
         sinks,
+        goes_by: Vec::new(),
         workers: positive(given, "workers", default.workers)?,
         cluster: None,
         read: ReadOptions {

@@ -1,6 +1,7 @@
 //! A dataflow that can be built: with values for its options.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use timely::WorkerConfig;
@@ -110,6 +111,11 @@ impl Build {
         flow.share_tables(&self.tables);
         (self.logic)(&mut flow)?;
         flow.finish()
+    }
+
+    /// The tables that it looks keys up in, as files: those that were read when it was checked.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.tables.files()
     }
 
     /// What the processes of a cluster compare: the options that were given, and what was read when it was checked.

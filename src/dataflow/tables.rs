@@ -25,6 +25,12 @@ impl Tables {
         Ok(table)
     }
 
+    /// The files that were read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.iter().map(|((path, _, _), _)| path.clone()).collect()
+    }
+
     /// Digests of what was read, in order.
     pub(super) fn digests(&self) -> Vec<Vec<u8>> {
         let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);

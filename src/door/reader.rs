@@ -343,10 +343,8 @@ impl Neighbours {
 
     fn new<F: Format>(times: Option<&Times<F>>, newest: Option<Millis>) -> Self {
         let known = times.map(|times| times.now.get().newest).filter(|newest| *newest > Millis::MIN);
-        Neighbours {
-            newest: newest.max(known),
-            max_ahead: times.map_or(MOST, |it| millis(it.options.max_ahead)),
-        }
+        let max_ahead = times.map_or(MOST, |it| millis(it.options.max_ahead));
+        Neighbours { newest: newest.max(known), bound: max_ahead.saturating_mul(6), max_ahead }
     }
 
     /// Whether `time` is further ahead of what came before than a record may be, in a log that is itself that old at `arrived`.

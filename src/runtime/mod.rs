@@ -6,6 +6,7 @@
 //! - `ingest`, `reading`: one worker's input, epoch by epoch, as the ledger has it; `messages`: how the two talk.
 //! - `worker`: the loop that feeds, steps and commits.
 //! - `stop`: ending in order.
+//! - `overwrite`: what an output may not destroy; `small`: the files that a run goes by.
 //! - [`cluster`]: how processes meet.
 //! - `embed`: a [`Run`] inside another program, in place of `worker`.
 //! - `watchdog`, `fatal`: ending when nothing moves, or when one thread cannot go on.
@@ -17,8 +18,10 @@ mod embed;
 mod fatal;
 pub(crate) mod ingest;
 pub(crate) mod messages;
+mod overwrite;
 pub(crate) mod reading;
 mod settings;
+mod small;
 mod stop;
 mod usage;
 mod watchdog;
@@ -39,6 +42,7 @@ pub(crate) use clock::time;
 pub use embed::{Change, Run, RunBuilder};
 pub use fatal::{Exit, end, end_on_panic};
 pub use settings::{ClusterSettings, Settings};
+pub(crate) use small::read_small;
 pub use stop::end_in_order_on_signals;
 pub use usage::Usage;
 pub(crate) use worker::assign;
@@ -90,11 +94,11 @@ pub enum RunError {
     /// The processes did not come together.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// A sink would overwrite a file that is to be read, or that another sink writes.
-    #[error("sink `{sink}` would overwrite {what}\n  hint: write to another file")]
+    /// An output would overwrite a file that is to be read, or that another output writes.
+    #[error("{output} would overwrite {what}\n  hint: write to another file")]
     Overwrite {
-        /// The sink as given.
-        sink: String,
+        /// Which output that is, as given.
+        output: String,
         /// Which file that is.
         what: String,
     },
@@ -218,7 +222,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         digest: false,
     };
     let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
-    refuse_overwriting(settings)?;
+    overwrite::refuse(settings, &build.files())?;
     let (builders, guard): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match &settings.cluster {
         None => {
             let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
@@ -276,38 +280,6 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     Ok(Report { counts, epochs, elapsed, interrupted, unread, damaged, event_time, answered })
 }
 
-/// Refuses sinks whose opening would destroy input, or each other's output, under whatever name.
-fn refuse_overwriting(settings: &Settings) -> Result<(), RunError> {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |path: &std::path::Path| {
-        let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-        Some((meta.dev(), meta.ino()))
-    };
-    let inputs: Vec<_> = settings.sources.iter().flat_map(|(_, source)| source.files()).collect();
-    let inputs: Vec<_> = inputs.iter().map(|path| (identity(path), path.as_path())).collect();
-    let outputs: Vec<_> = settings.sinks.iter().filter_map(|sink| Some((sink, sink.file()?))).collect();
-    for (at, (sink, path)) in outputs.iter().enumerate() {
-        let refuse = |what: String| RunError::Overwrite { sink: sink.uri.clone(), what };
-        let ours = identity(path);
-        if let Some((_, input)) = inputs.iter().find(|(input, _)| ours.is_some() && *input == ours) {
-            return Err(refuse(format!("the input {}", input.display())));
-        }
-        let twin = |(_, other): &&(&crate::sink::SinkSpec, &std::path::Path)| {
-            resolved(other) == resolved(path) || ours.is_some() && identity(other) == ours
-        };
-        if let Some((other, _)) = outputs[..at].iter().find(twin) {
-            return Err(refuse(format!("what sink `{}` writes", other.uri)));
-        }
-    }
-    Ok(())
-}
-
-/// The one path of a file that need not exist yet.
-fn resolved(path: &std::path::Path) -> Option<std::path::PathBuf> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Some(directory.unwrap_or(std::path::Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
-}
-
 fn join_config(
     cluster: &ClusterSettings,
     settings: &Settings,
@@ -359,6 +331,13 @@ fn fingerprint(settings: &Settings, build: &Build) -> std::io::Result<Fingerprin
 #[expect(clippy::disallowed_methods, reason = "this is the function that the ban sends everybody to")]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Whether terminals are to be written to without escape sequences and without redrawing: the variable `NO_COLOR` is set
+/// to something, or `TERM` says that the terminal is `dumb`.
+pub fn is_plain_wanted() -> bool {
+    environment("NO_COLOR").is_some_and(|set| !set.is_empty())
+        || environment("TERM").as_deref() == Some("dumb")
 }
 
 /// Where files that nobody keeps go.

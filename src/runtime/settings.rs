@@ -26,6 +26,9 @@ pub struct Settings {
     pub sources: Vec<(Option<String>, Arc<dyn Source>)>,
     /// Where views go. Default: nowhere.
     pub sinks: Vec<SinkSpec>,
+    /// Files that these settings are from, each with what messages call it (`the configuration`): no output may overwrite
+    /// them, as none may overwrite a source. Default: none.
+    pub goes_by: Vec<(String, PathBuf)>,
     /// Worker threads of each process. Default: 1.
     pub workers: usize,
     /// The processes of the cluster, if there is more than one. Default: one process.
@@ -71,6 +74,7 @@ impl Default for Settings {
         Settings {
             sources: Vec::new(),
             sinks: Vec::new(),
+            goes_by: Vec::new(),
             workers: 1,
             cluster: None,
             read: ReadOptions::default(),

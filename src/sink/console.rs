@@ -17,8 +17,10 @@ use crate::view::Contents;
 /// Writes views as tables: text to the left, numbers to the right, nothing that a terminal would obey.
 pub struct Console {
     out: BufWriter<Box<dyn Write + Send>>,
-    /// Whether it is a terminal: then headings are bold, and wide cells are cut.
+    /// Whether it is a terminal: then wide cells are cut ...
     terminal: bool,
+    /// ... and headings are bold, unless it wants no escape sequences.
+    bold: bool,
     /// Rows of each view that are shown.
     rows: usize,
     mode: Mode,
@@ -42,7 +44,14 @@ impl Console {
     pub fn new(out: impl Write + Send + 'static, terminal: bool, rows: usize) -> Self {
         let out = BufWriter::new(Box::new(out) as Box<dyn Write + Send>);
         let (mode, appended) = (Mode::Complete, BTreeMap::new());
-        Console { out, terminal, rows, mode, appended, written: false }
+        Console { out, terminal, bold: terminal, rows, mode, appended, written: false }
+    }
+
+    /// This, without escape sequences even on a terminal.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.bold = false;
+        self
     }
 
     fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
@@ -117,7 +126,7 @@ impl Console {
     }
 
     fn write_table(&mut self, table: &Table) -> io::Result<()> {
-        let (bold, plain) = if self.terminal { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let (bold, plain) = if self.bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         let count = match table.total {
             1 => "1 row".to_owned(),
             many => format!("{many} rows"),

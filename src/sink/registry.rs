@@ -20,6 +20,7 @@ pub(super) type Make = Arc<dyn Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpe
 #[derive(Clone)]
 pub struct Sinks {
     schemes: BTreeMap<String, Make>,
+    plain: bool,
 }
 
 impl fmt::Debug for Sinks {
@@ -40,7 +41,14 @@ impl Sinks {
 
     /// Those of this crate: `console:` and `jsonl:`.
     pub fn builtin() -> Self {
-        Sinks { schemes: BTreeMap::new() }.with("console", console).with("jsonl", jsonl)
+        Sinks { schemes: BTreeMap::new(), plain: false }.with("console", console).with("jsonl", jsonl)
+    }
+
+    /// These, of which none writes escape sequences, not even to a terminal, if `plain` says so.
+    #[must_use]
+    pub fn plain(mut self, plain: bool) -> Self {
+        self.plain = plain;
+        self
     }
 
     /// These, and `scheme`, of whose URIs `make` makes a sink; it replaces one of the same name.
@@ -63,7 +71,8 @@ impl Sinks {
     ///
     /// When there is no such scheme, or the sink does not understand the rest.
     pub fn parse(&self, uri: &str) -> Result<SinkSpec, SinkSpecError> {
-        let uri = SinkUri::parse(uri)?;
+        let mut uri = SinkUri::parse(uri)?;
+        uri.plain = self.plain;
         let Some(make) = self.schemes.get(uri.scheme()) else {
             let known: Vec<_> = self.schemes.keys().map(|scheme| format!("`{scheme}:`")).collect();
             let (last, others) = known
@@ -84,7 +93,8 @@ fn console(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
     }
     let terminal = io::stdout().is_terminal();
     let rows = uri.param("rows")?.unwrap_or(if terminal { Sinks::CONSOLE_ROWS } else { usize::MAX });
-    Ok(Box::new(Console::new(Stdout, terminal, rows)))
+    let console = Console::new(Stdout, terminal, rows);
+    Ok(Box::new(if uri.plain { console.plain() } else { console }))
 }
 
 /// `jsonl:PATH`, or `jsonl:-` for standard output.

@@ -27,6 +27,8 @@ pub struct SinkUri {
     pub(super) at: Option<At>,
     pub(super) keep: Option<Keep>,
     pub(super) queue: Option<u64>,
+    /// Whether terminals want no escape sequences; not part of what is written.
+    pub(super) plain: bool,
     /// Parameters of its own that nobody has asked for yet.
     own: Vec<(String, String)>,
     /// The names that somebody has asked for.
@@ -49,6 +51,7 @@ impl SinkUri {
             at: None,
             keep: None,
             queue: None,
+            plain: false,
             own: Vec::new(),
             asked: Vec::new(),
         };

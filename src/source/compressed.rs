@@ -1,4 +1,4 @@
-//! Compressed files, which cannot be entered in the middle.
+//! Compressed files, which cannot be entered in the middle, and files that tell no length.
 //!
 //! One worker reads a file to its planned end, through all its members or frames. Offsets count decompressed bytes. A
 //! fault in a stream is told only when every whole line before it has been given.
@@ -36,11 +36,11 @@ pub(super) struct CompressedReader {
 impl CompressedReader {
     /// The lines of the file `found` that start at decompressed offset `from` or later.
     pub(super) fn new(found: FoundFile, from: u64, max_line: usize) -> Result<Self, SourceError> {
-        let decoder =
-            Decoder::open(&found).map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
+        let decoder = Decoder::new(found.open()?, &found)
+            .map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
         let assembler = Assembler::new(found.name(), max_line);
         // The gzip decoder has read the header already.
-        let read = found.length - decoder.unread();
+        let read = found.limit() - decoder.unread();
         Ok(CompressedReader { found, decoder, read, assembler, fault: None, from })
     }
 
@@ -72,7 +72,7 @@ impl CompressedReader {
         let early = stopped.as_ref().is_none_or(|error| error.kind() == ErrorKind::UnexpectedEof);
         self.fault = match stopped {
             // It ran out of bytes, and that before the planned end.
-            _ if early && self.decoder.unread() > 0 => Some(SourceError::Shrunk {
+            _ if early && self.decoder.unread() > 0 && !planned.unmeasured => Some(SourceError::Shrunk {
                 path: planned.path.clone(),
                 offset: planned.length - self.decoder.unread(),
                 expected: planned.length,
@@ -158,27 +158,31 @@ pub(super) fn explain(error: io::Error, kind: FileKind) -> io::Error {
 
 /// A file up to its planned length, decompressed.
 pub(super) enum Decoder {
+    Plain(BufReader<Take<File>>),
     Gzip(MultiGzDecoder<BufReader<Take<File>>>),
     Zstd(zstd::Decoder<'static, BufReader<Take<File>>>),
 }
 
 impl Decoder {
-    pub(super) fn open(planned: &FoundFile) -> io::Result<Self> {
-        let file = File::open(&planned.path)?.take(planned.length);
+    /// What `file`, which was planned so, has decompressed.
+    pub(super) fn new(file: File, planned: &FoundFile) -> io::Result<Self> {
+        let file = file.take(planned.limit());
         let file = BufReader::with_capacity(COMPRESSED, file);
         Ok(match planned.kind {
+            FileKind::Plain => Decoder::Plain(file),
             FileKind::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(file)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
                 Decoder::Zstd(decoder)
             }
-            _ => Decoder::Gzip(MultiGzDecoder::new(file)),
+            FileKind::Gzip => Decoder::Gzip(MultiGzDecoder::new(file)),
         })
     }
 
     /// Compressed bytes not yet read from the file.
     fn unread(&self) -> u64 {
         match self {
+            Decoder::Plain(file) => file.get_ref().limit(),
             Decoder::Gzip(decoder) => decoder.get_ref().get_ref().limit(),
             Decoder::Zstd(decoder) => decoder.get_ref().get_ref().limit(),
         }
@@ -188,6 +192,7 @@ impl Decoder {
 impl Read for Decoder {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
+            Decoder::Plain(file) => file.read(bytes),
             Decoder::Gzip(decoder) => decoder.read(bytes),
             Decoder::Zstd(decoder) => decoder.read(bytes),
         }
@@ -197,6 +202,7 @@ impl Read for Decoder {
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = match self {
+            Decoder::Plain(_) => "Plain",
             Decoder::Gzip(_) => "Gzip",
             Decoder::Zstd(_) => "Zstd",
         };

@@ -1,13 +1,13 @@
 //! Files: plain, gzip and zstd.
 //!
 //! A file is examined once, when it is found: what it is, how long it is, and what it begins with. What is appended
-//! later is not read. Plain files can be entered anywhere, so all workers read them in interleaved chunks and event time
-//! advances evenly; compressed ones are read from front to back by one worker.
+//! later is not read; but a file that tells no length, as those in `/proc` do, is read to its end. Plain files can be entered anywhere, so all workers read them in interleaved chunks and event time
+//! advances evenly; compressed ones, and those without a length, are read from front to back by one worker.
 
 use std::collections::HashSet;
 use std::fs::{File, FileType};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,6 +55,13 @@ pub(super) struct FoundFile {
     pub(super) kind: FileKind,
     /// Bytes on disk. If the file ended in the middle of a line, that part is its last line.
     pub(super) length: u64,
+    /// Whether it has bytes all the same where its length is 0: it is read to its end.
+    #[serde(default)]
+    pub(super) unmeasured: bool,
+    /// Whether it begins with `#`, as formats do that name their columns in a line of the log: what such a line says holds for
+    /// those behind it, so one worker reads them in order.
+    #[serde(default)]
+    in_order: bool,
     /// SHA-256 in hexadecimal of the first [`FoundFile::HEAD`] bytes, or of all that there are.
     head: String,
 }
@@ -78,10 +85,13 @@ impl FoundFile {
         }
         let length = metadata.len();
         let head = read_head(path, length).map_err(open)?;
-        let kind = FileKind::of(&head);
+        let first =
+            if length > 0 { head.clone() } else { read_head(path, FileKind::MAGIC as u64).map_err(open)? };
+        let (kind, unmeasured) = (FileKind::of(&first), length == 0 && !first.is_empty());
+        let in_order = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&first).starts_with(b"#");
         let head = digest(&head);
         let identity = format!("{}:{}:{head}", metadata.dev(), metadata.ino());
-        Ok((FoundFile { path: path.to_owned(), kind, length, head }, identity))
+        Ok((FoundFile { path: path.to_owned(), kind, length, unmeasured, in_order, head }, identity))
     }
 
     /// Whether what has this name now is what was found; it may have grown.
@@ -93,6 +103,28 @@ impl FoundFile {
             return Err(SourceError::Differs { path: self.path.clone() });
         }
         Ok(())
+    }
+
+    /// How many of its bytes are read at most.
+    pub(super) fn limit(&self) -> u64 {
+        if self.unmeasured { u64::MAX } else { self.length }
+    }
+
+    /// Whether it can be entered anywhere.
+    fn is_open_to_all(&self) -> bool {
+        self.kind == FileKind::Plain && !self.unmeasured && !self.in_order
+    }
+
+    /// Opens what was found: neither what has been put in its place since, nor what has been cut short.
+    pub(super) fn open(&self) -> Result<File, SourceError> {
+        let error = |source| SourceError::Open { path: self.path.clone(), source };
+        let file = File::open(&self.path).map_err(error)?;
+        let mut head = vec![0; self.length.min(Self::HEAD) as usize];
+        match file.read_exact_at(&mut head, 0) {
+            Ok(()) if digest(&head) == self.head => Ok(file),
+            Err(source) if source.kind() != io::ErrorKind::UnexpectedEof => Err(error(source)),
+            _ => Err(SourceError::Differs { path: self.path.clone() }),
+        }
     }
 
     /// The partition's name: `file:` and the path.
@@ -213,12 +245,12 @@ impl Source for FileSource {
                 continue;
             }
             let (file, identity) = FoundFile::examine(&path)?;
-            let plain = file.kind == FileKind::Plain;
+            let shared = file.is_open_to_all();
             files.push(Found {
                 name: file.name(),
                 identity,
-                access: if plain { Access::Shared } else { Access::Sequential },
-                length: plain.then_some(file.length),
+                access: if shared { Access::Shared } else { Access::Sequential },
+                length: shared.then_some(file.length),
                 bytes: file.length,
                 detail: serde_json::to_string(&file).map_err(|error| SourceError::Detail {
                     partition: file.name().to_string(),
@@ -242,29 +274,19 @@ impl Source for FileSource {
         _wake: Wake,
     ) -> Result<Box<dyn Reader>, SourceError> {
         let found = FoundFile::of(partition)?;
-        Ok(match found.kind {
-            FileKind::Plain => {
-                let file = File::open(&found.path)
-                    .map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
-                Box::new(SharedReader::new(file, found.name(), found.length, from, share, options))
-            }
-            _ => Box::new(CompressedReader::new(found, from, options.max_line)?),
-        })
+        if !found.is_open_to_all() {
+            return Ok(Box::new(CompressedReader::new(found, from, options.max_line)?));
+        }
+        let file = found.open()?;
+        Ok(Box::new(SharedReader::new(file, found.name(), found.length, from, share, options)))
     }
 
     fn head(&self, partition: &Found) -> Result<Vec<u8>, SourceError> {
         let found = FoundFile::of(partition)?;
         let mut head = Vec::new();
-        let most = Self::HEAD.min(found.length);
-        match found.kind {
-            FileKind::Plain => {
-                let open = |source| SourceError::Open { path: found.path.clone(), source };
-                File::open(&found.path)
-                    .and_then(|file| file.take(most).read_to_end(&mut head))
-                    .map_err(open)?;
-            }
-            // What cannot be decompressed is told of by whoever reads it.
-            _ => drop(Decoder::open(&found).and_then(|it| it.take(Self::HEAD).read_to_end(&mut head))),
+        // What cannot be decompressed is told of by whoever reads it.
+        if let Ok(decoder) = Decoder::new(found.open()?, &found) {
+            let _ = decoder.take(Self::HEAD).read_to_end(&mut head);
         }
         Ok(head)
     }

@@ -250,8 +250,9 @@ pub enum SourceError {
     },
     /// A file is not the one that was planned.
     #[error(
-        "{path} is not the file that the plan was made of: it is shorter, or begins with other bytes\n  \
-         hint: all processes of a cluster read the same files, under the same names, each its share"
+        "{path} is not the file that was found as the run began\n  \
+         hint: if it was put in another's place in the meantime, run again; all processes of a cluster read the same files, \
+         under the same names, each its share"
     )]
     Differs {
         /// The file.

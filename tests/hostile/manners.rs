@@ -1,7 +1,9 @@
 //! What a user at a terminal, a shell or a pager may expect of any command.
 
 use std::fs;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -237,4 +239,150 @@ fn where_the_default_source_is_not_the_command_says_what_to_give_it() {
     let ended =
         ended.says(&["default source file:data/access.log is not in ", "`thalweg run access-log my.log`"]);
     ended.says(&["--source", dir.path().to_str().expect("a plain name")]);
+}
+
+#[test]
+fn no_output_destroys_what_the_run_goes_by() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_str().expect("a plain name").to_owned();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/networks.csv"), path("table.csv"))
+        .expect("copied");
+    fs::write(path("config.toml"), "top = 3\n").expect("written");
+    fs::write(path("secret"), "shared\n").expect("written");
+    fs::write(path("hosts"), "127.0.0.1:1\n127.0.0.1:2\n").expect("written");
+    for (name, what, args) in [
+        ("table.csv", "the table ", &["enrich", "--table", &path("table.csv")][..]),
+        ("config.toml", "the configuration ", &["access-log", "--config", &path("config.toml")]),
+        (
+            "secret",
+            "the cluster secret ",
+            &["word-count", "-n", "2", "--cluster-secret-file", &path("secret")],
+        ),
+        ("hosts", "the host file ", &["word-count", "-n", "2", "-h", &path("hosts")]),
+    ] {
+        let before = fs::read(path(name)).expect("there");
+        // Under another name, too.
+        symlink(name, path("alias")).expect("linked");
+        for output in [name, "alias"] {
+            let sink = uri("jsonl", &dir.path().join(output), "");
+            let ended = run(&[&["run"], args, &["--sink", &sink]].concat()).exits(2);
+            ended.says(&[&format!("sink `{sink}` would overwrite {what}"), name, "hint: "]);
+            assert_eq!(fs::read(path(name)).expect("still there"), before);
+        }
+        fs::remove_file(path("alias")).expect("removed");
+    }
+}
+
+#[test]
+fn what_a_run_goes_by_is_an_ordinary_file_of_sane_length() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_str().expect("a plain name").to_owned();
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().expect("`mkfifo` runs").success());
+    fs::write(path("long"), "#".repeat((1 << 20) + 1)).expect("written");
+    for (name, reason) in [
+        (path("pipe"), "not an ordinary file"),
+        ("/dev/zero".to_owned(), "not an ordinary file"),
+        (path("long"), "longer than 1 MiB"),
+    ] {
+        run(&["run", "word-count", "--config", &name]).exits(2).says(&[
+            "cannot read the configuration",
+            &name,
+            reason,
+        ]);
+        run(&["run", "word-count", "-n", "2", "-h", &name]).exits(2).says(&["the host file", &name, reason]);
+    }
+}
+
+/// Such as those of `/proc`.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_tells_no_length_is_read_to_its_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tail = dir.path().join("tail.log");
+    fs::write(&tail, "and a file\n").expect("written");
+    // It does not change while it is looked at, and is longer than a first read of it gives.
+    let path = "/proc/filesystems";
+    assert_eq!(fs::metadata(path).expect("there").len(), 0);
+    let lines = fs::read_to_string(path).expect("it can be read").lines().count();
+    assert!(lines > 1);
+    for workers in ["1", "2"] {
+        let args = ["run", "word-count", path, tail.to_str().expect("a plain name"), "-w", workers];
+        let ended = run(&[&args[..], &["--summary", "json"], &LAST].concat()).exits(0);
+        assert_eq!(ended.summary()["lines"], lines + 1);
+        assert!(words(&ended).as_array().expect("rows").iter().any(|row| row["word"] == "file"));
+    }
+}
+
+/// A terminal: what is written to the second file can be read from the first.
+fn terminal() -> (File, File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("it is ours");
+    let name = ptsname(&ours, Vec::new()).expect("it has a name").into_string().expect("a plain name");
+    let not_ours = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
+    let theirs = File::options().read(true).write(true).custom_flags(not_ours).open(name);
+    let theirs = theirs.expect("the other end");
+    (File::from(ours), theirs)
+}
+
+/// What stands on a terminal in the end.
+fn shown_on(terminal: &mut File) -> Vec<u8> {
+    let mut shown = Vec::new();
+    // Linux ends it with an error when nobody has the other end any more.
+    let _ = terminal.read_to_end(&mut shown);
+    shown
+}
+
+#[test]
+fn a_terminal_that_wants_no_escape_sequences_gets_none() {
+    for (name, value, escapes) in
+        [("TERM", "xterm", true), ("NO_COLOR", "", true), ("NO_COLOR", "1", false), ("TERM", "dumb", false)]
+    {
+        for args in [&["run", "word-count", "--log", "debug"][..], &["run", "wrod-count"], &["--help"]] {
+            let (mut ours, theirs) = terminal();
+            let mut command = command();
+            command.env("TERM", "xterm").env_remove("NO_COLOR").env(name, value).args(args);
+            command.stdout(theirs.try_clone().expect("another one")).stderr(theirs);
+            let running = Running::start(&mut command);
+            drop(command);
+            let shown = shown_on(&mut ours);
+            running.wait();
+            assert!(!shown.is_empty(), "{args:?}");
+            let text = String::from_utf8_lossy(&shown).replace("\r\n", "\n");
+            let any = text.contains('\x1b');
+            // Help and mistakes are plain everywhere.
+            assert_eq!(any, escapes && args.contains(&"word-count"), "{name}={value} {args:?}: {text:?}");
+            assert!(escapes || !text.contains('\r'), "nothing is redrawn: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn progress_is_redrawn_on_a_terminal_and_not_on_a_plain_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = uri("file", &large(dir.path()), "");
+    for (term, redrawn) in [("xterm", true), ("dumb", false)] {
+        let (mut ours, theirs) = terminal();
+        let mut command = command();
+        command.env("TERM", term).env_remove("NO_COLOR").stderr(theirs);
+        command.args(["run", "error-lines", "--source", &source, "--sink", "jsonl:-?mode=changes"]);
+        command.args(["--epoch-bytes", "64KiB", "--chunk-bytes", "16KiB"]);
+        let mut running = Running::start(&mut command);
+        drop(command);
+        let mut stdout = running.stdout();
+        if redrawn {
+            // It is held still until there is a bar.
+            let mut byte = [0];
+            while byte[0] != b'\x1b' {
+                ours.read_exact(&mut byte).expect("a bar comes");
+            }
+        }
+        let reading = std::thread::spawn(move || shown_on(&mut ours));
+        std::io::copy(&mut stdout, &mut std::io::sink()).expect("the rest can be read");
+        running.wait().exits(0);
+        let shown = reading.join().expect("it read");
+        let text = String::from_utf8_lossy(&shown);
+        assert!(text.contains("40,000 lines"), "{text}");
+        assert_eq!(text.contains('\x1b'), redrawn, "{text}");
+    }
 }

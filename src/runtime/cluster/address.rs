@@ -1,11 +1,10 @@
 //! Where the processes of a cluster live: host files, and what their addresses resolve to.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
 use crate::runtime::cluster::{ClusterError, Peer};
+use crate::runtime::small::read_small;
 
 /// The port of process 0 where no host file is given; process i has the i-th after it. Timely's choice.
 const FIRST_PORT: usize = 2101;
@@ -28,7 +27,7 @@ pub fn localhost_addresses(processes: usize) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// When the file cannot be read, has too few addresses, or has several on one line.
+/// When the file cannot be read, is no ordinary file or longer than a mebibyte, has too few addresses, or has several on one line.
 ///
 /// ```
 /// use thalweg::runtime::cluster::parse_hostfile;
@@ -43,11 +42,10 @@ pub fn parse_hostfile(path: impl AsRef<Path>, processes: usize) -> Result<Vec<St
     let path = path.as_ref();
     let unreadable = |source| ClusterError::Hostfile { path: path.to_owned(), source };
     let mut addresses = Vec::new();
-    for (index, line) in BufReader::new(File::open(path).map_err(unreadable)?).lines().enumerate() {
+    for (index, line) in read_small(path).map_err(unreadable)?.lines().enumerate() {
         if addresses.len() == processes {
             break;
         }
-        let line = line.map_err(unreadable)?;
         let text = line.trim();
         if text.is_empty() || text.starts_with('#') {
             continue;

@@ -14,7 +14,7 @@
 //! | [`data`] | keys, totals, sketches, cells and rows | `time` |
 //! | [`lookup`] | static tables: what is known beforehand of a key | nothing |
 //! | [`mod@format`] | bytes to records that borrow from them | `time`, `data` |
-//! | [`source`] | where bytes come from, and at which offset | nothing |
+//! | [`source`] | where bytes come from, and at which offset | `time` |
 //! | `ledger` | which bytes belong to which epoch | `time`, `source` |
 //! | `state` | what is durable of the doors | `time`, `data` |
 //! | [`operators`] | collections to collections | `time`, `data` |

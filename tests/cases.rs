@@ -184,7 +184,7 @@ fn hashtags_as_people_write_them() {
 fn fields_that_are_called_otherwise_are_told() {
     ask(&["run", "hashtags", &case!("28.jetstream.jsonl")])
         .exits(8)
-        .says(&["all 3 records tell no time", "--time-field"]);
+        .says(&["no time can be read of all 3 records", "--time-field"]);
 }
 
 #[test]
@@ -363,7 +363,9 @@ fn an_empty_answer_is_no_silence() {
     ask(&["run", "status-counts", &malformed]).exits(8).says(&["none of 2 lines is of the form", "--format"]);
     let line = |time: &str| format!("192.0.2.1 - - [{time}] \"GET / HTTP/1.1\" 200 1\n");
     let untimed = write("untimed.log", &line("yesterday"));
-    ask(&["run", "top-urls", &untimed]).exits(8).says(&["the 1 record tell no time", "--time arrival"]);
+    ask(&["run", "top-urls", &untimed])
+        .exits(8)
+        .says(&["no time can be read of the one record", "--time arrival"]);
     let ahead = write("ahead.log", &line("14/Mar/2999:09:00:00 +0000"));
     ask(&["run", "top-urls", &ahead]).exits(8).says(&["--max-ahead"]);
     // All-time statistics go by no time.

@@ -1,7 +1,5 @@
 //! Whether a run has answered anything: never an empty answer in silence.
 
-use std::fmt::Write as _;
-
 use crate::data::{InputCounts, grouped};
 use crate::runtime::{Exit, Report};
 
@@ -10,11 +8,13 @@ pub(super) fn nothing(report: &Report) -> Option<String> {
     let counts = report.counts.filter(|counts| counts.lines > 0)?;
     let InputCounts { lines, parsed, malformed, oversize, untimed, ahead, late, .. } = counts;
     let all = |count: i64| {
-        if count == 1 { "the 1 record".to_owned() } else { format!("all {} records", grouped(count)) }
+        if count == 1 { "the one record".to_owned() } else { format!("all {} records", grouped(count)) }
     };
     if parsed == 0 {
-        let (mut text, line) = (String::new(), if lines == 1 { "line is" } else { "lines is" });
-        let _ = write!(text, "none of {} {line} of the form that is read", grouped(lines));
+        let text = match lines {
+            1 => "the one line is not of the form that is read".to_owned(),
+            _ => format!("none of {} lines is of the form that is read", grouped(lines)),
+        };
         let hint = match (malformed, oversize) {
             (0, _) => "they are longer than --max-line",
             _ => {
@@ -28,21 +28,21 @@ pub(super) fn nothing(report: &Report) -> Option<String> {
     }
     if untimed == parsed {
         return Some(format!(
-            "{} tell no time that can be read, and what is asked for goes by time\n  \
+            "no time can be read of {}, and what is asked for goes by time\n  \
              hint: `--time-field` names the field where a dataflow has it, and `--time arrival` goes by the time of arrival",
             all(parsed)
         ));
     }
     if untimed + ahead == parsed {
         return Some(format!(
-            "{} are dated further ahead of their arrival than --max-ahead, or tell no time\n  \
+            "of {}, none has a time that counts: they are dated further ahead of their arrival than --max-ahead\n  \
              hint: `--max-ahead none` takes them as they are; a zone that is missing or wrong is `--zone`",
             all(parsed)
         ));
     }
     if !report.answered && late > 0 && late >= parsed - untimed - ahead {
         return Some(format!(
-            "{} came too late: nothing that they are part of is still open\n  \
+            "{} came too late for anything that is still open\n  \
              hint: read older files first, or raise --lateness",
             all(parsed - untimed - ahead)
         ));

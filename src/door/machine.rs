@@ -21,6 +21,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Probe, probe};
 use timely::progress::Timestamp;
 
 use crate::data::Stored;
@@ -161,6 +162,8 @@ pub(crate) fn operate<'scope, M: Machine>(
     let mut rows = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(rows);
     let mut notes = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(notes);
 
+    let probe = probe::Handle::new();
+    let reached = probe.clone();
     builder.build(move |mut initial_capabilities| {
         initial_capabilities.truncate(1);
         let mut initial =
@@ -171,6 +174,9 @@ pub(crate) fn operate<'scope, M: Machine>(
         let mut held: Option<[Capability<Epoch>; 2]> = None;
         let mut before = EventTime::NONE;
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+        // Where an epoch has more steps than are emitted at once, no worker runs ahead of the others: what is behind the door
+        // would have to hold all that the slowest has not come to.
+        let mut next_slice: Option<Epoch> = None;
         move |frontiers| {
             if let Some((capability, initial)) = initial.take() {
                 let initial = initial.into_iter().map(|row| (row, Epoch::minimum(), 1));
@@ -202,6 +208,10 @@ pub(crate) fn operate<'scope, M: Machine>(
                 }
                 open.entry(*capability.time()).or_default().1 = event_times.pop();
             });
+            if next_slice.is_some_and(|next| reached.less_than(&next)) {
+                return activator.activate();
+            }
+            next_slice = None;
             let closed = |time: &Epoch| !frontiers.iter().any(|frontier| frontier.less_equal(time));
             while let Some(mut first) = open.first_entry().filter(|first| closed(first.key())) {
                 let epoch = *first.key();
@@ -220,6 +230,7 @@ pub(crate) fn operate<'scope, M: Machine>(
                 }
                 if let Some(next) = more {
                     held_now.iter_mut().for_each(|capability| capability.downgrade(&next));
+                    next_slice = Some(next);
                     activator.activate();
                     return;
                 }
@@ -233,7 +244,7 @@ pub(crate) fn operate<'scope, M: Machine>(
             keeper.closed(frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min());
         }
     });
-    (rows_stream.as_collection(), notes_stream.as_collection())
+    (rows_stream.probe_with(&probe).as_collection(), notes_stream.as_collection())
 }
 
 #[cfg(test)]

@@ -359,13 +359,12 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
     /// Takes a record that is ahead of those before it, or follows such a one.
     #[cold]
     fn hold(&mut self, record: Parsed<'a, F>, jumps: bool) {
-        if !jumps {
-            self.release(true);
-        } else if self.held.len() == Neighbours::HELD {
-            self.release(false);
-        } else {
+        let first = self.held.first().and_then(|held| held.time).zip(record.time);
+        let falls_back = first.is_some_and(|(held, time)| held.saturating_sub(time) > self.neighbours.bound);
+        if jumps && !falls_back && self.held.len() < Neighbours::HELD {
             return self.held.push(record);
         }
+        self.release(falls_back);
         self.neighbours.newest = self.neighbours.newest.max(record.time);
         self.push(record);
     }

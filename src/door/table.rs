@@ -29,7 +29,7 @@ use crate::door::site::Site;
 use crate::door::window::Consumed;
 use crate::operators::{FullJoin, TopK};
 use crate::time::{Epoch, Span};
-use crate::view::{Finality, Misbuilt, Names, Schema};
+use crate::view::{Delivery, Finality, Misbuilt, Names, Schema};
 
 /// A kind of table.
 pub trait Kind: 'static {
@@ -105,6 +105,8 @@ pub struct Rows<'scope, R: 'static, T> {
 struct More<'scope, R: 'static> {
     /// What makes the rows only if they are consumed.
     consumed: Vec<Consumed>,
+    /// What shows each window that it slides over only if somebody looks at each: not where only the last state is shown.
+    each: Vec<Consumed>,
     /// The final rows of windows, and what makes them only if they are consumed.
     finals: Option<(VecCollection<'scope, Epoch, R, isize>, Vec<Consumed>)>,
     /// The window at which a sliding view stands.
@@ -115,7 +117,7 @@ struct More<'scope, R: 'static> {
 
 impl<R: 'static> Default for More<'_, R> {
     fn default() -> Self {
-        More { consumed: Vec::new(), finals: None, stands: None, first: None }
+        More { consumed: Vec::new(), each: Vec::new(), finals: None, stands: None, first: None }
     }
 }
 
@@ -139,6 +141,13 @@ impl<'scope, R: ExchangeData, T: Kind> Rows<'scope, R, T> {
     /// The collection itself, for operators of differential; [`Flow::table`](crate::dataflow::Flow::table) makes a table of
     /// what comes of it.
     pub fn rows(&self) -> VecCollection<'scope, Epoch, R, isize> {
+        self.more.each.iter().for_each(Consumed::set);
+        self.states()
+    }
+
+    /// The collection, for what comes to the same whether it is given every window that a sliding view slides over or
+    /// the last of each epoch: whose own last state is a function of the last state of this. It hands on [`More::each`].
+    pub(crate) fn states(&self) -> VecCollection<'scope, Epoch, R, isize> {
         self.more.consumed.iter().for_each(Consumed::set);
         self.collection.clone()
     }
@@ -151,9 +160,9 @@ impl<'scope, R: ExchangeData, T: Kind> Rows<'scope, R, T> {
         logic: impl Fn(R) -> R2 + Clone + 'static,
     ) -> Rows<'scope, R2, T> {
         let Rows { collection, names, about, site, more, .. } = self;
-        let More { consumed, finals, stands, first: _ } = more;
+        let More { consumed, each, finals, stands, first: _ } = more;
         let finals = finals.map(|(rows, consumed)| (rows.map(logic.clone()), consumed));
-        let more = More { consumed, finals, stands, first: None };
+        let more = More { consumed, each, finals, stands, first: None };
         let names = Names { all: columns.names(), key: names.key };
         let collection = collection.map(logic);
         Rows { collection, names, about, order: R2::cmp, site, more, kind: PhantomData }
@@ -162,22 +171,23 @@ impl<'scope, R: ExchangeData, T: Kind> Rows<'scope, R, T> {
     /// Those that `logic` keeps.
     pub fn filter(self, logic: impl Fn(&R) -> bool + Clone + 'static) -> Self {
         let Rows { collection, more, .. } = self;
-        let More { consumed, finals, stands, first: _ } = more;
+        let More { consumed, each, finals, stands, first: _ } = more;
         let finals = finals.map(|(rows, consumed)| (rows.filter(logic.clone()), consumed));
-        let more = More { consumed, finals, stands, first: None };
+        let more = More { consumed, each, finals, stands, first: None };
         Rows { collection: collection.filter(logic), more, ..self }
     }
 
     /// These and `others`, of the same dataflow, with the names that these have.
     pub fn concat(self, others: Self) -> Self {
         let Rows { collection, more, names, .. } = self;
-        let More { mut consumed, finals, stands, first: _ } = more;
+        let More { mut consumed, mut each, finals, stands, first: _ } = more;
         consumed.extend(others.more.consumed);
+        each.extend(others.more.each);
         let finals = finals.zip(others.more.finals).map(|((rows, mut consumed), (more, also))| {
             consumed.extend(also);
             (rows.concat(more), consumed)
         });
-        let more = More { consumed, finals, stands, first: None };
+        let more = More { consumed, each, finals, stands, first: None };
         // Of what is from two tables, nobody knows what a row is about.
         let names = Names { key: Vec::new(), ..names };
         Rows { collection: collection.concat(others.collection), more, names, ..self }
@@ -250,9 +260,10 @@ impl<'scope, R: ExchangeData, T: Kind> Rows<'scope, R, T> {
     {
         let place = Location::caller();
         let schema = Schema::new::<R>(name, &self.about, &self.names, T::FINALITY);
-        let rows = self.rows();
+        let deliveries = self.site.register.borrow().deliveries();
+        let last_only = matches!(deliveries.rows, Delivery::LastState | Delivery::Nothing);
+        let rows = if last_only { self.states() } else { self.rows() };
         let Rows { order, site, more, .. } = self;
-        let deliveries = site.register.borrow().deliveries();
         let keep = deliveries.whole.filter(|_| site.has_state());
         // Asking for the final rows has the doors make them, which is work where nobody shows or keeps any.
         let finals = more.finals.filter(|_| deliveries.any_finals() || keep.is_some());
@@ -287,10 +298,20 @@ impl<'scope, R: ExchangeData, T: Kind> Rows<'scope, R, T> {
         names: Names,
         finals: Option<(VecCollection<'scope, Epoch, R2, isize>, Vec<Consumed>)>,
     ) -> Rows<'scope, R2, T> {
-        let More { stands, .. } = self.more;
-        let more = More { consumed: Vec::new(), finals, stands, first: None };
+        let More { stands, each, .. } = self.more;
+        let more = More { consumed: Vec::new(), each, finals, stands, first: None };
         let Rows { about, site, .. } = self;
         Rows { collection, names, about, order: R2::cmp, site, more, kind: PhantomData }
+    }
+
+    /// Made of what shows each window only if somebody looks at each of these.
+    pub(crate) fn looking(self, each: Vec<Consumed>) -> Self {
+        Rows { more: More { each, ..self.more }, ..self }
+    }
+
+    /// What shows each window only if somebody looks at it.
+    pub(crate) fn each(&self) -> Vec<Consumed> {
+        self.more.each.clone()
     }
 
     /// The names with `front` before them; these are the whole key if `alone`.
@@ -366,22 +387,24 @@ impl<'scope, R: ExchangeData> Last<'scope, R> {
         self,
         window: VecCollection<'scope, Epoch, Span, isize>,
         consumed: Consumed,
+        each: Consumed,
         first: First<'scope, R>,
     ) -> Self {
-        let (consumed, stands) = (vec![consumed], Some(window));
-        Rows { more: More { consumed, stands, first: Some(first), ..self.more }, ..self }
+        let (consumed, each, stands) = (vec![consumed], vec![each], Some(window));
+        Rows { more: More { consumed, each, stands, first: Some(first), ..self.more }, ..self }
     }
 
     /// One row, once there is a window: where the last one stands that held anything, or that something was gone from.
     pub fn window(&self) -> Table<'scope, Span> {
         let window = self.more.stands.clone().expect("a sliding view stands somewhere");
-        Rows::new(window, Names::default(), self.site.clone())
+        let table = Rows::new(window, Names::default(), self.site.clone());
+        table.looking(self.more.each.clone())
     }
 
     /// As a table of which nobody asks where it stands, to be shown beside others.
     pub fn as_table(self) -> Table<'scope, R> {
         let Rows { collection, names, about, order, site, more, .. } = self;
-        let more = More { consumed: more.consumed, ..More::default() };
+        let more = More { consumed: more.consumed, each: more.each, ..More::default() };
         Rows { collection, names, about, order, site, more, kind: PhantomData }
     }
 
@@ -414,7 +437,7 @@ where
     /// ```
     pub fn top(self, k: usize) -> Table<'scope, (u64, K, V)> {
         let name = format!("{}: TopK", self.names.key.join(", "));
-        let rows = self.rows().top_k_named(&name, k);
+        let rows = self.states().top_k_named(&name, k);
         let names = self.names_behind(&["rank"], true);
         self.with_rows(rows, names, None)
     }
@@ -460,12 +483,13 @@ impl<'scope, K: ExchangeData + Hash> Table<'scope, (K, isize)> {
         others: Rows<'scope, (K, isize), T>,
         [here, there]: [&str; 2],
     ) -> Table<'scope, (K, isize, isize)> {
-        let joined = self.rows().full_join(name, others.rows());
+        let joined = self.states().full_join(name, others.states());
         let key = &self.names.key;
         let all = key.iter().cloned().chain([here.to_owned(), there.to_owned()]).collect();
         let names = Names { all: Some(all), key: key.clone() };
         let rows = joined.map(|(key, (here, there))| (key, here, there));
-        self.with_rows(rows, names, None)
+        let each = self.more.each.iter().chain(&others.more.each).cloned().collect();
+        self.with_rows(rows, names, None).looking(each)
     }
 }
 
@@ -505,7 +529,7 @@ where
             }
             first => {
                 let name = first.map_or_else(|| self.names.key.join(", "), |first| first.name);
-                self.rows().top_k_named(&format!("{name}: TopK({k})"), k)
+                self.states().top_k_named(&format!("{name}: TopK({k})"), k)
             }
         };
         self.at_window(rows, names)

@@ -15,7 +15,7 @@ use crate::time::Time;
 /// Over bytes: `-u` makes `\s`, `\S` and `\d` the ASCII classes. `s` lets `.` match an LF; a line has none, but
 /// this gives the parsers one language over all byte strings.
 pub const LINE: &str =
-    r#"(?s-u)^(\S+) (\S+) (\S+) \[([^\]]*)\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d+|-)((?:\s.*)?)$"#;
+    r#"(?s-u)^(\S+) (\S+) (\S+) \[([^\]]*)\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d+|-)(?:\s.*)?$"#;
 
 /// [`AccessLog`](super::AccessLog) by regular expression: the same records, more than ten times slower.
 ///
@@ -47,8 +47,9 @@ impl LineFormat for Reference {
     type Record<'a> = AccessRecord<'a>;
 
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<AccessRecord<'a>> {
-        let (_, [client, identity, user, time, request, status, size, rest]) =
-            self.line.captures(line)?.extract();
+        let fields = self.line.captures(line)?;
+        let rest = &line[fields.get(7).expect("a group that takes part in every match").end()..];
+        let (_, [client, identity, user, time, request, status, size]) = fields.extract();
         let status = std::str::from_utf8(status).expect("\\d is ASCII").parse().expect("\\d{3} fits in u16");
         let size = match std::str::from_utf8(size).expect("\\d and - are ASCII") {
             "-" => Size::Missing,

@@ -3,7 +3,7 @@
 //! Timely waits for ever for a capability that nobody drops. Each worker therefore writes down, outside itself, whether
 //! it has epochs that are not closed, the least of them, what it is doing, and which places in the dataflow hold it back
 //! (timely's reachability log: outstanding capabilities and messages by operator). One thread for the whole process
-//! looks at that. Reading is moving: an epoch may be as long as one likes.
+//! looks at that. Reading is moving, and so is each step of an epoch: an epoch may be as long as one likes, and have as many steps.
 //!
 //! It sees this process only. A worker that has closed its part of an epoch, and waits for longer than the limit for
 //! another process that is still reading its own part, takes that for a stall.
@@ -48,6 +48,8 @@ pub(super) struct Vitals {
     doing: AtomicU8,
     /// The first epoch that is open here but not closed everywhere, or [`NOTHING`].
     waiting_for: AtomicU64,
+    /// How far the dataflow has come, epochs and their steps.
+    reached: AtomicU64,
     /// Whether a sink has enough to do, so that no epoch is begun.
     held: AtomicBool,
     places: Mutex<Places>,
@@ -59,6 +61,7 @@ impl Default for Vitals {
             beats: AtomicU64::new(0),
             doing: AtomicU8::new(Doing::Step as u8),
             waiting_for: AtomicU64::new(NOTHING),
+            reached: AtomicU64::new(0),
             held: AtomicBool::new(false),
             places: Mutex::default(),
         }
@@ -122,6 +125,11 @@ impl Vitals {
         self.waiting_for.store(epoch.unwrap_or(NOTHING), Relaxed);
     }
 
+    /// How far the dataflow has come: an epoch with a million steps is not stuck while they are done.
+    pub(super) fn reach(&self, frontier: Option<Epoch>) {
+        self.reached.store(frontier.unwrap_or(Epoch::END).to_bits(), Relaxed);
+    }
+
     /// Whether the worker is held back by a sink that lags behind.
     pub(super) fn hold(&self, held: bool) {
         self.held.store(held, Relaxed);
@@ -153,6 +161,7 @@ impl Vitals {
 struct Seen {
     beats: u64,
     waiting_for: u64,
+    reached: u64,
     /// For how long the worker has given no sign of life.
     silent: Duration,
     /// For how long it has waited for the same epoch, while nothing was read either.
@@ -164,9 +173,10 @@ impl Seen {
     fn look(&mut self, vitals: &Vitals, passed: Duration, moved: bool) {
         let (beats, waiting_for) = (vitals.beats.load(Relaxed), vitals.waiting_for.load(Relaxed));
         self.silent = if self.beats == beats { self.silent + passed } else { Duration::ZERO };
-        let same = self.waiting_for == waiting_for && waiting_for != NOTHING;
+        let reached = vitals.reached.load(Relaxed);
+        let same = self.waiting_for == waiting_for && waiting_for != NOTHING && self.reached == reached;
         self.waiting = if same && !moved { self.waiting + passed } else { Duration::ZERO };
-        (self.beats, self.waiting_for) = (beats, waiting_for);
+        (self.beats, self.waiting_for, self.reached) = (beats, waiting_for, reached);
     }
 }
 

@@ -129,6 +129,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     while !probe.done() {
         let closed =
             probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
+        vitals.reach(probe.with_frontier(|frontier| frontier.first().copied()));
         // A sink that lags behind holds back new epochs, and nothing else.
         let has_room = outputs.has_room();
         vitals.hold(!has_room);

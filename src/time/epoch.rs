@@ -64,6 +64,11 @@ impl Epoch {
         (self.0 & Self::MAX_STEP as u64) as u32
     }
 
+    /// As a number, in the same order.
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.0
+    }
+
     /// The beginning of the epoch after this one.
     pub const fn next(self) -> Self {
         Epoch::new(self.number() + 1)

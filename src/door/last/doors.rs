@@ -68,9 +68,9 @@ impl Sliding {
             Note::End(..) => None,
         });
         let stands = shown(&opening, window, site, ends);
-        let Wanted { rows: consumed, first: most } = wanted;
+        let Wanted { rows: consumed, each, first: most } = wanted;
         let first = First { name, wanted: most, rows: first };
-        Rows::new(rows, names, site.clone()).standing(stands, consumed, first)
+        Rows::new(rows, names, site.clone()).standing(stands, consumed, each, first)
     }
 }
 
@@ -104,7 +104,7 @@ impl When for Sliding {
         let (members, label) = opening.of_members::<M>();
         let members = self.open(records, members, adds);
         // Follows from the members, which are durable.
-        let rows = members.rows().map(|((key, _), _)| key).totals_named(&label);
+        let rows = members.states().map(|((key, _), _)| key).totals_named(&label);
         members.at_window(rows, names)
     }
 }
@@ -182,8 +182,8 @@ impl<'scope, R: BehindWindow> Last<'scope, R> {
         let name = "With window";
         let one = route(&self.names().all);
         let to_one = Exchange::new(move |_: &(Part<R>, Epoch, isize)| one);
-        let window = self.window().rows();
-        let parts = window.map(Part::Window).concat(self.rows().map(Part::Row));
+        let window = self.window().states();
+        let parts = window.map(Part::Window).concat(self.states().map(Part::Row));
         let (mut window, mut held) = (None, BTreeMap::<R, isize>::new());
         let rows = per_closed_time(parts, to_one, name, vec![], move |time, parts, output| {
             let mut moved = None;
@@ -208,7 +208,7 @@ impl<'scope, R: BehindWindow> Last<'scope, R> {
                 output.extend(stamped(window, held.iter().map(|(row, n)| (row, *n)), *time));
             }
         });
-        Rows::new(rows, names, self.site().clone()).about(self.about_text())
+        Rows::new(rows, names, self.site().clone()).about(self.about_text()).looking(self.each())
     }
 }
 

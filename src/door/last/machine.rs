@@ -87,6 +87,8 @@ impl<A: Total> Content<A> for TwoStacks<A> {
 pub(crate) struct Wanted {
     /// Every row.
     pub(crate) rows: Consumed,
+    /// Each window, and not only the last one of each epoch.
+    pub(crate) each: Consumed,
     /// The first so many.
     pub(crate) first: Rc<Cell<Option<usize>>>,
 }
@@ -198,6 +200,14 @@ where
         Some(self.window.first_end(*first + self.window.pane()).max(end + self.window.slide()))
     }
 
+    /// The end of the last window up to `last` that holds anything, or that the one before is gone from, if the window moves
+    /// there at all from `first`: where going from one [`next_end`](Self::next_end) to the next would come to.
+    fn last_end(&self, first: Millis, last: Millis) -> Option<Millis> {
+        let (newest, _) = self.panes.range(..last).next_back()?;
+        let empty = self.window.last_end(newest + self.window.length()) + self.window.slide();
+        Some(empty.min(last)).filter(|end| *end > self.end.unwrap_or(first))
+    }
+
     /// Emits what has changed, at `time`; returns whether anything had.
     fn settle(&mut self, time: Epoch, emitted: &mut Emitted<(K, A), Note<K, A>>) -> bool {
         let rows = self.wanted.rows.get().then_some(&mut emitted.rows);
@@ -299,6 +309,13 @@ where
             let number = ((end - first) / slide - surplus).max(1);
             closing.epoch.at_step(number as u32)
         };
+        if !self.wanted.each.get()
+            && let Some(end) = self.last_end(first, last)
+        {
+            self.slide_to(end);
+            self.settle(step(end), emitted);
+            emitted.notes.push((Note::End(end, !closing.is_end()), step(end), 1));
+        }
         while let Some(end) = self.next_end(self.end.unwrap_or(first)).filter(|end| *end <= last) {
             if emitted.is_much() {
                 self.moving = Some((first, last));

@@ -17,7 +17,10 @@ mod closed_output {
     use rustix::fs::{Mode, OFlags, open};
 
     #[used]
-    #[expect(unsafe_code, reason = "the loader runs what stands in this section before `main`; the library has no part in it")]
+    #[expect(
+        unsafe_code,
+        reason = "the loader runs what stands in this section before `main`; the library has no part in it"
+    )]
     #[unsafe(link_section = ".init_array")]
     static BEFORE_MAIN: extern "C" fn() = stay_closed;
 

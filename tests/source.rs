@@ -39,7 +39,7 @@ fn naive(bytes: &[u8], max_line: usize) -> Vec<(u64, Found)> {
         found.push((
             offset,
             if line.len() > max_line {
-                Found::Oversize(whole[..whole.len().min(Oversize::SAMPLE)].to_vec())
+                Found::Oversize(whole[..whole.len().min(Oversize::kept(max_line))].to_vec())
             } else {
                 Found::Line(line.to_vec())
             },

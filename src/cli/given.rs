@@ -111,8 +111,7 @@ impl Given {
     }
 
     fn read_file(&mut self, path: &Path, dataflow: &str, known: &[&str]) -> Result<(), GivenError> {
-        let text =
-            read_small(path).map_err(|source| GivenError::Read { path: path.into(), source })?;
+        let text = read_small(path).map_err(|source| GivenError::Read { path: path.into(), source })?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| GivenError::Toml {
             path: path.into(),
             reason: error.to_string(),

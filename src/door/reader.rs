@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::InputCounts;
+use crate::data::{InputCounts, escape_terminal};
+use crate::door::Lines;
+use crate::door::rejects::Rejects;
 use crate::door::summing::Door;
 use crate::time::Time;
 use crate::time::TimeOptions;
@@ -164,6 +166,8 @@ pub(super) struct BlockReader<F: Format> {
     /// What became of the lines since this was last taken.
     pub(super) counts: InputCounts,
     progress: Arc<Progress>,
+    /// Where lines go of which no records come, if anybody wants them.
+    rejects: Option<Rejects>,
     /// How many malformed and how many oversize lines may still be shown.
     samples: [usize; 2],
     /// How they get their times, if they do.
@@ -198,13 +202,16 @@ impl<F: Format> BlockReader<F> {
     pub(super) const BLOCK: usize = 128;
     /// Malformed lines, and oversize lines, that each worker shows in the log.
     const SAMPLES: usize = 3;
-    pub(super) fn new(format: F, progress: Arc<Progress>, faults: FaultProbe, first: bool) -> Self {
+
+    /// Reads `lines` with `format`; `first` if nobody else counts them.
+    pub(super) fn new(format: F, lines: &Lines<'_>, first: bool) -> Self {
         BlockReader {
             format,
             fields: Fields::ALL,
-            faults,
+            faults: lines.faults(),
             counts: InputCounts::default(),
-            progress,
+            progress: Arc::clone(&lines.progress),
+            rejects: lines.rejects.clone().filter(|_| first),
             samples: [Self::SAMPLES; 2],
             times: None,
             first,
@@ -239,6 +246,7 @@ impl<F: Format> BlockReader<F> {
             horizon,
             chunk,
             samples: &mut self.samples[0],
+            rejected: self.rejects.as_ref().map(|_| Vec::new()),
             parsed: 0,
             malformed: 0,
             untimed: 0,
@@ -249,7 +257,11 @@ impl<F: Format> BlockReader<F> {
         let lines = WholeLines::with_readable(chunk.readable(), chunk.bytes().len());
         self.format.read(lines.expect("a chunk's lines are readable"), self.fields, &mut blocks);
         blocks.hand_over();
-        let Blocks { parsed, malformed, untimed, ahead, range, fatal, .. } = blocks;
+        let Blocks { parsed, malformed, untimed, ahead, range, fatal, rejected, .. } = blocks;
+        if let (Some(rejects), Some(mut lines)) = (&self.rejects, rejected) {
+            chunk.oversize.iter().for_each(|oversize| push_line(&mut lines, &oversize.sample));
+            rejects.put(&lines);
+        }
         if let Some(line) = fatal {
             self.faults.set(line);
             return false;
@@ -257,7 +269,13 @@ impl<F: Format> BlockReader<F> {
 
         for oversize in &chunk.oversize {
             if self.samples[1] > 0 {
-                show(&mut self.samples[1], "oversize", &oversize.place, &oversize.sample);
+                show(
+                    &mut self.samples[1],
+                    "oversize",
+                    &oversize.place,
+                    "longer than lines may be",
+                    &oversize.sample,
+                );
             }
         }
         // In a pass of its own: hardly any run wants it, and the loop above is the hottest there is.
@@ -293,6 +311,8 @@ struct Blocks<'c, 'a, F: Format> {
     chunk: &'c Chunk,
     /// How many malformed lines may still be shown.
     samples: &'c mut usize,
+    /// The lines of which no records come, if anybody wants them.
+    rejected: Option<Vec<u8>>,
     parsed: i64,
     malformed: i64,
     untimed: i64,
@@ -308,6 +328,18 @@ impl<F: Format> Blocks<'_, '_, F> {
         self.block.clear();
     }
 
+    /// Keeps the line at `offset`, if anybody wants it.
+    #[cold]
+    fn reject(&mut self, offset: usize, line: &[u8]) {
+        if let Some(rejected) = &mut self.rejected {
+            // As it was read: the CR before its LF is no part of the line that formats see.
+            let behind = self.chunk.bytes().get(offset + line.len()..).unwrap_or_default();
+            let cr = matches!(behind, [b'\r'] | [b'\r', b'\n', ..]);
+            rejected.extend_from_slice(line);
+            push_line(rejected, if cr { b"\r" } else { b"" });
+        }
+    }
+
     fn place(&self, offset: usize) -> Place {
         let Place { partition, offset: begin } = &self.chunk.place;
         Place { partition: Arc::clone(partition), offset: begin + offset as u64 }
@@ -321,7 +353,7 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
             return;
         }
         self.parsed += 1;
-        let offset = self.chunk.place.offset + offset as u64;
+        let (at, offset) = (offset, self.chunk.place.offset + offset as u64);
         let mut record = Parsed { record, line, offset, time: None, ahead: false, origin: self.origin };
         record.time = match self.times {
             None => None,
@@ -337,6 +369,9 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
         if let Some(time) = record.time {
             self.range.include(time);
         }
+        if record.ahead {
+            self.reject(at, line);
+        }
         self.block.push(record);
         if self.block.len() == BlockReader::<F>::BLOCK {
             self.hand_over();
@@ -350,12 +385,16 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
         self.malformed += 1;
         if *self.samples > 0 {
             let place = self.place(offset);
-            show(self.samples, "malformed", &place, line);
+            show(self.samples, "malformed", &place, &unparsed::<F>(), line);
         }
+        self.reject(offset, line);
     }
 
     #[cold]
     fn fatal(&mut self, offset: usize, line: &'a [u8], reason: String) {
+        if self.fatal.is_none() {
+            self.reject(offset, line);
+        }
         let Place { partition, offset } = self.place(offset);
         self.fatal.get_or_insert_with(|| FatalLine { partition, offset, reason, sample: sample(line) });
     }
@@ -364,6 +403,19 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
 /// The sum of the digests of a chunk's lines.
 fn digest(chunk: &Chunk) -> u64 {
     chunk.lines().fold(0, |sum: u64, (offset, line)| sum.wrapping_add(line_digest(offset, line)))
+}
+
+/// Why a line is malformed, as far as its format tells: formats say that it is none of theirs, and not yet why.
+fn unparsed<F: Format>() -> String {
+    let name = std::any::type_name::<F>();
+    let name = name.split('<').next().unwrap_or(name);
+    format!("not a line of {}", name.rsplit("::").next().unwrap_or(name))
+}
+
+/// Adds what `lines` ends with, and an LF.
+fn push_line(lines: &mut Vec<u8>, end: &[u8]) {
+    lines.extend_from_slice(end);
+    lines.push(b'\n');
 }
 
 /// Bytes of a malformed line that are shown.
@@ -375,11 +427,12 @@ fn sample(line: &[u8]) -> String {
     format!("{}{cut}", line[..line.len().min(SHOWN)].escape_ascii())
 }
 
-/// Logs a sample line. Cold: it is called a handful of times in the life of a worker.
+/// Logs a sample line, in one line whatever is in it. Cold: it is called a handful of times in the life of a worker.
 #[cold]
-fn show(left: &mut usize, what: &str, place: &Place, line: &[u8]) {
+fn show(left: &mut usize, what: &str, place: &Place, reason: &str, line: &[u8]) {
     *left -= 1;
     let last = if *left == 0 { " (this worker shows no more of them)" } else { "" };
     let sample = sample(line);
-    log::warn!("{what} line in {} at byte {}: \"{sample}\"{last}", place.partition, place.offset);
+    let partition = escape_terminal(place.partition.as_bytes());
+    log::warn!("{what} line in {partition} at byte {}: {reason}: \"{sample}\"{last}", place.offset);
 }

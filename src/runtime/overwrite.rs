@@ -15,7 +15,8 @@ struct Named {
 /// Refuses outputs whose opening would destroy input, one of the `tables` that keys are looked up in, a file that the
 /// settings are from, or the output of another.
 pub(super) fn refuse(settings: &Settings, tables: &[PathBuf]) -> Result<(), RunError> {
-    let named = |what: &str, path: &Path| Named { name: format!("{what} {}", path.display()), path: path.into() };
+    let named =
+        |what: &str, path: &Path| Named { name: format!("{what} {}", path.display()), path: path.into() };
     let sources = settings.sources.iter().flat_map(|(_, source)| source.files());
     let secret = settings.cluster.iter().filter_map(|cluster| cluster.secret_file.as_deref());
     let inputs = sources.map(|path| named("the input", &path));
@@ -41,9 +42,14 @@ pub(super) fn refuse(settings: &Settings, tables: &[PathBuf]) -> Result<(), RunE
 
 /// The files that the run is to write.
 fn outputs(settings: &Settings) -> impl Iterator<Item = Named> {
-    settings.sinks.iter().filter_map(|sink| {
+    let sinks = settings.sinks.iter().filter_map(|sink| {
         Some(Named { name: format!("sink `{}`", sink.uri), path: sink.file()?.to_owned() })
-    })
+    });
+    let rejects = settings.rejects.iter().map(|path| {
+        let path = path.clone();
+        Named { name: format!("`--rejects {}`", path.display()), path }
+    });
+    sinks.chain(rejects)
 }
 
 /// Whether two names are of one ordinary file that there is.

@@ -22,7 +22,9 @@ pub(crate) fn read_small(path: &Path) -> io::Result<String> {
         return Err(ErrorKind::IsADirectory.into());
     }
     if !metadata.is_file() {
-        return Err(refuse("it is not an ordinary file\n  hint: write what it says to a file, and name that"));
+        return Err(refuse(
+            "it is not an ordinary file\n  hint: write what it says to a file, and name that",
+        ));
     }
     let mut bytes = Vec::new();
     // Not by the length that it says it has: it may still grow.

@@ -1,8 +1,9 @@
 //! Files: plain, gzip and zstd.
 //!
 //! A file is examined once, when it is found: what it is, how long it is, and what it begins with. What is appended
-//! later is not read; but a file that tells no length, as those in `/proc` do, is read to its end. Plain files can be entered anywhere, so all workers read them in interleaved chunks and event time
-//! advances evenly; compressed ones, and those without a length, are read from front to back by one worker.
+//! later is not read; but a file that tells no length, as those in `/proc`, is read to its end. Plain files can be
+//! entered anywhere, so all workers read them in interleaved chunks and event time advances evenly; compressed ones, and
+//! those without a length, are read from front to back by one worker.
 
 use std::collections::HashSet;
 use std::fs::{File, FileType};
@@ -81,7 +82,8 @@ impl FoundFile {
         }
         let length = metadata.len();
         let head = read_head(path, length).map_err(open)?;
-        let first = if length > 0 { head.clone() } else { read_head(path, FileKind::MAGIC as u64).map_err(open)? };
+        let first =
+            if length > 0 { head.clone() } else { read_head(path, FileKind::MAGIC as u64).map_err(open)? };
         let (kind, unmeasured) = (FileKind::of(&first), length == 0 && !first.is_empty());
         let head = digest(&head);
         let identity = format!("{}:{}:{head}", metadata.dev(), metadata.ino());
@@ -256,8 +258,8 @@ impl Source for FileSource {
         if !found.is_open_to_all() {
             return Ok(Box::new(CompressedReader::new(found, from, options.max_line)?));
         }
-        let file =
-            File::open(&found.path).map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
+        let file = File::open(&found.path)
+            .map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
         Ok(Box::new(SharedReader::new(file, found.name(), found.length, from, share, options)))
     }
 

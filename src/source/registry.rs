@@ -92,7 +92,10 @@ impl Sources {
             Some((factory, rest)) => factory(rest).map(|source| (input, source)).map_err(error),
             None => {
                 let schemes: Vec<_> = self.0.iter().map(|(scheme, _)| format!("`{scheme}:`")).collect();
-                Err(error(format!("a source is a path, `-`, or one of {}, as in `file:PATH`", schemes.join(", "))))
+                Err(error(format!(
+                    "a source is a path, `-`, or one of {}, as in `file:PATH`",
+                    schemes.join(", ")
+                )))
             }
         }
     }

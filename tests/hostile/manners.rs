@@ -61,7 +61,9 @@ fn signals_that_come_together_are_one_and_a_later_one_is_a_second() {
 fn a_reader_that_goes_away_has_seen_enough() {
     let dir = tempfile::tempdir().expect("a directory");
     let source = uri("file", &large(dir.path()), "");
-    for (sink, workers) in [("jsonl:-?mode=changes", "1"), ("jsonl:-?mode=changes", "2"), ("console:?at=epoch", "1")] {
+    for (sink, workers) in
+        [("jsonl:-?mode=changes", "1"), ("jsonl:-?mode=changes", "2"), ("console:?at=epoch", "1")]
+    {
         let mut command = command();
         command.args(["run", "error-lines", "--source", &source, "--sink", sink, "-w", workers]);
         command.args(["--epoch-bytes", "64KiB", "--chunk-bytes", "16KiB"]);
@@ -126,7 +128,11 @@ fn a_closed_output_is_an_error() {
     // Nobody who throws it away has closed it; and whoever writes elsewhere needs no standard output.
     let dir = tempfile::tempdir().expect("a directory");
     let sink = uri("jsonl", &dir.path().join("out.jsonl"), "");
-    for rest in ["list >/dev/null".to_owned(), "list 1<>/dev/null".to_owned(), format!("run word-count --sink {sink} >&-")] {
+    for rest in [
+        "list >/dev/null".to_owned(),
+        "list 1<>/dev/null".to_owned(),
+        format!("run word-count --sink {sink} >&-"),
+    ] {
         let mut sh = Command::new("sh");
         sh.current_dir(env!("CARGO_MANIFEST_DIR")).arg("-c").arg(format!("exec \"$0\" {rest}"));
         sh.arg(command().get_program()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -219,7 +225,8 @@ fn several_paths_are_one_sequence_in_the_order_of_a_glob() {
     assert_eq!(shown(&backwards), glob);
     let twice = [&by_name[..], &by_name[..1]].concat();
     assert_eq!(shown(&twice), glob, "a file that is named twice is read once");
-    let side_by_side: Vec<_> = by_name.iter().flat_map(|path| ["--source".to_owned(), path.clone()]).collect();
+    let side_by_side: Vec<_> =
+        by_name.iter().flat_map(|path| ["--source".to_owned(), path.clone()]).collect();
     assert_ne!(shown(&side_by_side), glob, "which is not how several sources are read");
 }
 
@@ -229,7 +236,8 @@ fn where_the_default_source_is_not_the_command_says_what_to_give_it() {
     let mut command = command();
     command.current_dir(dir.path()).args(["run", "access-log"]);
     let ended = Running::start(&mut command).wait().exits(3);
-    let ended = ended.says(&["default source file:data/access.log is not in ", "`thalweg run access-log my.log`"]);
+    let ended =
+        ended.says(&["default source file:data/access.log is not in ", "`thalweg run access-log my.log`"]);
     ended.says(&["--source", dir.path().to_str().expect("a plain name")]);
 }
 
@@ -237,14 +245,19 @@ fn where_the_default_source_is_not_the_command_says_what_to_give_it() {
 fn no_output_destroys_what_the_run_goes_by() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = |name: &str| dir.path().join(name).to_str().expect("a plain name").to_owned();
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/networks.csv"), path("table.csv")).expect("copied");
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/networks.csv"), path("table.csv"))
+        .expect("copied");
     fs::write(path("config.toml"), "top = 3\n").expect("written");
     fs::write(path("secret"), "shared\n").expect("written");
     fs::write(path("hosts"), "127.0.0.1:1\n127.0.0.1:2\n").expect("written");
     for (name, what, args) in [
         ("table.csv", "the table ", &["enrich", "--table", &path("table.csv")][..]),
         ("config.toml", "the configuration ", &["access-log", "--config", &path("config.toml")]),
-        ("secret", "the cluster secret ", &["word-count", "-n", "2", "--cluster-secret-file", &path("secret")]),
+        (
+            "secret",
+            "the cluster secret ",
+            &["word-count", "-n", "2", "--cluster-secret-file", &path("secret")],
+        ),
         ("hosts", "the host file ", &["word-count", "-n", "2", "-h", &path("hosts")]),
     ] {
         let before = fs::read(path(name)).expect("there");
@@ -266,10 +279,16 @@ fn what_a_run_goes_by_is_an_ordinary_file_of_sane_length() {
     let path = |name: &str| dir.path().join(name).to_str().expect("a plain name").to_owned();
     assert!(Command::new("mkfifo").arg(path("pipe")).status().expect("`mkfifo` runs").success());
     fs::write(path("long"), "#".repeat((1 << 20) + 1)).expect("written");
-    for (name, reason) in
-        [(path("pipe"), "not an ordinary file"), ("/dev/zero".to_owned(), "not an ordinary file"), (path("long"), "longer than 1 MiB")]
-    {
-        run(&["run", "word-count", "--config", &name]).exits(2).says(&["cannot read the configuration", &name, reason]);
+    for (name, reason) in [
+        (path("pipe"), "not an ordinary file"),
+        ("/dev/zero".to_owned(), "not an ordinary file"),
+        (path("long"), "longer than 1 MiB"),
+    ] {
+        run(&["run", "word-count", "--config", &name]).exits(2).says(&[
+            "cannot read the configuration",
+            &name,
+            reason,
+        ]);
         run(&["run", "word-count", "-n", "2", "-h", &name]).exits(2).says(&["the host file", &name, reason]);
     }
 }

@@ -131,6 +131,10 @@ pub(super) fn run_args() -> Vec<Arg> {
             .long("summary")
             .value_name("FORM")
             .help("The last line on stderr: text, json or none [default: text]"),
+        Arg::new("rejects")
+            .long("rejects")
+            .value_name("FILE")
+            .help("Where to put every line that is malformed, longer than --max-line (its beginning) or too far ahead (--max-ahead), as it was read; each process has a file of its own"),
         cluster(
             Arg::new("workers")
                 .short('w')

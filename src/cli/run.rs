@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::num::IntErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,6 +146,15 @@ fn sources(given: &Given, known: &Sources, dataflow: &AnyDataflow) -> Result<Vec
     }
 }
 
+/// Reads the name of a file for rejected lines.
+fn rejects(name: &str) -> Result<PathBuf, &'static str> {
+    match name {
+        "" => Err("say which file"),
+        "-" => Err("it is a file, and standard output is for what sinks show (/dev/stderr is a file, too)"),
+        name => Ok(name.into()),
+    }
+}
+
 /// Says that the source which `dataflow` reads unless it is told otherwise is not there: it is relative, and few stand
 /// where it is.
 fn no_default_source(dataflow: &AnyDataflow, cwd: &Path) -> anyhow::Error {
@@ -167,6 +176,7 @@ fn tuned(given: &Given, sources: Vec<Named>, sinks: Vec<SinkSpec>) -> Result<Set
     Ok(Settings {
         sources,
         sinks,
+        rejects: given.parse("rejects", rejects)?,
         goes_by: Vec::new(),
         workers: positive(given, "workers", default.workers)?,
         cluster: None,

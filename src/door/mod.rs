@@ -59,6 +59,7 @@ mod partials;
 mod reader;
 mod records;
 mod refusals;
+mod rejects;
 mod retained;
 mod running;
 mod session;
@@ -93,6 +94,7 @@ pub use partials::Partials;
 pub use reader::Parsed;
 pub use records::Records;
 pub use refusals::Refusal;
+pub use rejects::{Rejects, RejectsError};
 pub use session::doors::BySession;
 pub use table::{Changing, Closing, Facts, Final, Kind, Last, Rows, Standing, Table, Windowed};
 pub use what::{Aggregates, Before, Count, CountIf, Fold, Number, Sketched, What};
@@ -125,6 +127,7 @@ pub struct Lines<'scope> {
     site: Site<'scope>,
     progress: Arc<Progress>,
     faults: FaultProbe,
+    rejects: Option<Rejects>,
 }
 
 impl std::fmt::Debug for Lines<'_> {
@@ -154,7 +157,7 @@ impl<'scope> Lines<'scope> {
         let scope = stream.scope();
         let (doors, register) = (Rc::default(), Rc::default());
         let site = Site { scope, event_times, doors, register, shared: Rc::new(shared) };
-        Lines { stream, site, progress, faults: FaultProbe::default() }
+        Lines { stream, site, progress, faults: FaultProbe::default(), rejects: None }
     }
 
     /// As these, for a dataflow whose views go to `register`.
@@ -185,6 +188,14 @@ impl<'scope> Lines<'scope> {
     pub fn keeping(self, keep: Keep) -> Self {
         self.site.doors.borrow_mut().keep = Some(keep);
         self
+    }
+
+    /// As these, where the lines of which no records come are given to `rejects`, too, if there is one.
+    ///
+    /// A line that several formats read is given by the first of them.
+    #[must_use]
+    pub fn rejecting(self, rejects: Option<Rejects>) -> Self {
+        Lines { rejects, ..self }
     }
 
     /// What is durable of the doors that are opened on these lines.

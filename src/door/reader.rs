@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::InputCounts;
+use crate::data::{InputCounts, escape_terminal};
+use crate::door::Lines;
+use crate::door::rejects::Rejects;
 use crate::door::summing::Door;
 use crate::time::Time;
 use crate::time::TimeOptions;
@@ -164,6 +166,8 @@ pub(super) struct BlockReader<F: Format> {
     /// What became of the lines since this was last taken.
     pub(super) counts: InputCounts,
     progress: Arc<Progress>,
+    /// Where lines go of which no records come, if anybody wants them.
+    rejects: Option<Rejects>,
     /// How many malformed and how many oversize lines may still be shown.
     samples: [usize; 2],
     scratch: Scratch,
@@ -202,13 +206,16 @@ impl<F: Format> BlockReader<F> {
     pub(super) const BLOCK: usize = 128;
     /// Malformed lines, and oversize lines, that each worker shows in the log.
     const SAMPLES: usize = 3;
-    pub(super) fn new(format: F, progress: Arc<Progress>, faults: FaultProbe, first: bool) -> Self {
+
+    /// Reads `lines` with `format`; `first` if nobody else counts them.
+    pub(super) fn new(format: F, lines: &Lines<'_>, first: bool) -> Self {
         BlockReader {
             format,
             fields: Fields::ALL,
-            faults,
+            faults: lines.faults(),
             counts: InputCounts::default(),
-            progress,
+            progress: Arc::clone(&lines.progress),
+            rejects: lines.rejects.clone().filter(|_| first),
             samples: [Self::SAMPLES; 2],
             scratch: Scratch::default(),
             partition: None,
@@ -254,6 +261,7 @@ impl<F: Format> BlockReader<F> {
             horizon,
             chunk,
             samples: &mut self.samples[0],
+            rejected: self.rejects.as_ref().map(|_| Vec::new()),
             parsed: 0,
             malformed: 0,
             untimed: 0,
@@ -266,7 +274,11 @@ impl<F: Format> BlockReader<F> {
         blocks.release(false);
         blocks.hand_over();
         self.newest = blocks.neighbours.newest;
-        let Blocks { parsed, malformed, untimed, ahead, range, fatal, .. } = blocks;
+        let Blocks { parsed, malformed, untimed, ahead, range, fatal, rejected, .. } = blocks;
+        if let (Some(rejects), Some(mut lines)) = (&self.rejects, rejected) {
+            chunk.oversize.iter().for_each(|oversize| push_line(&mut lines, &oversize.sample));
+            rejects.put(&lines);
+        }
         if let Some(line) = fatal {
             self.faults.set(line);
             return false;
@@ -274,7 +286,13 @@ impl<F: Format> BlockReader<F> {
 
         for oversize in &chunk.oversize {
             if self.samples[1] > 0 {
-                show(&mut self.samples[1], "oversize", &oversize.place, &oversize.sample);
+                show(
+                    &mut self.samples[1],
+                    "oversize",
+                    &oversize.place,
+                    "longer than lines may be",
+                    &oversize.sample,
+                );
             }
         }
         // In a pass of its own: hardly any run wants it, and the loop above is the hottest there is.
@@ -310,6 +328,8 @@ struct Blocks<'c, 'a, F: Format> {
     chunk: &'c Chunk,
     /// How many malformed lines may still be shown.
     samples: &'c mut usize,
+    /// The lines of which no records come, if anybody wants them.
+    rejected: Option<Vec<u8>>,
     parsed: i64,
     malformed: i64,
     untimed: i64,
@@ -386,6 +406,9 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
         if let Some(time) = record.time {
             self.range.include(time);
         }
+        if record.ahead {
+            self.reject((record.offset - self.chunk.place.offset) as usize, record.line);
+        }
         self.block.push(record);
         if self.block.len() == BlockReader::<F>::BLOCK {
             self.hand_over();
@@ -396,6 +419,18 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
     fn hand_over(&mut self) {
         self.doors.iter_mut().for_each(|door| door.absorb(&self.block));
         self.block.clear();
+    }
+
+    /// Keeps the line at `offset`, if anybody wants it.
+    #[cold]
+    fn reject(&mut self, offset: usize, line: &[u8]) {
+        if let Some(rejected) = &mut self.rejected {
+            // As it was read: the CR before its LF is no part of the line that formats see.
+            let behind = self.chunk.bytes().get(offset + line.len()..).unwrap_or_default();
+            let cr = matches!(behind, [b'\r'] | [b'\r', b'\n', ..]);
+            rejected.extend_from_slice(line);
+            push_line(rejected, if cr { b"\r" } else { b"" });
+        }
     }
 
     fn place(&self, offset: usize) -> Place {
@@ -443,12 +478,16 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
         self.malformed += 1;
         if *self.samples > 0 {
             let place = self.place(offset);
-            show(self.samples, "malformed", &place, line);
+            show(self.samples, "malformed", &place, &unparsed::<F>(), line);
         }
+        self.reject(offset, line);
     }
 
     #[cold]
     fn fatal(&mut self, offset: usize, line: &'a [u8], reason: String) {
+        if self.fatal.is_none() {
+            self.reject(offset, line);
+        }
         let Place { partition, offset } = self.place(offset);
         self.fatal.get_or_insert_with(|| FatalLine { partition, offset, reason, sample: sample(line) });
     }
@@ -463,6 +502,19 @@ fn digest(chunk: &Chunk) -> u64 {
     chunk.lines().fold(0, |sum: u64, (offset, line)| sum.wrapping_add(line_digest(offset, line)))
 }
 
+/// Why a line is malformed, as far as its format tells: formats say that it is none of theirs, and not yet why.
+fn unparsed<F: Format>() -> String {
+    let name = std::any::type_name::<F>();
+    let name = name.split('<').next().unwrap_or(name);
+    format!("not a line of {}", name.rsplit("::").next().unwrap_or(name))
+}
+
+/// Adds what `lines` ends with, and an LF.
+fn push_line(lines: &mut Vec<u8>, end: &[u8]) {
+    lines.extend_from_slice(end);
+    lines.push(b'\n');
+}
+
 /// Bytes of a malformed line that are shown.
 const SHOWN: usize = 120;
 
@@ -472,11 +524,12 @@ fn sample(line: &[u8]) -> String {
     format!("{}{cut}", line[..line.len().min(SHOWN)].escape_ascii())
 }
 
-/// Logs a sample line. Cold: it is called a handful of times in the life of a worker.
+/// Logs a sample line, in one line whatever is in it. Cold: it is called a handful of times in the life of a worker.
 #[cold]
-fn show(left: &mut usize, what: &str, place: &Place, line: &[u8]) {
+fn show(left: &mut usize, what: &str, place: &Place, reason: &str, line: &[u8]) {
     *left -= 1;
     let last = if *left == 0 { " (this worker shows no more of them)" } else { "" };
     let sample = sample(line);
-    log::warn!("{what} line in {} at byte {}: \"{sample}\"{last}", place.partition, place.offset);
+    let partition = escape_terminal(place.partition.as_bytes());
+    log::warn!("{what} line in {partition} at byte {}: {reason}: \"{sample}\"{last}", place.offset);
 }

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
@@ -86,7 +85,7 @@ impl<'scope, F: Format> Records<'scope, F> {
         let mut input = builder.new_input(lines.stream.clone(), Pipeline);
         let (output, counts_stream) = builder.new_output::<Updates<(), InputCounts>>();
         let mut counts = OutputBuilder::from(output);
-        let reader = BlockReader::new(format, Arc::clone(&lines.progress), lines.faults(), first);
+        let reader = BlockReader::new(format, lines, first);
         let observations = Rc::clone(&lines.site.shared.observations);
         let refusals = Refusals::default();
         let late = refusals.count();

@@ -6,6 +6,7 @@
 //! - `ingest`, `reading`: one worker's input, epoch by epoch, as the ledger has it; `messages`: how the two talk.
 //! - `worker`: the loop that feeds, steps and commits.
 //! - `stop`: ending in order.
+//! - `rejects`: the file for lines of which no records come.
 //! - `overwrite`: what an output may not destroy; `small`: the files that a run goes by.
 //! - [`cluster`]: how processes meet.
 //! - `embed`: a [`Run`] inside another program, in place of `worker`.
@@ -20,6 +21,7 @@ pub(crate) mod ingest;
 pub(crate) mod messages;
 mod overwrite;
 pub(crate) mod reading;
+mod rejects;
 mod settings;
 mod small;
 mod stop;
@@ -27,6 +29,7 @@ mod usage;
 mod watchdog;
 mod worker;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,9 +52,10 @@ pub(crate) use worker::assign;
 
 use crate::data::InputCounts;
 use crate::dataflow::{Build, BuildError};
-use crate::door::FatalLine;
+use crate::door::{FatalLine, Rejects, RejectsError};
 use crate::ledger::{Conductor, LedgerOptions};
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
+use crate::runtime::rejects::RejectsFile;
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
 use crate::source::{Progress, ReadOptions, SourceError};
@@ -102,6 +106,19 @@ pub enum RunError {
         /// Which file that is.
         what: String,
     },
+    /// The file for rejected lines cannot be had.
+    #[error(
+        "cannot write the rejected lines to {path}: {source}\n  hint: does its directory exist, and may you write there?"
+    )]
+    CreateRejects {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Rejected lines could not be written.
+    #[error(transparent)]
+    Rejects(#[from] RejectsError),
     /// The system refused something that the runtime needs.
     #[error("cannot {what}: {source}")]
     System {
@@ -173,7 +190,7 @@ impl RunError {
             | RunError::NoSuchView { .. }
             | RunError::OtherRows { .. } => Exit::Configuration,
             RunError::Source(_) | RunError::Line(_) => Exit::Input,
-            RunError::Retracted(_) => Exit::Output,
+            RunError::Retracted(_) | RunError::CreateRejects { .. } | RunError::Rejects(_) => Exit::Output,
             RunError::Cluster(
                 ClusterError::NoSuchProcess { .. }
                 | ClusterError::BadAddress(_)
@@ -223,6 +240,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     };
     let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
     overwrite::refuse(settings, &build.files())?;
+    let rejects = settings.rejects.as_deref().map(RejectsFile::take).transpose()?;
     let (builders, guard): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match &settings.cluster {
         None => {
             let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
@@ -252,6 +270,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     watchdog::watch(vitals.clone(), first, limit, patience, Arc::clone(&progress))
         .map_err(|source| RunError::System { what: "start the watchdog", source })?;
 
+    let rejects = rejects.map(RejectsFile::empty).transpose()?;
     stop::running();
     log::info!(
         "{} with {workers} workers in each of {processes} processes: {partitions} partitions, {bytes} bytes",
@@ -263,6 +282,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         settings: settings.clone(),
         conductor: Mutex::new(conductor),
         progress,
+        rejects: rejects.clone(),
         vitals,
         first,
     };
@@ -271,6 +291,8 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         .map_err(RunError::Timely)?;
     let outcomes =
         guards.join().into_iter().collect::<Result<Vec<Outcome>, _>>().map_err(RunError::Timely)?;
+
+    rejects.iter().try_for_each(Rejects::flush)?;
 
     let counts = (process == 0).then(|| outcomes[0].counts);
     let (interrupted, unread) = (stop::requested(), stop::is_unread());

@@ -42,9 +42,14 @@ pub(super) fn refuse(settings: &Settings, tables: &[PathBuf]) -> Result<(), RunE
 
 /// The files that the run is to write.
 fn outputs(settings: &Settings) -> impl Iterator<Item = Named> {
-    settings.sinks.iter().filter_map(|sink| {
+    let sinks = settings.sinks.iter().filter_map(|sink| {
         Some(Named { name: format!("sink `{}`", sink.uri), path: sink.file()?.to_owned() })
-    })
+    });
+    let rejects = settings.rejects.iter().map(|path| {
+        let path = path.clone();
+        Named { name: format!("`--rejects {}`", path.display()), path }
+    });
+    sinks.chain(rejects)
 }
 
 /// Whether two names are of one ordinary file that there is.

@@ -26,8 +26,11 @@ pub struct Settings {
     pub sources: Vec<(Option<String>, Arc<dyn Source>)>,
     /// Where views go. Default: nowhere.
     pub sinks: Vec<SinkSpec>,
-    /// Files that these settings are from, each with what messages call it (`the configuration`): no output may overwrite
-    /// them, as none may overwrite a source. Default: none.
+    /// The file for the lines of which no records come; see [`Rejects`](crate::door::Rejects). It is emptied first, and
+    /// holds those of an epoch when that has closed. Default: none.
+    pub rejects: Option<PathBuf>,
+    /// Files that these settings are from, each with what messages call it (`the configuration`): no output may
+    /// overwrite them, as none may overwrite a source. Default: none.
     pub goes_by: Vec<(String, PathBuf)>,
     /// Worker threads of each process. Default: 1.
     pub workers: usize,
@@ -74,6 +77,7 @@ impl Default for Settings {
         Settings {
             sources: Vec::new(),
             sinks: Vec::new(),
+            rejects: None,
             goes_by: Vec::new(),
             workers: 1,
             cluster: None,

@@ -11,7 +11,7 @@ use super::watchdog::{Doing, Vitals, WHOLE_RUN};
 use super::{Exit, Settings, fatal, stop};
 use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
-use crate::door::{Lines, UNNAMED};
+use crate::door::{Lines, Rejects, UNNAMED};
 use crate::ledger::Conductor;
 use crate::sink::{Outputs, Shows, SinkError, Start};
 use crate::source::{Progress, Source};
@@ -25,6 +25,8 @@ pub(super) struct Job {
     /// For the first worker of the run.
     pub conductor: Mutex<Option<Conductor>>,
     pub progress: Arc<Progress>,
+    /// Where lines go of which no records come.
+    pub rejects: Option<Rejects>,
     /// By the index of the worker within the process.
     pub vitals: Vec<Arc<Vitals>>,
     /// The first worker of this process.
@@ -97,6 +99,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
+        let lines = lines.rejecting(job.rejects.clone());
         // It could be built before, when it was checked.
         let installed = job.build.install(Flow::new(scope, lines, deliveries));
         (feed, installed.unwrap_or_else(|error| panic!("{error}")))
@@ -126,9 +129,14 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     };
     let mut ingest = Ingest::new(worker, messages, feed, setup);
 
+    let reached =
+        || probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
+    // One worker of the process hands over the lines that all have rejected: those of the epochs before this one.
+    let hand_over_rejects = || job.rejects.iter().try_for_each(Rejects::flush);
+    let mut handed_over = 0;
+
     while !probe.done() {
-        let closed =
-            probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
+        let closed = reached();
         vitals.reach(probe.with_frontier(|frontier| frontier.first().copied()));
         // A sink that lags behind holds back new epochs, and nothing else.
         let has_room = outputs.has_room();
@@ -143,6 +151,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
                 // The epochs that are closed get where they go; what else goes wrong is not the reason.
                 vitals.beat(Doing::Write);
                 let _ = outputs.finish();
+                let _ = hand_over_rejects();
                 fatal::end(Exit::Input, error)
             }
         };
@@ -155,7 +164,13 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         };
         // Before what is closed is shown: all of it is the answer to what came before the line.
         if let Some(line) = installed.faults.get() {
+            let _ = hand_over_rejects();
             fatal::end(Exit::Input, line);
+        }
+        // Before sinks show the epoch: what one of them shows to be malformed can be looked at.
+        if index == job.first && reached() > handed_over {
+            handed_over = reached();
+            hand_over_rejects().unwrap_or_else(|error| fatal::end(Exit::Output, error));
         }
         if index == 0 {
             vitals.beat(Doing::Write);

@@ -148,7 +148,7 @@ impl Assembler {
             if !cut.oversize {
                 break;
             }
-            oversize.push(Oversize { place: self.place(), sample: sample(self.held()).to_vec() });
+            oversize.push(Oversize { place: self.place(), sample: sample(self.held(), self.max_line) });
             self.skipping = true;
         }
         (!oversize.is_empty()).then(|| {
@@ -244,10 +244,10 @@ impl Assembler {
     }
 }
 
-/// The first bytes of the line that `bytes` begins with, without its LF.
-fn sample(bytes: &[u8]) -> &[u8] {
-    let bytes = &bytes[..bytes.len().min(Oversize::SAMPLE)];
-    &bytes[..memchr(b'\n', bytes).unwrap_or(bytes.len())]
+/// What is kept of the line that `bytes` begins with, and that is longer than `max_line`.
+fn sample(bytes: &[u8], max_line: usize) -> Vec<u8> {
+    let bytes = &bytes[..bytes.len().min(Oversize::kept(max_line))];
+    bytes[..memchr(b'\n', bytes).unwrap_or(bytes.len())].to_vec()
 }
 
 #[cfg(test)]
@@ -279,7 +279,7 @@ mod tests {
         assembler.end();
         feed(&mut assembler, b"");
         assert_eq!(lines, [(0, b"before".to_vec()), (7 + (1 << 30) + 1, b"after".to_vec())]);
-        assert_eq!(oversize, [(7, Oversize::SAMPLE)]);
+        assert_eq!(oversize, [(7, Oversize::kept(MAX_LINE))]);
         assert!(retained <= 2 * (MAX_LINE + BLOCK), "retained {retained} bytes");
     }
 

@@ -21,13 +21,26 @@ pub struct Place {
 pub struct Oversize {
     /// Where the line begins.
     pub place: Place,
-    /// At most [`Oversize::SAMPLE`] bytes of its beginning.
+    /// Its beginning, as far as [`Oversize::kept`] says, without its LF.
     pub sample: Vec<u8>,
 }
 
 impl Oversize {
-    /// How much of a line that is too long is kept, in bytes.
+    /// How much of a line is kept at least, in bytes.
     pub const SAMPLE: usize = 120;
+    /// How much of a line is kept at most.
+    const MOST: usize = 64 << 10;
+
+    /// How many bytes are kept of a line that is longer than `max_line`: as many as have been seen of it by then, within
+    /// bounds.
+    ///
+    /// ```
+    /// use thalweg::source::Oversize;
+    /// assert_eq!([10, 1000, 1 << 20].map(Oversize::kept), [120, 1002, 64 << 10]);
+    /// ```
+    pub fn kept(max_line: usize) -> usize {
+        max_line.saturating_add(2).clamp(Self::SAMPLE, Self::MOST)
+    }
 }
 
 /// A run of whole lines, contiguous in their partition.

@@ -1,8 +1,9 @@
 //! Files: plain, gzip and zstd.
 //!
 //! A file is examined once, when it is found: what it is, how long it is, and what it begins with. What is appended
-//! later is not read; but a file that tells no length, as those in `/proc` do, is read to its end. Plain files can be entered anywhere, so all workers read them in interleaved chunks and event time
-//! advances evenly; compressed ones, and those without a length, are read from front to back by one worker.
+//! later is not read; but a file that tells no length, as those in `/proc`, is read to its end. Plain files can be
+//! entered anywhere, so all workers read them in interleaved chunks and event time advances evenly; compressed ones, and
+//! those without a length, are read from front to back by one worker.
 
 use std::collections::HashSet;
 use std::fs::{File, FileType};

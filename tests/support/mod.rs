@@ -230,7 +230,8 @@ pub fn free_ports(count: usize) -> Vec<u16> {
     ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
-/// Runs `processes` processes with `args` and a host file in `dir`; returns their ends, process 0 first.
+/// Runs `processes` processes with `args`, in which `{p}` is the number of the process, and a host file in `dir`; returns
+/// their ends, process 0 first.
 ///
 /// A port that somebody else took between the look and the use is no fault of the command: then others are tried.
 #[track_caller]
@@ -244,7 +245,10 @@ pub fn run_cluster(dir: &Path, processes: usize, args: &[&str]) -> Vec<Ended> {
             .map(|process| {
                 let (n, p) = (processes.to_string(), process.to_string());
                 let mut command = command();
-                command.args(args).args(["-n", &n, "-p", &p, "--join-timeout", "30s", "-h"]).arg(&hostfile);
+                command
+                    .args(args.iter().map(|arg| arg.replace("{p}", &p)))
+                    .args(["-n", &n, "-p", &p, "--join-timeout", "30s", "-h"])
+                    .arg(&hostfile);
                 Running::start(&mut command)
             })
             .collect();

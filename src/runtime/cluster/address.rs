@@ -27,7 +27,8 @@ pub fn localhost_addresses(processes: usize) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// When the file cannot be read, is no ordinary file or longer than a mebibyte, has too few addresses, or has several on one line.
+/// When the file cannot be read, is no ordinary file or longer than a mebibyte, has too few addresses, or has several
+/// on one line.
 ///
 /// ```
 /// use thalweg::runtime::cluster::parse_hostfile;

@@ -41,6 +41,10 @@ fn refused(options: TimeOptions, epochs: &[Heard]) -> BTreeMap<(u64, String), is
         let active = (0..3).filter(|at| newest[*at].is_some() && now - heard[*at] < idle);
         let least = active.filter_map(|at| newest[at]).min();
         watermark = watermark.max(least.map(|least| least - lateness));
+        // In a silence, it goes on from where the newest record has brought it, at the pace of the clock.
+        let silent = now - heard.iter().max().expect("three of them") - idle;
+        let furthest = newest.iter().flatten().max().filter(|_| silent >= 0);
+        watermark = watermark.max(furthest.map(|newest| newest - lateness + silent));
     }
     refused
 }

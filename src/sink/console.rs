@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, Write};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::data::{Value, escape_terminal};
-use crate::sink::{Closed, Mode, Opening, Sink, SinkError};
+use crate::sink::{Closed, Mode, Opening, Sink, SinkError, Stdout};
 use crate::time::Time;
 use crate::view::Contents;
 
@@ -23,6 +23,8 @@ pub struct Console {
     bold: bool,
     /// Rows of each view that are shown.
     rows: usize,
+    /// Whether it writes to standard output, which may be closed: that is found out before the first line is read.
+    stdout: bool,
     mode: Mode,
     /// The rows that have become final in this epoch, by the place of their view.
     appended: BTreeMap<usize, Table>,
@@ -44,7 +46,12 @@ impl Console {
     pub fn new(out: impl Write + Send + 'static, terminal: bool, rows: usize) -> Self {
         let out = BufWriter::new(Box::new(out) as Box<dyn Write + Send>);
         let (mode, appended) = (Mode::Complete, BTreeMap::new());
-        Console { out, terminal, bold: terminal, rows, mode, appended, written: false }
+        Console { out, terminal, bold: terminal, rows, stdout: false, mode, appended, written: false }
+    }
+
+    /// Writes to standard output.
+    pub(super) fn stdout(terminal: bool, rows: usize) -> Self {
+        Console { stdout: true, ..Console::new(Stdout, terminal, rows) }
     }
 
     /// This, without escape sequences even on a terminal.
@@ -160,8 +167,9 @@ impl Sink for Console {
 
     fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError> {
         self.mode = opening.shows.mode;
-        // An output that is closed is found out before the first line is read.
-        self.out.flush().map_err(Self::error)?;
+        if self.stdout {
+            Stdout.check().map_err(Self::error)?;
+        }
         Ok(None)
     }
 

@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use crate::data::{Value, escape_json};
-use crate::sink::{Closed, Mode, Opening, Sink, SinkError};
+use crate::sink::{Closed, Mode, Opening, Sink, SinkError, Stdout};
 use crate::time::Time;
 use crate::view::{Column, Schema};
 
@@ -34,6 +34,8 @@ pub struct Jsonl {
     uri: String,
     file: Option<PathBuf>,
     out: Option<Box<dyn Write + Send>>,
+    /// Whether it writes to standard output, which may be closed: that is found out before the first line is read.
+    stdout: bool,
     /// What is not written yet.
     lines: Vec<u8>,
     /// Whether anything was written since it was last flushed.
@@ -56,6 +58,11 @@ impl Jsonl {
         Jsonl { out: Some(Box::new(out)), ..Jsonl::of(uri, None) }
     }
 
+    /// Writes to standard output.
+    pub(super) fn stdout(uri: &str) -> Self {
+        Jsonl { stdout: true, ..Jsonl::new(uri, Stdout) }
+    }
+
     /// Writes to the file `path`, which is emptied when the sink is opened.
     pub fn create(uri: &str, path: PathBuf) -> Self {
         Jsonl::of(uri, Some(path))
@@ -63,7 +70,7 @@ impl Jsonl {
 
     fn of(uri: &str, file: Option<PathBuf>) -> Self {
         let (uri, lines) = (uri.to_owned(), Vec::with_capacity(PIECE + PIECE / 8));
-        Jsonl { uri, file, out: None, lines, written: false, mode: Mode::Complete }
+        Jsonl { uri, file, out: None, stdout: false, lines, written: false, mode: Mode::Complete }
     }
 
     fn write_all(&mut self, closed: &Closed<'_>) -> io::Result<()> {
@@ -137,9 +144,9 @@ impl Sink for Jsonl {
             let create = |source| SinkError::Create { path: path.clone(), source };
             self.out = Some(Box::new(std::fs::File::create(path).map_err(create)?));
         }
-        // An output that is closed is found out before the first line is read.
-        let opened = self.out.as_mut().map_or(Ok(()), Write::flush);
-        opened.map_err(|source| self.error(source))?;
+        if self.stdout {
+            Stdout.check().map_err(|source| self.error(source))?;
+        }
         Ok(None)
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
-use crate::sink::{Console, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri, Stdout};
+use crate::sink::{Console, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri};
 
 /// Makes a sink of a URI.
 pub(super) type Make = Arc<dyn Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> + Send + Sync>;
@@ -93,7 +93,7 @@ fn console(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
     }
     let terminal = io::stdout().is_terminal();
     let rows = uri.param("rows")?.unwrap_or(if terminal { Sinks::CONSOLE_ROWS } else { usize::MAX });
-    let console = Console::new(Stdout, terminal, rows);
+    let console = Console::stdout(terminal, rows);
     Ok(Box::new(if uri.plain { console.plain() } else { console }))
 }
 
@@ -101,7 +101,7 @@ fn console(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
 fn jsonl(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
     Ok(match uri.path() {
         "" => return Err(uri.refuse("say where: `jsonl:PATH`, or `jsonl:-` for standard output")),
-        "-" => Box::new(Jsonl::new(uri.as_str(), Stdout)),
+        "-" => Box::new(Jsonl::stdout(uri.as_str())),
         path => Box::new(Jsonl::create(uri.as_str(), path.into())),
     })
 }

@@ -8,8 +8,6 @@ use std::io::{self, ErrorKind, Write};
 /// Unlike [`std::io::Stdout`] it fails where there is none: that one drops what is written to a closed output, and says
 /// that all was well. And an error says whether somebody read it, and has gone away ([`reader_is_gone`]): who reads the
 /// beginning, as `head` does, or quits a pager, has seen enough, and nothing went wrong.
-///
-/// Flushing it fails if it is closed, so that this is found out before anything is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stdout;
 
@@ -23,6 +21,13 @@ impl Write for Stdout {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stdout {
+    /// Fails if it is closed, before there is anything to write.
+    pub(super) fn check(mut self) -> io::Result<()> {
         // Writing nothing changes nothing, but fails where nothing could be written.
         self.write(&[]).map(drop)
     }

@@ -326,6 +326,7 @@ fn bytes_and_what_looks_like_them_are_two_keys() {
 
 /// The last requests of the evening: their window is shown in the silence after them, and not with the next line.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "its lines have to be of about now")]
 fn a_silence_closes_the_last_window() {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()

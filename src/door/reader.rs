@@ -426,6 +426,10 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
     fn reject(&mut self, offset: usize, line: &[u8]) {
         if let Some(rejected) = &mut self.rejected {
             // As it was read: the CR before its LF is no part of the line that formats see.
+            // So are NULs and a byte order mark before it.
+            let before = self.chunk.bytes()[..offset].iter().rev();
+            let hidden = before.take_while(|byte| matches!(byte, 0 | 0xef | 0xbb | 0xbf)).count();
+            rejected.extend_from_slice(&self.chunk.bytes()[offset - hidden..offset]);
             let behind = self.chunk.bytes().get(offset + line.len()..).unwrap_or_default();
             let cr = matches!(behind, [b'\r'] | [b'\r', b'\n', ..]);
             rejected.extend_from_slice(line);
@@ -504,9 +508,7 @@ fn digest(chunk: &Chunk) -> u64 {
 
 /// Why a line is malformed, as far as its format tells: formats say that it is none of theirs, and not yet why.
 fn unparsed<F: Format>() -> String {
-    let name = std::any::type_name::<F>();
-    let name = name.split('<').next().unwrap_or(name);
-    format!("not a line of {}", name.rsplit("::").next().unwrap_or(name))
+    format!("not a line of {}", F::name())
 }
 
 /// Adds what `lines` ends with, and an LF.

@@ -236,6 +236,10 @@ impl UserPattern {
 impl Format for AnyAccessLog {
     type Record<'a> = AnyAccessRecord<'a>;
 
+    fn name() -> &'static str {
+        "an access log"
+    }
+
     fn partition(&mut self, partition: u32, head: &[u8]) {
         self.partition = partition;
         if self.form != AccessForm::Auto || self.pattern.is_some() || self.learnt.contains_key(&partition) {
@@ -247,6 +251,9 @@ impl Format for AnyAccessLog {
             let whole = head.len() - head.iter().rev().take_while(|byte| **byte != b'\n').count();
             let head = if whole > 0 { &head[..whole] } else { head };
             let scratch = Scratch::default();
+            // Nothing but CRs ends a line.
+            let first = memchr(b'\r', head).map_or(head, |end| &head[..end]);
+            learnt.cr = whole == 0 && first.len() < head.len() && AccessLog.parse(first).is_some();
             for (_, line) in WholeLines::new(head).iter() {
                 if learnt.lines < Learnt::LINES {
                     self.learn(&mut learnt, line, &scratch);
@@ -336,11 +343,6 @@ impl AnyAccessLog {
             return;
         }
         learnt.lines += 1;
-        let first = memchr(b'\r', line).map_or(line, |end| &line[..end]);
-        if first.len() < line.len() && learnt.lines == 1 && AccessLog.parse(first).is_some() {
-            learnt.cr = true;
-        }
-        let line = first;
         if learnt.columns.as_ref().is_some_and(|columns| columns.parse(line, scratch).is_some()) {
             return;
         }

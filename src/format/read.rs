@@ -243,6 +243,13 @@ pub trait Format: Clone + Send + Sync + 'static {
     /// others may be left out, or be anything.
     fn read<'a>(&mut self, lines: WholeLines<'a>, fields: Fields, out: &mut impl Emit<'a, Self::Record<'a>>);
 
+    /// What lines of it are called, where one that is not is told of: `not a line of …`. As provided, the name of its type.
+    fn name() -> &'static str {
+        let name = std::any::type_name::<Self>();
+        let plain = name.split('<').next().unwrap_or(name);
+        plain.rsplit("::").next().unwrap_or(plain)
+    }
+
     /// What is read next is of partition number `partition`, which begins with `head`: for formats that have to know more
     /// than a line, such as the names of its columns.
     ///

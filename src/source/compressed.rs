@@ -104,17 +104,10 @@ impl Reader for CompressedReader {
             if self.assembler.offset() >= limit && limit == upto {
                 return Ok(Step::Reached);
             }
-            match self.fault.take() {
+            if let Some(fault) = self.fault.take() {
                 // The system's errors may pass; a file is as damaged the next time.
-                Some(fault) => {
-                    let SourceError::Read { source, .. } = &fault else { return Err(fault) };
-                    return if source.raw_os_error().is_none() {
-                        Ok(Step::Damaged(fault))
-                    } else {
-                        Err(fault)
-                    };
-                }
-                None => {}
+                let SourceError::Read { source, .. } = &fault else { return Err(fault) };
+                return if source.raw_os_error().is_none() { Ok(Step::Damaged(fault)) } else { Err(fault) };
             }
             if self.assembler.ended() {
                 return Ok(Step::Ended);

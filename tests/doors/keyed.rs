@@ -237,8 +237,8 @@ impl Dataflow for Deadlines {
     const ABOUT: &'static str = "what became of each key, and when";
     fn build(&self, flow: &mut Flow<'_>) -> Result<(), BuildError> {
         let lines = timed(flow);
-        let case = lines.by(column::<u8>("key"), key).state(
-            "case",
+        let keys = lines.by(column::<u8>("key"), key).state(
+            "keys",
             Timeout::Deadline,
             |line| Some((number(line.line(), 0)?, pair(line.line())?.1)),
             |_, seen, log: Option<String>, facts| match seen {
@@ -251,8 +251,8 @@ impl Dataflow for Deadlines {
                 }
             },
         );
-        case.states.columns(["key", "log"]).show("states");
-        case.facts.columns(["key", "second", "log"]).show("facts");
+        keys.states.columns(["key", "log"]).show("states");
+        keys.facts.columns(["key", "second", "log"]).show("facts");
         lines.refused("refused", seconds("seconds"), |line| number(line.line(), 0)).show("refused");
         Ok(())
     }
@@ -289,7 +289,7 @@ impl Simulation {
     fn epoch(&mut self, case: &[Line], before: i64, time: i64) {
         for (at, key, n) in case {
             if *at < before {
-                *self.refused.entry(format!("late\ttold\t{at}")).or_insert(0) += 1;
+                *self.refused.entry(format!("late\tkeys\t{at}")).or_insert(0) += 1;
             } else {
                 self.time_out(*key, *at);
                 let log = self.keys.remove(key).map(|(log, _)| log);

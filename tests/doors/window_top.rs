@@ -31,7 +31,7 @@ impl Dataflow for Top {
         });
         let top = pairs.by_window(window).count("counts").top(k);
         let columns = ["start", "rank", "key", "value", "count"];
-        let top = top.map(columns, |(span, rank, pair, n)| (span.start, rank, pair, n));
+        let top = top.map(columns, |(span, rank, pair, n)| (span.start.0, rank, pair, n));
         top.about("by rank").show("top");
         Ok(())
     }

@@ -123,7 +123,7 @@ fn a_rejected_line_is_in_the_file_when_its_epoch_is_shown() {
         assert_eq!(sorted_lines(&out).len(), count);
     }
     drop(stdin);
-    running.wait().exits(0);
+    running.wait().exits(8);
 }
 
 #[test]
@@ -172,14 +172,14 @@ fn each_warning_of_a_line_is_one_line_with_place_reason_and_line() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = dir.path().join("two\nlines.log");
     fs::write(&log, b"ok?\nescaped \x1b[2J\xff\r\x0b\n".repeat(10)).expect("written");
-    let ended = run(&["run", "access-log", log.to_str().expect("text"), "--summary", "none"]).exits(0);
+    let ended = run(&["run", "access-log", log.to_str().expect("text"), "--summary", "none"]).exits(8);
     let said: Vec<_> = ended.stderr.lines().collect();
     let warned: Vec<_> = said.iter().filter(|line| line.contains("malformed line")).collect();
     assert_eq!(warned.len(), 3, "a sample of each worker: {said:#?}");
     for (warned, (at, line)) in
         warned.iter().zip([(0, "ok?"), (4, r"escaped \x1b[2J\xff\r\x0b"), (20, "ok?")])
     {
-        let place = format!(r"two\nlines.log at byte {at}: not a line of AccessLog: ");
+        let place = format!(r"two\nlines.log at byte {at}: not a line of an access log: ");
         assert!(warned.starts_with("thalweg: warn: malformed line in file:"), "{warned}");
         assert!(warned.contains(&place) && warned.contains(&format!("\"{line}\"")), "{warned}");
     }

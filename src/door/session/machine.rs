@@ -13,7 +13,7 @@
 //! whole gap behind the last one. It is said once more as final and forgotten, which retracts nothing. A late record is
 //! refused when its own session would be final; else it joins what is open and near, or starts a session of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
@@ -25,6 +25,7 @@ use smallvec::SmallVec;
 use crate::data::{Overflow, Stored, Total};
 use crate::door::deadlines::Deadlines;
 use crate::door::machine::{Closing, Emitted, Machine};
+use crate::door::session::in_order::InOrder;
 use crate::door::window::Consumed;
 use crate::state::Keeper;
 use crate::time::Epoch;
@@ -36,7 +37,7 @@ use crate::time::Time;
 /// Records of one key that are in one session: from the first to the last of them, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Burst<A> {
-    first: Millis,
+    pub(super) first: Millis,
     last: Millis,
     sum: A,
 }
@@ -57,7 +58,7 @@ impl<A> Burst<A> {
     }
 
     /// The first time behind the session, if this is all of it.
-    fn end(&self, gap: Gap) -> Millis {
+    pub(super) fn end(&self, gap: Gap) -> Millis {
         self.last + gap.millis()
     }
 }
@@ -87,8 +88,8 @@ impl<A> IsZero for Burst<A> {
 
 /// An open session.
 #[derive(Debug)]
-struct Session<A> {
-    burst: Burst<A>,
+pub(super) struct Session<A> {
+    pub(super) burst: Burst<A>,
     /// Whether its row has been emitted as it is.
     shown: bool,
 }
@@ -96,29 +97,35 @@ struct Session<A> {
 /// The open sessions of one key.
 #[derive(Debug)]
 struct Open<A> {
-    /// In order; their spans do not overlap. Never empty between epochs.
-    sessions: SmallVec<[Session<A>; 1]>,
+    /// A gap apart. Never none between epochs.
+    sessions: InOrder<A>,
     /// Where the key's live entry in the queue is.
     queued: Millis,
 }
 
 impl<A: Total> Open<A> {
     fn new() -> Self {
-        Open { sessions: SmallVec::new(), queued: Millis::MAX }
+        Open { sessions: InOrder::new(), queued: Millis::MAX }
     }
 
-    /// Takes `burst` in; what it changes of sessions that were shown goes to `replaced`, as it was.
-    fn join(&mut self, burst: Burst<A>, gap: Gap, replaced: &mut Vec<Burst<A>>) -> Result<(), Overflow> {
-        let from = self.sessions.partition_point(|session| session.burst.end(gap) <= burst.first);
-        let near = |session: &&Session<A>| session.burst.first < burst.end(gap);
-        let to = from + self.sessions[from..].iter().take_while(near).count();
+    /// Takes `burst` in; what it changes of sessions that were shown goes to `replaced`, as it was. Returns the time of the
+    /// first record of the session that it is in now.
+    fn join(
+        &mut self,
+        burst: Burst<A>,
+        gap: Gap,
+        replaced: &mut BTreeMap<Millis, Burst<A>>,
+    ) -> Result<Millis, Overflow> {
         let mut joined = burst;
-        for session in self.sessions.drain(from..to) {
-            joined.try_add(&session.burst)?;
-            replaced.extend(session.shown.then_some(session.burst));
+        for Session { burst, shown } in self.sessions.take_near(&joined, gap) {
+            joined.try_add(&burst)?;
+            if shown {
+                replaced.insert(burst.first, burst);
+            }
         }
-        self.sessions.insert(from, Session { burst: joined, shown: false });
-        Ok(())
+        let first = joined.first;
+        self.sessions.put(Session { burst: joined, shown: false });
+        Ok(first)
     }
 }
 
@@ -156,14 +163,16 @@ where
         let Sessions { name, gap, keys, deadlines, .. } = self;
         let gap = *gap;
         let open = keys.entry(key.clone()).or_insert_with(Open::new);
-        let mut replaced = Vec::new();
+        let (mut replaced, mut touched) = (BTreeMap::new(), SmallVec::<[Millis; 4]>::new());
         for burst in bursts {
-            if open.join(burst, gap, &mut replaced).is_err() {
-                panic!("in `{name}`, the total of a session of key {key:?} overflows");
+            match open.join(burst, gap, &mut replaced) {
+                Ok(first) => touched.push(first),
+                Err(Overflow) => panic!("in `{name}`, the total of a session of key {key:?} overflows"),
             }
         }
-        let end = open.sessions[0].burst.end(gap);
-        if end < open.queued {
+        if let Some(end) =
+            open.sessions.first().map(|first| first.burst.end(gap)).filter(|end| *end < open.queued)
+        {
             open.queued = end;
             deadlines.push(end, key.clone());
         }
@@ -171,23 +180,24 @@ where
             let span = Span::new(burst.first, burst.end(gap));
             rows.push(((span, key.clone(), burst.sum), epoch, diff));
         };
-        for session in open.sessions.iter_mut().filter(|session| !session.shown) {
+        for first in touched {
+            // Another may have joined it since, or it has come up already.
+            let Some(session) = open.sessions.get_mut(first).filter(|session| !session.shown) else {
+                continue;
+            };
             session.shown = true;
             let Burst { first, last, sum } = &session.burst;
-            match replaced.iter().position(|before| *before == session.burst) {
-                Some(same) => {
-                    replaced.swap_remove(same);
-                }
-                None => {
-                    emit(session.burst.clone(), 1);
-                    keeper.put((&Time(*first), &key), (&Time(*last), sum));
-                }
+            if replaced.get(first) == Some(&session.burst) {
+                replaced.remove(first);
+            } else {
+                emit(session.burst.clone(), 1);
+                keeper.put((&Time(*first), &key), (&Time(*last), sum));
             }
         }
-        for burst in replaced {
+        for (first, burst) in replaced {
             // A session that begins where another did has been put in its place.
-            if keeper.is_on() && open.sessions.iter().all(|session| session.burst.first != burst.first) {
-                keeper.take((&Time(burst.first), &key));
+            if keeper.is_on() && open.sessions.get_mut(first).is_none() {
+                keeper.take((&Time(first), &key));
             }
             emit(burst, -1);
         }
@@ -204,8 +214,7 @@ where
         while let Some((at, key)) = self.deadlines.pop(watermark) {
             let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued == at) else { continue };
             let over = |session: &Session<A>| watermark.reaches(session.burst.end(gap));
-            let count = open.sessions.iter().take_while(|session| over(session)).count();
-            for Session { burst, .. } in open.sessions.drain(..count) {
+            while let Some(Session { burst, .. }) = open.sessions.pop_if(over) {
                 if !closing.is_end() {
                     keeper.take((&Time(burst.first), &key));
                 }

@@ -89,7 +89,7 @@ impl Columns {
                 Column::Query => query = present(cell),
                 Column::Protocol => fields.protocol = present(cell),
                 Column::Status => fields.status = number(cell),
-                Column::Size => fields.size = present(cell).map_or(Size::Missing, |cell| whole_size(cell)),
+                Column::Size => fields.size = present(cell).map_or(Size::Missing, whole_size),
                 Column::Referer => fields.referer = present(cell),
                 Column::Agent => fields.agent = present(cell),
                 Column::Vhost => fields.vhost = present(cell),

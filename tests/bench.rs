@@ -79,10 +79,7 @@ fn updates_compares_each_batch_with_its_baseline() {
     let tables = tables(&ended.stdout);
     let names =
         |table: &[Vec<String>]| table[1..].iter().step_by(4).map(|row| row[0].clone()).collect::<Vec<_>>();
-    assert_eq!(
-        names(&tables[0]),
-        ["count_by", "count_by, top_k(10)", "collect, count_total", "update_state_by_key"]
-    );
+    assert_eq!(names(&tables[0]), ["count", "count, top(10)", "collect, count_total", "state"]);
     // Of each door, the first batch in time and late, and then the second.
     assert_eq!(
         names(&tables[1]),

@@ -351,6 +351,20 @@ fn a_silence_closes_the_last_window() {
     running.wait().exits(0);
 }
 
+/// Whoever watches a live input does not wait for its end to be told.
+#[test]
+fn a_live_input_of_which_nothing_comes_is_told_of_at_once() {
+    let mut command = command();
+    command.args(["run", "status-counts", "--source", "stdin:", "--tick", "10ms"]);
+    let mut running = Running::start(command.stdin(std::process::Stdio::piped()));
+    let (mut stdin, said) = (running.stdin(), running.stderr_lines());
+    stdin.write_all(&b"no log\n".repeat(1000)).expect("it reads");
+    // The input is still open.
+    said.until("so far, none of 1,000 lines is of the form that is read");
+    drop(stdin);
+    running.wait().exits(8);
+}
+
 /// Whoever asks for windows and gets none is told why, and the exit code says so, too.
 #[test]
 fn an_empty_answer_is_no_silence() {

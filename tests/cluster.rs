@@ -142,7 +142,8 @@ fn a_panic_in_one_of_two_workers_ends_the_process() {
     // On the worker that does not write the output.
     cluster.write("log", "a----\nb----\n!----\nc----\n");
     let args = "run panics -w 2 --source file:log --sink jsonl:out --chunk-bytes 12B --epoch-bytes 12B";
-    cluster.alone(args).ends_with(70, &["the dataflow's own bug"]);
+    let place = "it worked on the lines from byte 12 to byte 18 of file:";
+    cluster.alone(args).ends_with(70, &["the dataflow's own bug", place]);
 }
 
 // ---- joining -------------------------------------------------------------------------------------------------------

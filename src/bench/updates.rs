@@ -49,14 +49,14 @@ struct Subject {
 fn subjects() -> Vec<Subject> {
     vec![
         Subject {
-            name: "count_by",
+            name: "count",
             build: Build::new("updates", |flow| {
                 flow.records(Text).by(text("key"), |line| Some(line.line())).count("keys").show("rows");
                 Ok(())
             }),
         },
         Subject {
-            name: "count_by, top_k(10)",
+            name: "count, top(10)",
             build: Build::new("updates", |flow| {
                 let counts = flow.records(Text).by(text("key"), |line| Some(line.line())).count("keys");
                 counts.top(10).map(["key", "count"], |(_, key, count)| (key, count)).show("rows");
@@ -72,7 +72,7 @@ fn subjects() -> Vec<Subject> {
             }),
         },
         Subject {
-            name: "update_state_by_key",
+            name: "state",
             build: Build::new("updates", |flow| {
                 let states = flow.records(Text).by(text("key"), |line| Some(line.line())).state(
                     "keys",

@@ -11,7 +11,6 @@ mod given;
 mod list;
 mod progress;
 mod run;
-mod verdict;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

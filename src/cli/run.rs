@@ -12,8 +12,8 @@ use clap::ArgMatches;
 
 use crate::cli::args::{PATHS, own_options};
 use crate::cli::given::{Given, GivenError};
+use crate::cli::progress;
 use crate::cli::{App, Failure, eprint};
-use crate::cli::{progress, verdict};
 use crate::data::{escape_text, grouped};
 use crate::dataflow::AnyDataflow;
 use crate::runtime;
@@ -64,10 +64,11 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
         }
         error => Failure::new(error.exit(), error),
     })?;
-    let nothing = verdict::nothing(&report).filter(|_| !report.unread);
-    match (&nothing, verdict::empty(&report)) {
+    match (report.nothing(), report.no_rows()) {
+        // Whoever has closed a pager has seen enough.
+        _ if report.unread => {}
         (Some(why), _) => log::error!("{why}"),
-        (None, Some(what)) if !report.unread && !report.interrupted => log::warn!("{what}"),
+        (None, Some(what)) if !report.interrupted => log::warn!("{what}"),
         _ => {}
     }
     match summary {
@@ -77,7 +78,7 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
         "text" => eprint(format_args!("{}\n", summary_text(&report, &settings))),
         _ => {}
     }
-    Ok(verdict::exit(&report, nothing.is_some()))
+    Ok(report.exit())
 }
 
 fn start_log(given: &Given) -> Result<(), Failure> {

@@ -151,12 +151,21 @@ pub trait Key: ExchangeData + Hash + Stored {
     /// An owned copy.
     fn own(lent: Self::Ref<'_>) -> Self;
 
+    /// How many bytes it owns elsewhere. As provided, none.
+    fn owned_bytes(&self) -> usize {
+        0
+    }
+
     /// The same loan for a shorter time, which the compiler cannot know to be one.
     fn shorten<'long: 'short, 'short>(lent: Self::Ref<'long>) -> Self::Ref<'short>;
 }
 
 impl Key for Bytes {
     type Ref<'a> = &'a [u8];
+    #[inline]
+    fn owned_bytes(&self) -> usize {
+        if self.0.spilled() { self.0.capacity() } else { 0 }
+    }
     #[inline]
     fn lend(&self) -> &[u8] {
         self
@@ -213,6 +222,10 @@ copy_key!((), u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, char, bool, Time
 impl Key for String {
     type Ref<'a> = &'a str;
     #[inline]
+    fn owned_bytes(&self) -> usize {
+        self.capacity()
+    }
+    #[inline]
     fn lend(&self) -> &str {
         self
     }
@@ -232,6 +245,10 @@ impl Key for String {
 
 impl<K: Key> Key for Option<K> {
     type Ref<'a> = Option<K::Ref<'a>>;
+    #[inline]
+    fn owned_bytes(&self) -> usize {
+        self.as_ref().map_or(0, K::owned_bytes)
+    }
     #[inline]
     fn lend(&self) -> Self::Ref<'_> {
         self.as_ref().map(K::lend)
@@ -258,6 +275,10 @@ macro_rules! tuple_key {
     ($($k:ident $i:tt),*) => {
         impl<$($k: Key),*> Key for ($($k,)*) {
             type Ref<'a> = ($($k::Ref<'a>,)*);
+            #[inline]
+            fn owned_bytes(&self) -> usize {
+                0 $(+ self.$i.owned_bytes())*
+            }
             #[inline]
             fn lend(&self) -> Self::Ref<'_> {
                 ($(self.$i.lend(),)*)

@@ -39,6 +39,10 @@ pub trait Total: Semigroup + ExchangeData + Default {
     /// When the sum does not fit; then `self` is as it was, or unspecified.
     fn try_add(&mut self, other: &Self) -> Result<(), Overflow>;
 
+    /// About how many bytes one takes, with what it owns elsewhere; what a door hands on early so that its memory is bounded is
+    /// reckoned by it. As provided, what it takes by itself.
+    const BYTES: usize = size_of::<Self>();
+
     /// Whether a sum can be undone, by adding what [`Total::invert`] makes of it. A sliding view adds what enters its window
     /// and takes away what leaves it, where it can; else it merges what the window's panes hold.
     const INVERTIBLE: bool = false;
@@ -74,6 +78,7 @@ integer_total!(i32, i64, i128, isize);
 macro_rules! tuple_total {
     ($($t:ident $i:tt),*) => {
         impl<$($t: Total),*> Total for ($($t,)*) {
+            const BYTES: usize = 0 $(+ $t::BYTES)*;
             const INVERTIBLE: bool = $($t::INVERTIBLE)&&*;
             #[inline]
             fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {

@@ -21,7 +21,6 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::{Probe, probe};
 use timely::progress::Timestamp;
 
 use crate::data::Stored;
@@ -152,7 +151,7 @@ pub(crate) fn operate<'scope, M: Machine>(
     let pact = Exchange::new(move |(datum, _, _): &(M::Datum, Epoch, M::Diff)| by_datum(datum));
     let mut updates = builder.new_input(updates.inner, pact);
     let mut event_times = builder.new_input(event_times, Pipeline);
-    let Opened { keeper, restored } = durable;
+    let Opened { keeper, restored, shown } = durable;
     keeper.closed(Some(Epoch::minimum()));
     let restoring = restored.is_some();
     let pact = Exchange::new(move |(key, _): &(M::Key, M::Value)| by_key(key));
@@ -162,8 +161,6 @@ pub(crate) fn operate<'scope, M: Machine>(
     let mut rows = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(rows);
     let mut notes = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(notes);
 
-    let probe = probe::Handle::new();
-    let reached = probe.clone();
     builder.build(move |mut initial_capabilities| {
         initial_capabilities.truncate(1);
         let mut initial =
@@ -174,8 +171,8 @@ pub(crate) fn operate<'scope, M: Machine>(
         let mut held: Option<[Capability<Epoch>; 2]> = None;
         let mut before = EventTime::NONE;
         let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
-        // Where an epoch has more steps than are emitted at once, no worker runs ahead of the others: what is behind the door
-        // would have to hold all that the slowest has not come to.
+        // Where an epoch has more steps than are emitted at once, no worker runs ahead of what is behind the door, on whichever
+        // worker that is: it would have to hold all that it has not come to.
         let mut next_slice: Option<Epoch> = None;
         move |frontiers| {
             if let Some((capability, initial)) = initial.take() {
@@ -208,7 +205,7 @@ pub(crate) fn operate<'scope, M: Machine>(
                 }
                 open.entry(*capability.time()).or_default().1 = event_times.pop();
             });
-            if next_slice.is_some_and(|next| reached.less_than(&next)) {
+            if next_slice.is_some_and(|next| shown.less_than(&next)) {
                 return activator.activate();
             }
             next_slice = None;
@@ -244,7 +241,7 @@ pub(crate) fn operate<'scope, M: Machine>(
             keeper.closed(frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min());
         }
     });
-    (rows_stream.probe_with(&probe).as_collection(), notes_stream.as_collection())
+    (rows_stream.as_collection(), notes_stream.as_collection())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use differential_dataflow::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::operator::source;
+use timely::dataflow::operators::probe;
 use timely::dataflow::{Scope, Stream};
 use timely::progress::Timestamp;
 
@@ -42,12 +43,14 @@ pub(crate) struct Opened<'scope, K, V> {
     pub(crate) keeper: Keeper<K, V>,
     /// This worker's share of the rows from which it goes on, at the first time, if it does.
     pub(crate) restored: Option<Stream<'scope, Epoch, Vec<(K, V)>>>,
+    /// How far the views have come that are behind it.
+    pub(crate) shown: probe::Handle<Epoch>,
 }
 
 impl<K: Stored, V: Stored> Opened<'_, K, V> {
     /// That of an operator which follows from what others restore.
     pub(crate) fn transient() -> Self {
-        Opened { keeper: Keeper::off(), restored: None }
+        Opened { keeper: Keeper::off(), restored: None, shown: probe::Handle::new() }
     }
 }
 
@@ -77,7 +80,7 @@ impl Doors {
         let keeper = self.keep.as_ref().map_or_else(Keeper::off, |keep| keep.open(identity.clone()));
         let restored = self.snapshot.clone().map(|snapshot| self.rows(snapshot, &identity, scope));
         self.durable.push(identity);
-        Opened { keeper, restored }
+        Opened { keeper, restored, shown: probe::Handle::new() }
     }
 
     /// This worker's share of the rows of the door `identity` in `snapshot`; none if the door is

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{InputCounts, escape_terminal};
 use crate::door::Lines;
+use crate::door::place::working_on;
 use crate::door::rejects::Rejects;
 use crate::door::summing::Door;
 use crate::time::Time;
@@ -401,7 +402,7 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, record: Parsed<'a, F>) {
         if let Some(time) = record.time {
             self.range.include(time);
@@ -417,7 +418,12 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
 
     /// Hands the block to the doors.
     fn hand_over(&mut self) {
-        self.doors.iter_mut().for_each(|door| door.absorb(&self.block));
+        if let (Some(first), Some(last)) = (self.block.first(), self.block.last()) {
+            let (doors, block) = (&mut self.doors, &self.block);
+            working_on(&self.origin.name, first.offset, last.offset, || {
+                doors.iter_mut().for_each(|door| door.absorb(block));
+            });
+        }
         self.block.clear();
     }
 
@@ -444,7 +450,7 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
 }
 
 impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
-    #[inline]
+    #[inline(always)]
     fn record(&mut self, offset: usize, line: &'a [u8], record: F::Record<'a>) {
         if self.fatal.is_some() {
             return;

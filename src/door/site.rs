@@ -72,7 +72,8 @@ impl<'scope> Site<'scope> {
         K: Stored + ExchangeData,
         V: Stored + ExchangeData,
     {
-        self.doors.borrow_mut().open(identity, self.scope)
+        let shown = self.register.borrow().probe().clone();
+        Opened { shown, ..self.doors.borrow_mut().open(identity, self.scope) }
     }
 }
 

@@ -276,19 +276,18 @@ impl Format for AnyAccessLog {
             return;
         }
         let mut learnt = self.learnt.remove(&self.partition).unwrap_or_else(|| Learnt::of_form(self.form));
-        for (at, line) in lines.iter() {
-            if learnt.lines < Learnt::LINES {
-                let scratch = out.scratch();
-                self.learn(&mut learnt, line, scratch);
-            }
-            if let Some(record) = AccessLog.parse(line)
-                && !learnt.cr
-                && !(learnt.vhost && behind_a_host(&record))
-                && self.form.may_be_common()
-            {
-                emit_common(at, line, record, self.zone, out);
-            } else {
-                self.read_other(&mut learnt, at, line, out);
+        let mut lines = lines.iter();
+        while learnt.lines < Learnt::LINES
+            && let Some((at, line)) = lines.next()
+        {
+            self.learn(&mut learnt, line, out.scratch());
+            self.read_any(&mut learnt, at, line, out);
+        }
+        let plain = !learnt.cr && !learnt.vhost && self.form.may_be_common();
+        for (at, line) in lines {
+            match AccessLog::read(line).filter(|_| plain) {
+                Some(record) => emit_common(at, line, record, self.zone, out),
+                None => self.read_any(&mut learnt, at, line, out),
             }
         }
         self.learnt.insert(self.partition, learnt);
@@ -306,7 +305,7 @@ fn behind_a_host(record: &AccessRecord<'_>) -> bool {
     client::address(record.identity).is_some() && client::address(record.client).is_none()
 }
 
-#[inline]
+#[inline(always)]
 fn emit_common<'a>(
     at: usize,
     line: &'a [u8],
@@ -355,6 +354,23 @@ impl AnyAccessLog {
                 learnt.text |= Text::parse(line).is_some();
                 learnt.alb |= alb::parse(line).is_some();
             }
+        }
+    }
+
+    /// Reads a line of any form that the partition has.
+    #[inline(never)]
+    fn read_any<'a>(
+        &self,
+        learnt: &mut Learnt,
+        at: usize,
+        line: &'a [u8],
+        out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
+    ) {
+        match AccessLog.parse(line).filter(|_| !learnt.cr && self.form.may_be_common()) {
+            Some(record) if !(learnt.vhost && behind_a_host(&record)) => {
+                emit_common(at, line, record, self.zone, out);
+            }
+            _ => self.read_other(learnt, at, line, out),
         }
     }
 

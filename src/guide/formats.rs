@@ -57,9 +57,11 @@
 //! A door's function is given a [`Parsed`](crate::door::Parsed): it stands for the record (`request.path`), and also
 //! has the `line()`. A format is cloned for each worker and `parse` has `&mut self`, so it may keep scratch space.
 //!
-//! There are formats for access logs ([`AccessLog`](crate::format::AccessLog)), for pairs `key=value`
+//! There are formats for access logs ([`AnyAccessLog`](crate::format::AnyAccessLog) of whatever form,
+//! [`AccessLog`](crate::format::AccessLog) of the common one to the letter), for pairs `key=value`
 //! ([`Logfmt`](crate::format::Logfmt)), for a regular expression with named groups ([`Pattern`](crate::format::Pattern)), and
-//! for JSON. [`format::time`](crate::format::time) reads the usual forms of time.
+//! for JSON. [`format::time`](crate::format::time) reads the usual forms of time. What a format of your own has to know of a whole
+//! file, such as the names of its columns, it is told before the lines ([`Format::partition`](crate::format::Format::partition)).
 //!
 //! # JSON
 //!

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::data::escape_text;
+use crate::door::lines_at;
 
 /// Exit codes of the command; [`Exit::HELP`] says the same in the command's own help.
 ///
@@ -120,7 +121,10 @@ pub fn end_on_panic() {
             }
             None => {
                 let backtrace = std::backtrace::Backtrace::capture();
-                let bug = format!("thread `{thread}` panicked: {info}\n{backtrace}");
+                // What is wrong may be the line, for a function that a user has written: then a supervisor can stop instead of
+                // starting the run again and again.
+                let at = lines_at().map_or(String::new(), |at| format!("\n  it worked on {at}"));
+                let bug = format!("thread `{thread}` panicked: {info}{at}\n{backtrace}");
                 end(Exit::Panic, bug.trim_end().trim_end_matches("disabled backtrace").trim_end())
             }
         }

@@ -26,6 +26,7 @@ mod settings;
 mod small;
 mod stop;
 mod usage;
+mod verdict;
 mod watchdog;
 mod worker;
 

@@ -7,6 +7,7 @@ use timely::worker::Worker;
 use super::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Turn};
 use super::messages::Messages;
 use super::reading::Inputs;
+use super::verdict;
 use super::watchdog::{Doing, Vitals, WHOLE_RUN};
 use super::{Exit, Settings, fatal, stop};
 use crate::data::InputCounts;
@@ -135,12 +136,19 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let hand_over_rejects = || job.rejects.iter().try_for_each(Rejects::flush);
     let mut handed_over = 0;
 
+    let mut told = false;
     while !probe.done() {
         let closed = reached();
         vitals.reach(probe.with_frontier(|frontier| frontier.first().copied()));
-        // A sink that lags behind holds back new epochs, and nothing else.
+        // A sink that lags behind holds back new epochs, and nothing else, ...
         let has_room = outputs.has_room();
         vitals.hold(!has_room);
+        // ... unless an open epoch has so many steps that they would fill the memory: they leave by this worker.
+        if outputs.is_flooded() && !stop::requested() {
+            std::thread::park_timeout(LONGEST_WAIT);
+            outputs.check().unwrap_or_else(|error| failed(error));
+            continue;
+        }
         vitals.beat(Doing::Read);
         if stop::requested() {
             ingest.stop();
@@ -178,6 +186,12 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             let frontier = ingest.sealed(frontier);
             let epochs = ingest.epochs();
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
+            let counts = installed.summary.get().counts;
+            if !told && !bounded && counts.lines >= verdict::SO_FAR {
+                told = true;
+                let nothing = verdict::nothing(counts, installed.event_time, outputs.has_answered());
+                nothing.into_iter().for_each(|why| log::warn!("so far, {why}"));
+            }
             if outputs.is_left() {
                 stop::nobody_reads();
             }

@@ -82,7 +82,7 @@ impl Outputs {
     ///
     /// When a sink has failed: now, or earlier and in the meantime. Nothing is moved then, and the run is to end.
     pub fn advance(&mut self, upto: Option<Epoch>, epochs: u64) -> Result<(), SinkError> {
-        self.sinks.iter().try_for_each(SinkThread::check)?;
+        self.check()?;
         while let Some(changed) = self.views.next_before(upto) {
             if changed.time != Epoch::END {
                 self.close(changed.time.number());
@@ -115,6 +115,15 @@ impl Outputs {
         }
     }
 
+    /// Looks whether all sinks go on.
+    ///
+    /// # Errors
+    ///
+    /// When one of them has failed.
+    pub fn check(&self) -> Result<(), SinkError> {
+        self.sinks.iter().try_for_each(SinkThread::check)
+    }
+
     /// Whether any view has had a row so far.
     pub fn has_answered(&self) -> bool {
         self.answered
@@ -124,6 +133,11 @@ impl Outputs {
     /// unparked when there is room again.
     pub fn has_room(&self) -> bool {
         self.sinks.iter().all(SinkThread::has_room)
+    }
+
+    /// Whether so much waits for a sink that even what is under way is too much for it.
+    pub fn is_flooded(&self) -> bool {
+        self.sinks.iter().any(SinkThread::is_flooded)
     }
 
     /// Bytes of rows, about, that were given to the sinks and that they have not written yet.

@@ -200,6 +200,11 @@ impl SinkThread {
         self.queue.has_room() || self.has_ended()
     }
 
+    /// Whether several times as much waits as there is room for.
+    pub(super) fn is_flooded(&self) -> bool {
+        !self.has_ended() && self.queue.waiting.load(Ordering::Acquire) >= self.queue.bound.saturating_mul(4)
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.queue.ended.load(Ordering::Acquire)
     }

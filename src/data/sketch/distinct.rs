@@ -203,6 +203,7 @@ impl<T: AsRef<[u8]>> FromIterator<T> for Distinct {
 }
 
 impl Total for Distinct {
+    const BYTES: usize = size_of::<Self>() + REGISTERS;
     /// As if the values of `other` were taken in, too; never fails.
     fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
         self.plus_equals(other);

@@ -56,7 +56,7 @@ impl<K: Ord + Clone, A: Ord + Clone> Ranking<K, A> {
 
     /// How many keys a head of `rows` rows is cut down to.
     fn room(&self, rows: usize) -> usize {
-        (4 * self.k + 64).max(rows.isqrt())
+        self.k.saturating_mul(4).saturating_add(64).max(rows.isqrt())
     }
 
     /// The row in slot `at` has changed, come or gone.
@@ -93,7 +93,7 @@ impl<K: Ord + Clone, A: Ord + Clone> Ranking<K, A> {
         }
         if self.head.len() < self.k && self.bound.is_some() {
             self.gather(rows);
-        } else if self.head.len() > 4 * self.room(self.head.len()) {
+        } else if self.head.len() > self.room(self.head.len()).saturating_mul(4) {
             self.cut(rows);
         }
         let now = self.first(rows);
@@ -123,7 +123,7 @@ impl<K: Ord + Clone, A: Ord + Clone> Ranking<K, A> {
                 self.head.push(at);
             }
         }
-        if self.head.len() > 2 * self.room(self.head.len()) {
+        if self.head.len() > self.room(self.head.len()).saturating_mul(2) {
             self.cut(rows);
         }
     }
@@ -181,7 +181,7 @@ mod tests {
         /// Rows that come, change and go, many at once, are ranked as a sort ranks them.
         #[test]
         fn it_ranks_as_a_sort_does(
-            k in 0..6usize,
+            k in prop_oneof![0..6usize, Just(usize::MAX)],
             rounds in prop::collection::vec(prop::collection::vec((0..2000u32, prop::option::of(-3..40i64)), 0..900), 1..8),
         ) {
             let mut table = Table((0..2000).map(|_| (None, NOWHERE)).collect());

@@ -64,6 +64,7 @@ impl<A> Burst<A> {
 }
 
 impl<A: Total> Total for Burst<A> {
+    const BYTES: usize = size_of::<Self>() - size_of::<A>() + A::BYTES;
     fn try_add(&mut self, other: &Self) -> Result<(), Overflow> {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);

@@ -3,10 +3,13 @@
 use crate::data::{InputCounts, grouped};
 use crate::runtime::{Exit, Report};
 
-/// Why nothing came of the input, and what to do; `None` if something did, or if there was none.
-pub(super) fn nothing(report: &Report) -> Option<String> {
-    let counts = report.counts.filter(|counts| counts.lines > 0)?;
+/// Why nothing came of the input that was read, or has come of it so far, and what to do; `None` if something did, or if there was
+/// no input. `event_time` says whether anything goes by time, and `answered` whether a view has had a row.
+pub(super) fn nothing(counts: InputCounts, event_time: bool, answered: bool) -> Option<String> {
     let InputCounts { lines, parsed, malformed, oversize, untimed, ahead, late, .. } = counts;
+    if lines == 0 {
+        return None;
+    }
     let all = |count: i64| {
         if count == 1 { "the one record".to_owned() } else { format!("all {} records", grouped(count)) }
     };
@@ -23,7 +26,7 @@ pub(super) fn nothing(report: &Report) -> Option<String> {
         };
         return Some(format!("{text}\n  hint: {hint}"));
     }
-    if !report.event_time {
+    if !event_time {
         return None;
     }
     if untimed == parsed {
@@ -40,7 +43,7 @@ pub(super) fn nothing(report: &Report) -> Option<String> {
             all(parsed)
         ));
     }
-    if !report.answered && late > 0 && late >= parsed - untimed - ahead {
+    if !answered && late > 0 && late >= parsed - untimed - ahead {
         return Some(format!(
             "{} came too late for anything that is still open\n  \
              hint: read older files first, or raise --lateness",
@@ -50,21 +53,31 @@ pub(super) fn nothing(report: &Report) -> Option<String> {
     None
 }
 
-/// What is to be said of a run whose views have had no row although records were read; that may well be the answer.
-pub(super) fn empty(report: &Report) -> Option<String> {
-    let counts = report.counts.filter(|counts| counts.parsed > 0 && !report.answered)?;
-    Some(format!(
-        "{} records were read, and no view has had a row\n  \
-         hint: do the lines have the fields that are read? `thalweg help run DATAFLOW` says how to name others",
-        grouped(counts.parsed)
-    ))
-}
+/// So many lines show whether anything may come of an input: while it is live, whoever waits for an answer is told by then.
+pub(super) const SO_FAR: i64 = 1000;
 
-/// The exit code of a run, of which `nothing` has said whether it answered.
-pub(super) fn exit(report: &Report, nothing: bool) -> Exit {
-    match () {
-        () if report.damaged => Exit::Input,
-        () if nothing => Exit::Nothing,
-        () => Exit::Done,
+impl Report {
+    /// Why nothing came of the input, and what to do; `None` if something did, or if there was none.
+    pub fn nothing(&self) -> Option<String> {
+        nothing(self.counts?, self.event_time, self.answered)
+    }
+
+    /// What is to be said of a run whose views have had no row although records were read; that may well be the answer.
+    pub fn no_rows(&self) -> Option<String> {
+        let counts = self.counts.filter(|counts| counts.parsed > 0 && !self.answered)?;
+        Some(format!(
+            "{} records were read, and no view has had a row\n  \
+         hint: do the lines have the fields that are read? `thalweg help run DATAFLOW` says how to name others",
+            grouped(counts.parsed)
+        ))
+    }
+
+    /// The exit code that says how it went.
+    pub fn exit(&self) -> Exit {
+        match () {
+            () if self.damaged => Exit::Input,
+            () if self.nothing().is_some() && !self.unread => Exit::Nothing,
+            () => Exit::Done,
+        }
     }
 }

@@ -247,13 +247,11 @@ impl Format for AnyAccessLog {
         }
         let mut learnt = Learnt::default();
         if !head.is_empty() {
-            // Whole lines, unless the partition is no longer than the head.
-            let whole = head.len() - head.iter().rev().take_while(|byte| **byte != b'\n').count();
-            let head = if whole > 0 { &head[..whole] } else { head };
             let scratch = Scratch::default();
             // Nothing but CRs ends a line.
             let first = memchr(b'\r', head).map_or(head, |end| &head[..end]);
-            learnt.cr = whole == 0 && first.len() < head.len() && AccessLog.parse(first).is_some();
+            learnt.cr =
+                !head.contains(&b'\n') && first.len() < head.len() && AccessLog.parse(first).is_some();
             for (_, line) in WholeLines::new(head).iter() {
                 if learnt.lines < Learnt::LINES {
                     self.learn(&mut learnt, line, &scratch);
@@ -283,11 +281,15 @@ impl Format for AnyAccessLog {
             self.learn(&mut learnt, line, out.scratch());
             self.read_any(&mut learnt, at, line, out);
         }
-        let plain = !learnt.cr && !learnt.vhost && self.form.may_be_common();
-        for (at, line) in lines {
-            match AccessLog::read(line).filter(|_| plain) {
-                Some(record) => emit_common(at, line, record, self.zone, out),
-                None => self.read_any(&mut learnt, at, line, out),
+        if learnt.cr || learnt.vhost || !self.form.may_be_common() {
+            lines.for_each(|(at, line)| self.read_any(&mut learnt, at, line, out));
+        } else {
+            let zone = self.zone;
+            for (at, line) in lines {
+                match AccessLog::read(line) {
+                    Some(record) => emit_common(at, line, record, zone, out),
+                    None => self.read_any(&mut learnt, at, line, out),
+                }
             }
         }
         self.learnt.insert(self.partition, learnt);
@@ -309,14 +311,15 @@ fn behind_a_host(record: &AccessRecord<'_>) -> bool {
 fn emit_common<'a>(
     at: usize,
     line: &'a [u8],
-    mut record: AccessRecord<'a>,
+    record: AccessRecord<'a>,
     zone: Zone,
     out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
 ) {
-    if let Some(usual) = client::usual(record.client) {
-        record.client = out.scratch().bytes(&[usual.as_bytes()]);
-    }
-    out.record(at, line, AnyAccessRecord(Kind::Common(record, zone)));
+    let client = match client::usual(record.client) {
+        None => record.client,
+        Some(usual) => out.scratch().bytes(&[usual.as_bytes()]),
+    };
+    out.record(at, line, AnyAccessRecord(Kind::Common(AccessRecord { client, ..record }, zone)));
 }
 
 fn emit_fields<'a>(

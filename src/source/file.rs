@@ -289,6 +289,12 @@ impl Source for FileSource {
         if let Ok(decoder) = Decoder::new(found.open()?, &found) {
             let _ = decoder.take(Self::HEAD).read_to_end(&mut head);
         }
+        // Whole lines, or all that there is.
+        if head.len() as u64 == Self::HEAD
+            && let Some(end) = memchr::memrchr(b'\n', &head)
+        {
+            head.truncate(end + 1);
+        }
         Ok(head)
     }
 

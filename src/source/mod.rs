@@ -101,7 +101,8 @@ pub trait Source: std::fmt::Debug + Send + Sync {
         wake: Wake,
     ) -> Result<Box<dyn Reader>, SourceError>;
 
-    /// The first bytes of `partition`, uncompressed: some tens of lines, from which formats learn what they have to know.
+    /// The first bytes of `partition`, uncompressed: some tens of whole lines, or all that it has, from which formats learn what
+    /// they have to know.
     /// Empty, as provided, where it cannot be looked at before it is read.
     ///
     /// # Errors

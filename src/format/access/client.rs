@@ -39,10 +39,26 @@ fn is_port(digits: &str) -> Option<()> {
 
 /// The usual form of `client`, if that differs from the bytes that it is written in: small letters, the longest run of
 /// zeros left out (RFC 5952), no port and no brackets. What is no address has no other form.
-#[inline]
+#[inline(always)]
 pub(super) fn usual(client: &[u8]) -> Option<String> {
     // Neither the addresses of most logs nor names have one.
-    memchr(b':', client).and_then(|_| usual_form(client))
+    if has_colon(client) { usual_form(client) } else { None }
+}
+
+/// Whether there is a colon. Clients are short: two overlapping words settle most of them, where a call to `memchr` takes a
+/// twentieth of the time that a line has.
+#[inline(always)]
+fn has_colon(client: &[u8]) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let word = |eight: &[u8; 8]| {
+        let zeros = u64::from_le_bytes(*eight) ^ (ONES * b':' as u64);
+        zeros.wrapping_sub(ONES) & !zeros & (ONES * 0x80) != 0
+    };
+    match (client.first_chunk(), client.last_chunk()) {
+        (Some(first), Some(last)) if client.len() <= 16 => word(first) || word(last),
+        (None, _) => client.contains(&b':'),
+        _ => memchr(b':', client).is_some(),
+    }
 }
 
 #[cold]

@@ -23,6 +23,7 @@ use crate::bench::BenchError;
 use crate::bench::baseline::each_line;
 use crate::data::escape_json;
 use crate::data::{Bytes, InputCounts};
+use crate::format::time::Zone;
 use crate::format::{AccessLog, Json, JsonMode, LineFormat};
 use crate::runtime::time;
 use crate::time::Time;
@@ -44,7 +45,7 @@ pub(super) fn hashtags(file: &Path, output: &Path) -> Result<(InputCounts, Value
             return;
         };
         counts.parsed += 1;
-        if let Some(pane) = window.pane_of(tweet.millis(TIME), counts) {
+        if let Some(pane) = window.pane_of(tweet.get(TIME).time_in(Zone::UTC), counts) {
             let text = tweet.text(TEXT).unwrap_or_default();
             text.split(' ')
                 .filter(|word| word.starts_with('#'))

@@ -140,6 +140,9 @@ struct Learnt {
     /// Whether its lines end in CR alone.
     cr: bool,
     columns: Option<Columns>,
+    /// Whether it begins with a directive: then it is read in order, and further ones hold for what is behind them. In others, a
+    /// line that happens to look like one is read by nobody knows whom.
+    in_order: bool,
 }
 
 impl Learnt {
@@ -153,6 +156,7 @@ impl Learnt {
             vhost: form == AccessForm::Text,
             json: form == AccessForm::Json,
             alb: form == AccessForm::Alb,
+            in_order: form == AccessForm::W3c,
             ..Learnt::default()
         }
     }
@@ -242,22 +246,16 @@ impl Format for AnyAccessLog {
 
     fn partition(&mut self, partition: u32, head: &[u8]) {
         self.partition = partition;
-        if self.form != AccessForm::Auto || self.pattern.is_some() || self.learnt.contains_key(&partition) {
+        if self.pattern.is_some() || self.learnt.contains_key(&partition) {
             return;
         }
-        let mut learnt = Learnt::default();
-        if !head.is_empty() {
-            let scratch = Scratch::default();
-            // Nothing but CRs ends a line.
-            let first = memchr(b'\r', head).map_or(head, |end| &head[..end]);
-            learnt.cr =
-                !head.contains(&b'\n') && first.len() < head.len() && AccessLog.parse(first).is_some();
-            for (_, line) in WholeLines::new(head).iter() {
-                if learnt.lines < Learnt::LINES {
-                    self.learn(&mut learnt, line, &scratch);
-                }
-            }
-            learnt.lines = Learnt::LINES;
+        let mut learnt = Learnt::of_form(self.form);
+        if !head.is_empty() && matches!(self.form, AccessForm::Auto | AccessForm::W3c) {
+            let known = self.look_at(head);
+            learnt = match self.form {
+                AccessForm::Auto => known,
+                _ => Learnt { columns: known.columns, in_order: known.in_order, ..learnt },
+            };
         }
         self.learnt.insert(partition, learnt);
     }
@@ -336,12 +334,30 @@ fn emit_fields<'a>(
 }
 
 impl AnyAccessLog {
+    /// What a partition is that begins with `head`.
+    fn look_at(&self, head: &[u8]) -> Learnt {
+        let (mut learnt, scratch) = (Learnt::default(), Scratch::default());
+        // Nothing but CRs ends a line.
+        let first = memchr(b'\r', head).map_or(head, |end| &head[..end]);
+        learnt.cr = !head.contains(&b'\n') && first.len() < head.len() && AccessLog.parse(first).is_some();
+        for (_, line) in WholeLines::new(head).iter() {
+            if learnt.lines < Learnt::LINES {
+                self.learn(&mut learnt, line, &scratch);
+            }
+        }
+        learnt.lines = Learnt::LINES;
+        learnt
+    }
+
     /// Looks what `line`, one of a partition's first, shows of it.
     #[cold]
     fn learn(&self, learnt: &mut Learnt, line: &[u8], scratch: &Scratch) {
         if line.starts_with(b"#") {
             // Directives are no lines, so that a long head hides nothing.
-            learnt.columns = Columns::of(line).or(learnt.columns.take());
+            learnt.in_order |= learnt.lines == 0;
+            if learnt.in_order {
+                learnt.columns = Columns::of(line).or(learnt.columns.take());
+            }
             return;
         }
         learnt.lines += 1;
@@ -402,7 +418,9 @@ impl AnyAccessLog {
         if line.starts_with(b"#")
             && (learnt.columns.is_some() || self.form == AccessForm::W3c || is_directive(line))
         {
-            learnt.columns = Columns::of(line).or(learnt.columns.take());
+            if learnt.in_order {
+                learnt.columns = Columns::of(line).or(learnt.columns.take());
+            }
             // Part of the format, and no line of the log.
             return;
         }

@@ -66,6 +66,9 @@ pub(crate) struct Ingest {
     stop_sent: bool,
     /// The last epoch that was opened, if there was one.
     last: Option<u64>,
+    /// What was closed, and whether there was room, when the conductor last had nothing more to send. Until one of them changes,
+    /// a message comes or something is due, it has nothing: an epoch of one line should not ask it ten times.
+    nothing_at: Option<(u64, bool)>,
 }
 
 /// What [`Ingest::new`] wants to know.
@@ -105,11 +108,13 @@ impl Ingest {
             announced: (false, false),
             stop_sent: false,
             last: None,
+            nothing_at: None,
         }
     }
 
     /// The conductor, on the first worker.
     pub(crate) fn conductor(&mut self) -> Option<&mut Conductor> {
+        self.nothing_at = None;
         self.conductor.as_mut()
     }
 
@@ -190,13 +195,22 @@ impl Ingest {
             }
             busy |= received;
             let Some(conductor) = &mut self.conductor else { return Ok(busy) };
+            if !received && self.nothing_at == Some((closed, room)) {
+                let begun = self.begun;
+                let is_due = conductor.due().is_some_and(|due| clock::now() - begun >= due);
+                if !is_due {
+                    return Ok(busy);
+                }
+            }
             let read = || Moment { at: clock::time(), elapsed: clock::now() - self.begun };
             let messages = conductor.turn(*now.get_or_insert_with(read), closed, room);
             if let Some(changed) = conductor.take_changed() {
                 return Err(changed);
             }
+            self.nothing_at = None;
             messages.iter().for_each(|message| self.messages.broadcast(message));
             if messages.is_empty() {
+                self.nothing_at = Some((closed, room));
                 return Ok(busy);
             }
         }

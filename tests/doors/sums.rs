@@ -74,6 +74,9 @@ fn naive<'a>(parts: impl Iterator<Item = &'a Part>) -> BTreeMap<String, isize> {
         input.lines += (part.lines.len() + part.oversize) as i64;
         for line in &part.lines {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
+            // Neither NULs nor a byte order mark before it are part of a line.
+            let line = &line[line.iter().take_while(|byte| **byte == 0).count()..];
+            let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
             let mut halves = line.splitn(2, |byte| *byte == b'=');
             let (left, Some(right)) = (halves.next().unwrap(), halves.next()) else {
                 input.malformed += 1;

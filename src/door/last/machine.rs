@@ -604,13 +604,73 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Whoever looks at the last window only sees what they see who look at each, at the same place.
+        #[test]
+        fn to_run_through_the_windows_is_to_come_to_the_last(epochs in epochs(), apart in prop_oneof![Just(1), Just(1000)]) {
+            let apart = |(watermark, records): &(Millis, Vec<(Millis, u8, i64)>)| {
+                let records = records.iter().map(|(time, key, value)| (time * apart, *key, *value));
+                (watermark * apart, records.collect())
+            };
+            let epochs: Vec<_> = epochs.iter().map(apart).collect();
+            prop_assert_eq!(standing(&epochs, false), standing(&epochs, true));
+        }
+    }
+
     const HOUR: Millis = 3_600_000;
 
     fn all() -> Wanted {
         let wanted = Wanted::default();
         wanted.rows.set();
+        wanted.each.set();
         wanted.first.set(Some(3));
         wanted
+    }
+
+    /// After each epoch: the rows of the window, how often each is there, and where the window ends.
+    type Standing = (BTreeMap<(u8, i64), isize>, Option<Millis>);
+
+    /// Where a view comes to that shows each window, or only the last one of each epoch.
+    fn standing(epochs: &[(Millis, Vec<(Millis, u8, i64)>)], each: bool) -> Vec<Standing> {
+        let window =
+            Window::new(Duration::from_millis(30), Duration::from_millis(20)).expect("they go together");
+        let wanted = Wanted::default();
+        wanted.rows.set();
+        if each {
+            wanted.each.set();
+        }
+        let mut view = Sliding::<u8, i64, Undoable<i64>>::new("view", window, wanted);
+        let (mut before, mut rows, mut end) = (EventTime::NONE, BTreeMap::new(), None);
+        let mut all = Vec::new();
+        for (number, (watermark, records)) in (0..).zip(epochs) {
+            let shown =
+                before.watermark.millis().map_or(Millis::MIN, |time| window.last_end(time) - window.length());
+            let times = records.iter().map(|(time, ..)| *time).filter(|time| window.pane_of(*time) >= shown);
+            let (oldest, newest) =
+                times.fold((before.oldest, before.newest), |(a, b), time| (a.min(time), b.max(time)));
+            let now = EventTime { watermark: Watermark::at(*watermark), oldest, newest };
+            let in_time = records.iter().filter(|(time, ..)| window.pane_of(*time) >= shown);
+            let mut updates: Vec<_> =
+                in_time.map(|(time, key, value)| ((window.pane_of(*time), *key), *value)).collect();
+            let closing = Closing { epoch: Epoch::new(number), before, now, restoring: false };
+            let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+            while view.close(&closing, &mut updates, &mut emitted, &Keeper::off()).is_some() {}
+            for (row, _, diff) in emitted.rows {
+                let count = rows.entry(row).or_insert(0);
+                *count += diff;
+                if *count == 0 {
+                    rows.remove(&row);
+                }
+            }
+            for (note, _, _) in emitted.notes {
+                if let Note::End(at, _) = note {
+                    end = end.max(Some(at));
+                }
+            }
+            all.push((rows.clone(), end));
+            before = now;
+        }
+        all
     }
 
     fn closing(number: u64, oldest: Millis, newest: Millis) -> Closing {

@@ -125,14 +125,16 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn a_form_depends_on_the_bytes_of_a_partition_alone(lines in lines(), cut in 1..400usize, form in 0..FORMS.len()) {
-        let form = || AnyAccessLog::new(FORMS[form]);
+    fn a_form_depends_on_the_bytes_of_a_partition_alone(lines in lines(), cut in 1..400usize, at in 0..FORMS.len()) {
+        let form = || AnyAccessLog::new(FORMS[at]);
         let whole = told(form(), &lines, usize::MAX, b"");
         prop_assert_eq!(&told(form(), &lines, cut, b""), &whole);
         let count = lines.split_inclusive(|byte| *byte == b'\n').count();
         prop_assert!(whole.0.len() + whole.1.len() <= count, "each line comes to one record at most");
         // Whoever reads from the middle knows as much from the head, where that has all of the first lines.
-        if !lines.iter().all(|byte| *byte != b'\n') {
+        // (Columns that are named further down are those of what is read in order, as a pipe is and such a file is not.)
+        let in_order = FORMS[at] != AccessForm::W3c || lines.starts_with(b"#");
+        if lines.contains(&b'\n') && in_order {
             prop_assert_eq!(&told(form(), &lines, cut, &lines), &whole);
         }
     }
@@ -143,6 +145,9 @@ proptest! {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         prop_assume!(!matches!(line.first(), Some(0 | 0xef | b'#')));
         let Some(record) = AccessLog.parse(line) else { return Ok(()) };
+        // Nor one with a virtual host where the client stands.
+        let is_address = |word: &[u8]| std::str::from_utf8(word).is_ok_and(|word| word.parse::<std::net::IpAddr>().is_ok());
+        prop_assume!(!is_address(record.identity));
         for form in [AccessForm::Auto, AccessForm::Common, AccessForm::Text] {
             let scratch = Scratch::default();
             let mut read = Read { scratch: &scratch, records: Vec::new(), malformed: Vec::new() };

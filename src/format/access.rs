@@ -140,8 +140,8 @@ struct Learnt {
     /// Whether its lines end in CR alone.
     cr: bool,
     columns: Option<Columns>,
-    /// Whether it begins with a directive: then it is read in order, and further ones hold for what is behind them. In others, a
-    /// line that happens to look like one is read by nobody knows whom.
+    /// Whether it begins with a directive: then it is read in order, and further ones hold for what is behind them. In others, who
+    /// reads a line that looks like one does not read all that is behind it.
     in_order: bool,
 }
 
@@ -340,12 +340,17 @@ impl AnyAccessLog {
         // Nothing but CRs ends a line.
         let first = memchr(b'\r', head).map_or(head, |end| &head[..end]);
         learnt.cr = !head.contains(&b'\n') && first.len() < head.len() && AccessLog.parse(first).is_some();
+        // Columns that are named further down hold from there on, and are met when it is read.
+        let mut columns = None;
         for (_, line) in WholeLines::new(head).iter() {
             if learnt.lines < Learnt::LINES {
                 self.learn(&mut learnt, line, &scratch);
             }
+            if learnt.lines == 0 {
+                columns.clone_from(&learnt.columns);
+            }
         }
-        learnt.lines = Learnt::LINES;
+        (learnt.lines, learnt.columns) = (Learnt::LINES, columns);
         learnt
     }
 
@@ -415,9 +420,7 @@ impl AnyAccessLog {
             return;
         }
         let scratch = out.scratch();
-        if line.starts_with(b"#")
-            && (learnt.columns.is_some() || self.form == AccessForm::W3c || is_directive(line))
-        {
+        if line.starts_with(b"#") && (learnt.in_order || is_directive(line)) {
             if learnt.in_order {
                 learnt.columns = Columns::of(line).or(learnt.columns.take());
             }

@@ -109,6 +109,7 @@ impl Source for Stdin {
 ///         Step::Chunk(chunk) => lines.extend(chunk.lines().map(|(offset, line)| (offset, line.to_vec()))),
 ///         Step::CaughtUp => std::thread::park(),
 ///         Step::Reached | Step::Ended => break,
+///         Step::Damaged(fault) => return Err(fault.into()),
 ///     }
 /// }
 /// assert_eq!(lines, [(0, b"one".to_vec()), (4, b"two".to_vec())]);

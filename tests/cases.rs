@@ -147,6 +147,16 @@ fn times_in_other_forms_are_in_windows() {
 }
 
 #[test]
+fn times_without_a_zone_are_those_of_a_place() {
+    let args = ["run", "top-urls", "--length", "10s", "--slide", "10s", "--table", "--zone", "Asia/Tokyo"];
+    let ended = ask(&[&args[..], &[case!("11.times.log").as_str()]].concat()).exits(0);
+    let windows = rows(&ended.stdout, "top_urls");
+    let start = |url: &str| windows.iter().find(|row| row["url"] == url).map(|row| row["start"].clone());
+    assert_eq!(start("/nozone"), Some(json!("2024-03-14T00:00:00Z")));
+    assert_eq!(start("/clf"), Some(json!("2024-03-14T09:00:00Z")));
+}
+
+#[test]
 fn statuses_and_sizes_that_are_none() {
     let ended = access_log(&case!("12.status.log"));
     has(&ended, 8, 0, 812_345_678_904);

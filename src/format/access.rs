@@ -279,13 +279,12 @@ impl Format for AnyAccessLog {
             self.learn(&mut learnt, line, out.scratch());
             self.read_any(&mut learnt, at, line, out);
         }
-        if learnt.cr || learnt.vhost || !self.form.may_be_common() {
+        if learnt.cr || learnt.vhost || self.zone != Zone::UTC || !self.form.may_be_common() {
             lines.for_each(|(at, line)| self.read_any(&mut learnt, at, line, out));
         } else {
-            let zone = self.zone;
             for (at, line) in lines {
                 match AccessLog::read(line) {
-                    Some(record) => emit_common(at, line, record, zone, out),
+                    Some(record) => emit_common(at, line, record, out),
                     None => self.read_any(&mut learnt, at, line, out),
                 }
             }
@@ -310,14 +309,13 @@ fn emit_common<'a>(
     at: usize,
     line: &'a [u8],
     record: AccessRecord<'a>,
-    zone: Zone,
     out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
 ) {
     let client = match client::usual(record.client) {
         None => record.client,
         Some(usual) => out.scratch().bytes(&[usual.as_bytes()]),
     };
-    out.record(at, line, AnyAccessRecord(Kind::Common(AccessRecord { client, ..record }, zone)));
+    out.record(at, line, AnyAccessRecord(Kind::Common(AccessRecord { client, ..record })));
 }
 
 fn emit_fields<'a>(
@@ -391,11 +389,25 @@ impl AnyAccessLog {
         out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
     ) {
         match AccessLog.parse(line).filter(|_| !learnt.cr && self.form.may_be_common()) {
-            Some(record) if !(learnt.vhost && behind_a_host(&record)) => {
-                emit_common(at, line, record, self.zone, out);
-            }
-            _ => self.read_other(learnt, at, line, out),
+            Some(record) if learnt.vhost && behind_a_host(&record) => self.read_other(learnt, at, line, out),
+            Some(record) => self.emit_strict(at, line, record, out),
+            None => self.read_other(learnt, at, line, out),
         }
+    }
+
+    /// Emits a record of the common form, of whatever zone its time is.
+    fn emit_strict<'a>(
+        &self,
+        at: usize,
+        line: &'a [u8],
+        record: AccessRecord<'a>,
+        out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
+    ) {
+        if self.zone == Zone::UTC {
+            return emit_common(at, line, record, out);
+        }
+        let time = parse_time(record.time, self.zone);
+        emit_fields(at, line, AccessFields { time, ..AccessFields::of(&record) }, out);
     }
 
     /// Reads a line that is not of the common form.
@@ -410,7 +422,7 @@ impl AnyAccessLog {
             let mut from = 0;
             for part in line.split(|byte| *byte == b'\r') {
                 match AccessLog.parse(part) {
-                    Some(record) => emit_common(at + from, part, record, self.zone, out),
+                    Some(record) => self.emit_strict(at + from, part, record, out),
                     // What follows the last CR, where that is nothing.
                     None if part.is_empty() && from == line.len() => {}
                     None => self.read_other(learnt, at + from, part, out),

@@ -294,6 +294,17 @@ fn by_forms(time: &[u8], zone: Zone) -> Option<Time> {
 /// Bytes of the longest text that is worth a look at more than two forms.
 const LONGEST: usize = 64;
 
+/// [`time_of_number`] of a whole number.
+#[inline]
+pub(super) fn time_of_int(number: i64) -> Time {
+    Time(match number.unsigned_abs() {
+        0..100_000_000_000 => number * MILLIS,
+        100_000_000_000..100_000_000_000_000 => number,
+        100_000_000_000_000..100_000_000_000_000_000 => number.div_euclid(1000),
+        _ => number.div_euclid(1_000_000),
+    })
+}
+
 /// The time that a number is, whose size tells its unit: up to eleven digits are seconds (until the year 5138), and three more
 /// each milliseconds, microseconds and nanoseconds.
 pub(super) fn time_of_number(text: &str) -> Option<Time> {
@@ -387,4 +398,19 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     era * ERA + day_of_era - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_whole_number_is_the_time_of_its_digits(number in any::<i64>(), fewer in 0..19u32) {
+            let number = number / 10_i64.pow(fewer);
+            prop_assert_eq!(Some(time_of_int(number)), time_of_number(&number.to_string()));
+        }
+    }
 }

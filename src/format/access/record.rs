@@ -14,8 +14,9 @@ pub struct AnyAccessRecord<'a>(pub(super) Kind<'a>);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
-    /// The form that most logs have, with fields that are taken apart when they are asked for.
-    Common(AccessRecord<'a>, Zone),
+    /// The form that most logs have, with fields that are taken apart when they are asked for. Its times are UTC where they name
+    /// no zone: hardly any do not, and room for a zone costs each record.
+    Common(AccessRecord<'a>),
     /// Any other.
     Fields(&'a AccessFields<'a>),
 }
@@ -54,6 +55,20 @@ impl<'a> AccessFields<'a> {
         duration: None,
     };
 
+    /// Those of a record of the common form, without its time.
+    pub(super) fn of(record: &AccessRecord<'a>) -> Self {
+        let (referer, agent) = referer_and_agent(record.rest);
+        AccessFields {
+            client: Some(record.client),
+            user: present(record.user),
+            status: Some(record.status),
+            size: record.size,
+            referer,
+            agent,
+            ..Self::of_request(record.request)
+        }
+    }
+
     /// With the parts of a request line.
     pub(super) fn of_request(request: &'a [u8]) -> Self {
         match split_request(request) {
@@ -70,7 +85,7 @@ impl<'a> AnyAccessRecord<'a> {
     #[inline]
     pub fn client(&self) -> Option<&'a [u8]> {
         match self.0 {
-            Kind::Common(record, _) => Some(record.client),
+            Kind::Common(record) => Some(record.client),
             Kind::Fields(fields) => fields.client,
         }
     }
@@ -78,7 +93,7 @@ impl<'a> AnyAccessRecord<'a> {
     /// The authenticated user.
     pub fn user(&self) -> Option<&'a [u8]> {
         match self.0 {
-            Kind::Common(record, _) => present(record.user),
+            Kind::Common(record) => present(record.user),
             Kind::Fields(fields) => fields.user,
         }
     }
@@ -87,7 +102,7 @@ impl<'a> AnyAccessRecord<'a> {
     #[inline]
     pub fn event_time(&self) -> Option<Time> {
         match self.0 {
-            Kind::Common(record, zone) => parse_time(record.time, zone),
+            Kind::Common(record) => parse_time(record.time, Zone::UTC),
             Kind::Fields(fields) => fields.time,
         }
     }
@@ -96,7 +111,7 @@ impl<'a> AnyAccessRecord<'a> {
     #[inline]
     pub fn method(&self) -> Option<&'a [u8]> {
         match self.0 {
-            Kind::Common(record, _) => record.method(),
+            Kind::Common(record) => record.method(),
             Kind::Fields(fields) => fields.method,
         }
     }
@@ -105,7 +120,7 @@ impl<'a> AnyAccessRecord<'a> {
     #[inline]
     pub fn endpoint(&self) -> Option<&'a [u8]> {
         match self.0 {
-            Kind::Common(record, _) => record.endpoint(),
+            Kind::Common(record) => record.endpoint(),
             Kind::Fields(fields) => fields.endpoint,
         }
     }
@@ -113,7 +128,7 @@ impl<'a> AnyAccessRecord<'a> {
     /// The protocol, such as `HTTP/1.1`.
     pub fn protocol(&self) -> Option<&'a [u8]> {
         match self.0 {
-            Kind::Common(record, _) => record.protocol(),
+            Kind::Common(record) => record.protocol(),
             Kind::Fields(fields) => fields.protocol,
         }
     }
@@ -122,7 +137,7 @@ impl<'a> AnyAccessRecord<'a> {
     #[inline]
     pub fn status(&self) -> Option<u16> {
         match self.0 {
-            Kind::Common(record, _) => Some(record.status),
+            Kind::Common(record) => Some(record.status),
             Kind::Fields(fields) => fields.status,
         }
     }
@@ -131,7 +146,7 @@ impl<'a> AnyAccessRecord<'a> {
     #[inline]
     pub fn size(&self) -> Size {
         match self.0 {
-            Kind::Common(record, _) => record.size,
+            Kind::Common(record) => record.size,
             Kind::Fields(fields) => fields.size,
         }
     }
@@ -139,7 +154,7 @@ impl<'a> AnyAccessRecord<'a> {
     /// The page that led to it.
     pub fn referer(&self) -> Option<&'a [u8]> {
         match self.0 {
-            Kind::Common(record, _) => referer_and_agent(record.rest).0,
+            Kind::Common(record) => referer_and_agent(record.rest).0,
             Kind::Fields(fields) => fields.referer,
         }
     }
@@ -147,7 +162,7 @@ impl<'a> AnyAccessRecord<'a> {
     /// The program that asked.
     pub fn agent(&self) -> Option<&'a [u8]> {
         match self.0 {
-            Kind::Common(record, _) => referer_and_agent(record.rest).1,
+            Kind::Common(record) => referer_and_agent(record.rest).1,
             Kind::Fields(fields) => fields.agent,
         }
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::format::decimal::scaled;
 use crate::format::escapes::unescape;
 use crate::format::json::walk::{Node, inner};
-use crate::format::time::{Zone, parse_rfc3339, parse_time, time_of_number};
+use crate::format::time::{Zone, parse_rfc3339, parse_time, time_of_int, time_of_number};
 use crate::time::Time;
 
 /// A JSON value of a line.
@@ -134,7 +134,7 @@ impl<'a> JsonValue<'a> {
     /// ```
     pub fn time_in(&self, zone: Zone) -> Option<Time> {
         match self {
-            JsonValue::Int(number) => time_of_number(&number.to_string()),
+            JsonValue::Int(number) => Some(time_of_int(*number)),
             JsonValue::Number(number) => time_of_number(number),
             JsonValue::Text(text) => parse_time(text.as_bytes(), zone),
             _ => None,

@@ -162,6 +162,15 @@ impl Learnt {
     }
 }
 
+impl Learnt {
+    /// Takes in the columns that `directive` names, if it names any and whoever reads it reads all that is behind it.
+    fn follow(&mut self, directive: &[u8]) {
+        if self.in_order {
+            self.columns = Columns::of(directive).or(self.columns.take());
+        }
+    }
+}
+
 impl AnyAccessLog {
     /// Lines of this form.
     pub fn new(form: AccessForm) -> Self {
@@ -285,7 +294,7 @@ impl Format for AnyAccessLog {
             for (at, line) in lines {
                 match AccessLog::read(line) {
                     Some(record) => emit_common(at, line, record, out),
-                    None => self.read_any(&mut learnt, at, line, out),
+                    None => self.read_other(&mut learnt, at, line, out),
                 }
             }
         }
@@ -358,10 +367,7 @@ impl AnyAccessLog {
         if line.starts_with(b"#") {
             // Directives are no lines, so that a long head hides nothing.
             learnt.in_order |= learnt.lines == 0;
-            if learnt.in_order {
-                learnt.columns = Columns::of(line).or(learnt.columns.take());
-            }
-            return;
+            return learnt.follow(line);
         }
         learnt.lines += 1;
         if learnt.columns.as_ref().is_some_and(|columns| columns.parse(line, scratch).is_some()) {
@@ -433,16 +439,10 @@ impl AnyAccessLog {
         }
         let scratch = out.scratch();
         if line.starts_with(b"#") && (learnt.in_order || is_directive(line)) {
-            if learnt.in_order {
-                learnt.columns = Columns::of(line).or(learnt.columns.take());
-            }
             // Part of the format, and no line of the log.
-            return;
+            return learnt.follow(line);
         }
-        let fields = match &learnt.columns {
-            Some(columns) => columns.parse(line, scratch),
-            None => None,
-        };
+        let fields = learnt.columns.as_ref().and_then(|columns| columns.parse(line, scratch));
         let fields = fields
             .or_else(|| {
                 (learnt.json && line.starts_with(b"{")).then(|| self.keys.parse(line, self.zone, scratch))?

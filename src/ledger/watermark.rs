@@ -160,15 +160,15 @@ impl Watermarks {
         // Whoever was heard just now is not idle, even if no time at all is allowed.
         let idle = millis(self.options.idle_timeout).max(1);
         let is_idle = |lane: &Lane| lane.caught_up && self.arrived.saturating_sub(lane.heard) >= idle;
-        let mut going_on = self.lanes.values().filter(|lane| !lane.ended).peekable();
-        if going_on.peek().is_some() && self.lanes.values().filter(|lane| !lane.ended).all(is_idle) {
+        let over = self.going_on().next().is_none();
+        if !over && self.going_on().all(is_idle) {
             return self.in_silence(idle);
         }
-        let newest = if going_on.peek().is_none() {
+        let newest = if over {
             self.lanes.values().filter_map(|lane| lane.newest).max()
         } else {
             let mut least = None;
-            for lane in going_on.filter(|lane| !is_idle(lane)) {
+            for lane in self.going_on().filter(|lane| !is_idle(lane)) {
                 match lane.newest {
                     Some(newest) => least = Some(least.map_or(newest, |least: Millis| least.min(newest))),
                     None if lane.caught_up => {}
@@ -180,11 +180,16 @@ impl Watermarks {
         newest.map(|newest| newest.saturating_sub(millis(self.options.lateness)))
     }
 
+    /// What is not at its end.
+    fn going_on(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.values().filter(|lane| !lane.ended)
+    }
+
     /// The watermark where all partitions are idle, which each is after so long without a record.
     fn in_silence(&self, idle: Millis) -> Option<Millis> {
         let lateness = millis(self.options.lateness);
         let newest = self.lanes.values().filter_map(|lane| lane.newest).max()?;
-        let heard = self.lanes.values().filter(|lane| !lane.ended).map(|lane| lane.heard).max()?;
+        let heard = self.going_on().map(|lane| lane.heard).max()?;
         let since = self.arrived.saturating_sub(heard.saturating_add(idle));
         let gone_on = newest.saturating_sub(lateness).saturating_add(since.max(0));
         let keeps_up =
@@ -205,7 +210,7 @@ impl Watermarks {
         }
         let idle = millis(self.options.idle_timeout).max(1);
         let mut idle_at = None;
-        for lane in self.lanes.values().filter(|lane| !lane.ended) {
+        for lane in self.going_on() {
             if !lane.caught_up {
                 return None;
             }

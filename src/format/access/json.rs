@@ -135,14 +135,10 @@ impl Keys {
         };
         // nginx puts numbers between quotes unless it is told otherwise.
         let digits = |place| raw(place).map(|raw| raw.trim_matches('"').as_bytes());
-        let time = match raw(Place::Time).map(JsonValue::read) {
-            Some(value) => value.time_in(zone),
-            None => None,
-        };
         let fields = AccessFields {
             client: text(Place::Client),
             user: text(Place::User),
-            time,
+            time: raw(Place::Time).and_then(|raw| JsonValue::read(raw).time_in(zone)),
             status: digits(Place::Status).and_then(number).filter(|status| *status > 0),
             size: digits(Place::Size).map_or(Size::Missing, whole_size),
             referer: text(Place::Referer),

@@ -356,9 +356,10 @@ fn lines_that_are_not_one_object() {
 fn reasons_name_the_byte() {
     let strict = json(JsonMode::FailFast);
     let reason = |line: &[u8]| strict.fatal(line).unwrap();
-    assert_eq!(reason(b"{\"a\":x}"), "expected value (byte 6 of the line)");
+    assert_eq!(reason(b"{\"a\":x}"), "a value is missing at byte 5");
     assert_eq!(reason(b"{\"a\":\"\xff\"}"), "it is not UTF-8 from byte 6 on");
-    assert!(reason(b"[]").contains("expected a JSON object"), "{}", reason(b"[]"));
+    assert_eq!(reason(b"[]"), "an object is missing at byte 0");
+    assert_eq!(reason(b"{} {}"), "there is more behind the object, from byte 3 on");
     assert_eq!(strict.fatal(b"{}"), None);
     assert_eq!(json(JsonMode::Permissive).fatal(b"["), None);
     assert_eq!(json(JsonMode::DropMalformed).fatal(b"["), None);
@@ -494,7 +495,7 @@ fn a_strict_run_ends_at_the_first_malformed_line() {
     strict(b"{\"action\":\"login\"}\n{}\n").exits(0);
     strict(b"{\"action\":\"login\"}\n{\"action\":x}\n").exits(3).says(&[
         "malformed line in ",
-        "at byte 19: expected value (byte 11 of the line)",
+        "at byte 19: a value is missing at byte 10",
         "action",
     ]);
 }

@@ -33,7 +33,7 @@ use memchr::memchr;
 use self::columns::Columns;
 use self::json::Keys;
 pub use self::record::AnyAccessRecord;
-use self::record::{AccessFields, Kind};
+use self::record::{AccessFields, CommonLine, Kind};
 use self::text::Text;
 use crate::format::access_log::whole_size;
 use crate::format::pattern::Pattern;
@@ -189,6 +189,22 @@ impl AnyAccessLog {
         "client", "user", "time", "method", "endpoint", "protocol", "status", "size", "referer", "agent",
         "duration", "vhost",
     ];
+    const SETTERS: [Setter; 12] = [
+        |fields, value, _| fields.client = value,
+        |fields, value, _| fields.user = value,
+        |fields, value, zone| fields.time = value.and_then(|time| parse_time(time, zone)),
+        |fields, value, _| fields.method = value,
+        |fields, value, _| fields.endpoint = value,
+        |fields, value, _| fields.protocol = value,
+        |fields, value, _| {
+            fields.status = value.filter(|it| it.iter().all(u8::is_ascii_digit)).and_then(columns::number)
+        },
+        |fields, value, _| fields.size = value.map_or(Size::Missing, whole_size),
+        |fields, value, _| fields.referer = value,
+        |fields, value, _| fields.agent = value,
+        |fields, value, _| fields.duration = value.and_then(columns::number),
+        |fields, value, _| fields.vhost = value,
+    ];
 
     /// Lines that `pattern` matches; its groups are the fields of the records, in seconds the duration.
     ///
@@ -197,11 +213,13 @@ impl AnyAccessLog {
     /// When a group is not one of [`AnyAccessLog::GROUPS`].
     pub fn of_pattern(pattern: Pattern) -> Result<Self, String> {
         let field = |name: &String| {
-            let known = Self::GROUPS.iter().position(|known| known == name);
-            known.ok_or_else(|| format!("group `{name}` is not one of {}", Self::GROUPS.join(", ")))
+            let known = Self::GROUPS.iter().zip(Self::SETTERS).find(|(known, _)| *known == name);
+            known
+                .map(|(_, setter)| setter)
+                .ok_or_else(|| format!("group `{name}` is not one of {}", Self::GROUPS.join(", ")))
         };
-        let fields = pattern.fields().iter().map(field).collect::<Result<_, _>>()?;
-        Ok(AnyAccessLog { pattern: Some(UserPattern { pattern, fields }), ..AnyAccessLog::default() })
+        let setters = pattern.fields().iter().map(field).collect::<Result<_, _>>()?;
+        Ok(AnyAccessLog { pattern: Some(UserPattern { pattern, setters }), ..AnyAccessLog::default() })
     }
 
     /// Times without a zone are of `zone`. Default: UTC.
@@ -211,37 +229,21 @@ impl AnyAccessLog {
     }
 }
 
-/// A user's pattern, and which field each of its groups is, by number among [`AnyAccessLog::GROUPS`].
+/// What a group's value is to a record.
+type Setter = for<'a> fn(&mut AccessFields<'a>, Option<&'a [u8]>, Zone);
+
+/// A user's pattern, and what each of its groups is.
 #[derive(Clone, Debug)]
 struct UserPattern {
     pattern: Pattern,
-    fields: Vec<usize>,
+    setters: Vec<Setter>,
 }
 
 impl UserPattern {
     fn parse<'a>(&mut self, line: &'a [u8], zone: Zone) -> Option<AccessFields<'a>> {
-        let record = self.pattern.parse(line)?;
         let mut fields = AccessFields::NONE;
-        for (group, field) in self.fields.iter().enumerate() {
-            let value = record.field(group);
-            match AnyAccessLog::GROUPS[*field] {
-                "client" => fields.client = value,
-                "user" => fields.user = value,
-                "time" => fields.time = value.and_then(|time| parse_time(time, zone)),
-                "method" => fields.method = value,
-                "endpoint" => fields.endpoint = value,
-                "protocol" => fields.protocol = value,
-                "status" => {
-                    fields.status =
-                        value.filter(|it| it.iter().all(u8::is_ascii_digit)).and_then(columns::number)
-                }
-                "size" => fields.size = value.map_or(Size::Missing, whole_size),
-                "referer" => fields.referer = value,
-                "agent" => fields.agent = value,
-                "duration" => fields.duration = value.and_then(columns::number),
-                _ => fields.vhost = value,
-            }
-        }
+        let values = self.pattern.values(line)?;
+        self.setters.iter().zip(values).for_each(|(set, value)| set(&mut fields, value, zone));
         Some(fields)
     }
 }
@@ -320,13 +322,16 @@ fn emit_common<'a>(
     record: AccessRecord<'a>,
     out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
 ) {
-    let client = match client::usual(record.client) {
-        None => record.client,
-        Some(usual) => out.scratch().bytes(&[usual.as_bytes()]),
-    };
-    out.record(at, line, AnyAccessRecord(Kind::Common(AccessRecord { client, ..record })));
+    if client::is_usual(record.client)
+        && let Some(common) = CommonLine::of(line, &record)
+    {
+        return out.record(at, line, AnyAccessRecord(Kind::Common(common)));
+    }
+    let time = parse_time(record.time, Zone::UTC);
+    emit_fields(at, line, AccessFields { time, ..AccessFields::of(&record) }, out);
 }
 
+#[inline(never)]
 fn emit_fields<'a>(
     at: usize,
     line: &'a [u8],

@@ -4,11 +4,14 @@
 //! and a line that is not UTF-8 is to match like any other. What a field means (a number, a time) is the business
 //! of whoever asked for it.
 
+mod direct;
+
 use std::sync::Arc;
 
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use smallvec::SmallVec;
 
+use self::direct::Direct;
 use crate::format::LineFormat;
 
 /// A regular expression whose named groups are fields.
@@ -38,7 +41,11 @@ pub struct Pattern {
     names: Arc<[String]>,
     /// The number of each field's group; unnamed groups have numbers too.
     groups: Vec<usize>,
-    /// Where the groups of the last line were; kept, because making one allocates.
+    /// Finds most matches sooner, where the expression is simple enough.
+    direct: Option<Direct>,
+    /// Where the groups of the last line were, by number; kept, because making it allocates.
+    found: Vec<Option<(usize, usize)>>,
+    /// The same, as the regex crate has it.
     scratch: CaptureLocations,
 }
 
@@ -84,7 +91,8 @@ impl Pattern {
             return Err(PatternError::NoFields { pattern: pattern.to_owned() });
         }
         let scratch = regex.capture_locations();
-        Ok(Pattern { regex, names: names.into(), groups, scratch })
+        let found = vec![None; regex.captures_len()];
+        Ok(Pattern { direct: Direct::new(pattern), regex, names: names.into(), groups, found, scratch })
     }
 
     /// The names of the fields, in the order in which their groups open.
@@ -113,6 +121,8 @@ impl Clone for Pattern {
             regex: self.regex.clone(),
             names: self.names.to_vec().into(),
             groups: self.groups.clone(),
+            direct: self.direct.clone(),
+            found: self.found.clone(),
             scratch: self.scratch.clone(),
         }
     }
@@ -122,12 +132,23 @@ impl LineFormat for Pattern {
     type Record<'a> = PatternRecord<'a>;
 
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<PatternRecord<'a>> {
-        self.regex.captures_read(&mut self.scratch, line)?;
-        let value = |&group| self.scratch.get(group).and_then(|(start, end)| line.get(start..end));
-        Some(PatternRecord {
-            names: Arc::clone(&self.names),
-            values: self.groups.iter().map(value).collect(),
-        })
+        let values = self.values(line)?.collect();
+        Some(PatternRecord { names: Arc::clone(&self.names), values })
+    }
+}
+
+impl Pattern {
+    /// The values of the fields, in their order, if `line` matches.
+    pub(super) fn values<'a>(&mut self, line: &'a [u8]) -> Option<impl Iterator<Item = Option<&'a [u8]>>> {
+        if !self.direct.as_mut().is_some_and(|direct| direct.find(line, &mut self.found)) {
+            self.regex.captures_read(&mut self.scratch, line)?;
+            self.direct.iter_mut().for_each(Direct::missed);
+            let groups = 0..self.found.len();
+            self.found.iter_mut().zip(groups).for_each(|(found, group)| *found = self.scratch.get(group));
+        }
+        let found = &self.found;
+        let value = move |&group: &usize| (*found.get(group)?).and_then(|(start, end)| line.get(start..end));
+        Some(self.groups.iter().map(value))
     }
 }
 

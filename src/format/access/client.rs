@@ -39,10 +39,65 @@ fn is_port(digits: &str) -> Option<()> {
 
 /// The usual form of `client`, if that differs from the bytes that it is written in: small letters, the longest run of
 /// zeros left out (RFC 5952), no port and no brackets. What is no address has no other form.
-#[inline(always)]
+#[inline]
 pub(super) fn usual(client: &[u8]) -> Option<String> {
-    // Neither the addresses of most logs nor names have one.
-    if has_colon(client) { usual_form(client) } else { None }
+    if is_usual(client) { None } else { usual_form(client) }
+}
+
+/// Whether `client` is known to have no other form. Neither the addresses of most logs nor names have one.
+#[inline(always)]
+pub(super) fn is_usual(client: &[u8]) -> bool {
+    !has_colon(client) || is_usual_v6(client)
+}
+
+/// Whether `client` is an IPv6 address in its usual form, as far as that is plain to see: in one pass and without memory.
+fn is_usual_v6(client: &[u8]) -> bool {
+    // Groups that are written, whether the last of them was zero, whether some are left out, and the digits of this one.
+    let (mut groups, mut after_zero, mut left_out, mut digits) = (0, false, false, 0);
+    let mut group_is_zero = false;
+    let mut rest = client;
+    // That of IPv4 within IPv6 has another form.
+    if client.starts_with(b"::ffff:") || client.len() > 39 {
+        return false;
+    }
+    while let [byte, next @ ..] = rest {
+        rest = next;
+        match byte {
+            b'0'..=b'9' | b'a'..=b'f' => {
+                // No zeros in front.
+                if digits == 4 || group_is_zero {
+                    return false;
+                }
+                group_is_zero = digits == 0 && *byte == b'0';
+                digits += 1;
+            }
+            b':' => {
+                let two = rest.first() == Some(&b':');
+                // One run of zeros is left out: all of it, and the longest. Where others are as long, it takes a closer look.
+                let begins = digits == 0;
+                if (begins && !(groups == 0 && !left_out && two))
+                    || (two && left_out)
+                    || (group_is_zero && (after_zero || two))
+                {
+                    return false;
+                }
+                groups += usize::from(!begins);
+                (after_zero, group_is_zero, digits) = (group_is_zero, false, 0);
+                if two {
+                    left_out = true;
+                    rest = &rest[1..];
+                    after_zero = true;
+                }
+            }
+            _ => return false,
+        }
+    }
+    let ends_open = digits == 0;
+    if (group_is_zero && after_zero) || (ends_open && !client.ends_with(b"::")) {
+        return false;
+    }
+    groups += usize::from(!ends_open);
+    if left_out { groups <= 6 } else { groups == 8 }
 }
 
 /// Whether there is a colon. Clients are short: two overlapping words settle most of them, where a call to `memchr` takes a
@@ -73,7 +128,35 @@ fn usual_form(client: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// What is plain to see is so.
+        #[test]
+        fn addresses_that_look_usual_are(
+            groups in prop::array::uniform8(prop_oneof![Just(0), Just(0), Just(0xffff), any::<u16>()]),
+            typed in "[0-9a-f:]{1,12}|([0-9a-f]{1,2}:{1,2}){1,8}[0-9a-f]?",
+        ) {
+            let address = Ipv6Addr::from(groups).to_string();
+            for client in [address, typed] {
+                if is_usual_v6(client.as_bytes()) {
+                    prop_assert!(super::address(client.as_bytes()).is_some(), "{}", client);
+                    prop_assert_eq!(usual_form(client.as_bytes()), None, "{}", client);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_addresses_of_most_logs_look_usual() {
+        for client in
+            ["2001:db8::9", "::1", "fe80::1:0:2", "2001:db8:1:2:3:4:5:6", "2001:db8::", "1:0:2:3:4:5:6:7"]
+        {
+            assert!(is_usual_v6(client.as_bytes()), "{client}");
+        }
+    }
 
     #[test]
     fn one_address_has_one_form() {

@@ -11,6 +11,7 @@ mod baseline;
 mod baseline_windows;
 mod corrections;
 mod error;
+mod memory;
 mod process;
 mod snapshots;
 mod throughput;
@@ -20,6 +21,7 @@ mod windows;
 
 pub use baseline::Baseline;
 pub use error::BenchError;
+pub use memory::{Memory, MemoryOf};
 pub use snapshots::Snapshots;
 pub use throughput::Throughput;
 pub use ticks::Ticks;

@@ -176,6 +176,17 @@ impl Job {
     }
 }
 
+/// Runs this program with `args` to its end, and returns the figures that it prints.
+pub(super) fn child<T: DeserializeOwned>(args: &[&str]) -> Result<T, BenchError> {
+    let output = Process::new(this_program()?).args(args).stdin(Stdio::null()).output();
+    let output = output.map_err(cannot("start a run"))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(BenchError::Run { status: output.status, stderr });
+    }
+    parse(&output.stdout)
+}
+
 fn this_program() -> Result<PathBuf, BenchError> {
     std::env::current_exe().map_err(cannot("find this program's own file"))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::bench::{Baseline, BenchError, Snapshots, Throughput, Ticks, Updates, Windows};
+use crate::bench::{Baseline, BenchError, Memory, MemoryOf, Snapshots, Throughput, Ticks, Updates, Windows};
 use crate::cli::{Failure, eprint, print};
 use crate::dataflow::AnyDataflow;
 use crate::runtime::Exit;
@@ -21,6 +21,8 @@ pub(super) fn command() -> Command {
         .subcommand(updates())
         .subcommand(snapshots())
         .subcommand(ticks())
+        .subcommand(memory())
+        .subcommand(memory_of())
         .subcommand(baseline())
 }
 
@@ -77,6 +79,8 @@ pub(super) fn bench(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(
             };
             ticks.run(&mut notes)
         }
+        Some(("memory", given)) => Memory { keys: one(given, "keys") }.run(&mut notes),
+        Some(("memory-of", given)) => MemoryOf { door: one(given, "door"), keys: one(given, "keys") }.run(),
         Some(("baseline", given)) => {
             let baseline =
                 Baseline { name: one(given, "name"), file: one(given, "file"), output: one(given, "output") };
@@ -206,6 +210,20 @@ fn ticks() -> Command {
         .arg(worker_threads("2", "Worker threads, each with a partition"))
         .arg(seconds())
         .arg(rounds())
+}
+
+fn memory() -> Command {
+    Command::new("memory")
+        .about("Bytes of memory for each key, at each door")
+        .arg(keys("Keys of the smaller of two runs; the other has twice as many"))
+}
+
+fn memory_of() -> Command {
+    Command::new("memory-of")
+        .about("Runs one door over so many keys, for `memory`")
+        .hide(true)
+        .arg(Arg::new("door").value_name("DOOR").required(true).value_parser(MemoryOf::NAMES))
+        .arg(keys("Keys that it is given"))
 }
 
 fn baseline() -> Command {

@@ -10,7 +10,8 @@
 //! The end of the input ([`Closing::is_end`]) is an event of the run and not part of the state:
 //! what a machine emits because of it changes no durable row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hash};
 
 use differential_dataflow::collection::AsCollection;
 use differential_dataflow::difference::Semigroup;
@@ -109,6 +110,13 @@ pub(crate) trait Machine: 'static {
         rows: &mut Vec<(Self::Key, Self::Value)>,
         emitted: &mut Emitted<Self::Row, Self::Note>,
     );
+}
+
+/// Gives memory back after many keys have gone.
+pub(crate) fn give_back<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S>) {
+    if table.len() < table.capacity() / 8 {
+        table.shrink_to(2 * table.len());
+    }
 }
 
 /// What a machine takes in.

@@ -33,11 +33,11 @@ impl<K: ExchangeData + Hash, A: Total> Running<K, A> {
     fn settle(&mut self, time: Epoch, emitted: &mut Emitted<(K, A), ()>, mut changed: impl FnMut(&K, &A)) {
         let Running { table, always, .. } = self;
         table.settle(|key, before, now| {
-            if before != now {
+            if before != *now {
                 let standing = !always.is_empty() && always.binary_search(key).is_ok();
-                let row = |total: &A, diff| ((key.clone(), total.clone()), time, diff);
+                let row = |total: A, diff| ((key.clone(), total), time, diff);
                 emitted.rows.extend((standing || !before.is_zero()).then(|| row(before, -1)));
-                emitted.rows.extend((standing || !now.is_zero()).then(|| row(now, 1)));
+                emitted.rows.extend((standing || !now.is_zero()).then(|| row(now.clone(), 1)));
                 changed(key, now);
             }
         });

@@ -309,6 +309,11 @@ impl<'scope, R: ExchangeData, T: Kind> Rows<'scope, R, T> {
         Rows { more: More { each, ..self.more }, ..self }
     }
 
+    /// Made only if they are `consumed`.
+    pub(crate) fn if_consumed(self, consumed: Consumed) -> Self {
+        Rows { more: More { consumed: vec![consumed], ..self.more }, ..self }
+    }
+
     /// What shows each window only if somebody looks at it.
     pub(crate) fn each(&self) -> Vec<Consumed> {
         self.more.each.clone()

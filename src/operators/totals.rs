@@ -118,12 +118,10 @@ where
             }
             table.settle(|key, before, now| {
                 let standing = always.contains(key);
-                let row = |total: &A, diff| {
-                    (standing || !total.is_zero()).then(|| ((key.clone(), total.clone()), time.clone(), diff))
-                };
-                if before != now {
-                    output.extend(row(before, -1));
-                    output.extend(row(now, 1));
+                let row = |total: A, diff| ((key.clone(), total), time.clone(), diff);
+                if before != *now {
+                    output.extend((standing || !before.is_zero()).then(|| row(before, -1)));
+                    output.extend((standing || !now.is_zero()).then(|| row(now.clone(), 1)));
                 }
             });
         });
@@ -181,6 +179,12 @@ impl<K: Hash + Eq + std::fmt::Debug, A: Total> KeyTotals<K, A> {
         self.index.iter().map(|&at| &self.slots[at as usize]).map(|slot| (&slot.key, &slot.total))
     }
 
+    /// Each key with its total, in no particular order, and one after the other.
+    pub(crate) fn into_rows(self) -> impl Iterator<Item = (K, A)> {
+        // A slot is in use until its key is forgotten, and then gone.
+        self.slots.into_iter().map(|slot| (slot.key, slot.total))
+    }
+
     pub(crate) fn add(&mut self, key: K, diff: &A, operator: &str) {
         let KeyTotals { index, slots, touched, state } = self;
         let hash = state.hash_one(&key);
@@ -208,13 +212,14 @@ impl<K: Hash + Eq + std::fmt::Debug, A: Total> KeyTotals<K, A> {
         }
     }
 
-    /// Shows each touched key with its total before and now, and forgets those whose total is zero.
-    pub(crate) fn settle(&mut self, mut show: impl FnMut(&K, &A, &A)) {
+    /// Hands over each touched key with its total before and now, and forgets those whose total is zero. (A total may be a
+    /// sketch of some kilobytes: the one before is nobody else's.)
+    pub(crate) fn settle(&mut self, mut show: impl FnMut(&K, A, &A)) {
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|&at| {
             let slot = &mut self.slots[at as usize];
             let before = slot.before.take().expect("a touched slot remembers its total");
-            show(&slot.key, &before, &slot.total);
+            show(&slot.key, before, &slot.total);
             slot.total.is_zero()
         });
         // From the last to the first, so that what is swapped into a gap is never itself to go.

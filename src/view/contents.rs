@@ -111,12 +111,49 @@ pub(crate) fn total<R: Row>(compare: impl Compare<R>, a: &R, b: &R) -> Ordering 
     compare(a, b).then_with(|| a.cmp(b))
 }
 
+/// Rows in the order of their view, with their multiplicities.
+enum InOrder<R, C> {
+    /// As they came all at once. Those of a run's last state are not changed any more.
+    List(Vec<(R, isize)>),
+    Tree(BTreeMap<Ordered<R, C>, isize>),
+}
+
+impl<R: Row, C: Compare<R>> InOrder<R, C> {
+    fn is_empty(&self) -> bool {
+        match self {
+            InOrder::List(list) => list.is_empty(),
+            InOrder::Tree(tree) => tree.is_empty(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&R, isize)> {
+        let (list, tree) = match self {
+            InOrder::List(list) => (Some(list), None),
+            InOrder::Tree(tree) => (None, Some(tree)),
+        };
+        let list = list.into_iter().flatten().map(|(row, count)| (row, *count));
+        list.chain(tree.into_iter().flatten().map(|(ordered, count)| (&ordered.row, *count)))
+    }
+
+    /// As it can be changed.
+    fn tree(&mut self, compare: C) -> &mut BTreeMap<Ordered<R, C>, isize> {
+        if let InOrder::List(list) = self {
+            let rows = std::mem::take(list).into_iter();
+            *self = InOrder::Tree(rows.map(|(row, count)| (Ordered { row, compare }, count)).collect());
+        }
+        match self {
+            InOrder::Tree(tree) => tree,
+            InOrder::List(_) => unreachable!("it has been made a tree"),
+        }
+    }
+}
+
 /// [`Contents`] of rows `R` in the order `C`.
 pub(crate) struct Held<R, C> {
     schema: Arc<Schema>,
     compare: C,
     holding: Holding,
-    rows: BTreeMap<Ordered<R, C>, isize>,
+    rows: InOrder<R, C>,
     /// How many rows are shown.
     len: usize,
     /// Those of the last `apply`; none where the sink is not shown them.
@@ -146,7 +183,7 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
             schema,
             compare,
             holding,
-            rows: BTreeMap::new(),
+            rows: InOrder::Tree(BTreeMap::new()),
             len: 0,
             changes: None,
             changed: false,
@@ -180,7 +217,7 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
     fn add(&mut self, row: R, diff: isize) {
         use std::collections::btree_map::Entry;
         let shown = |count: isize| usize::try_from(count).unwrap_or(0);
-        match self.rows.entry(Ordered { row, compare: self.compare }) {
+        match self.rows.tree(self.compare).entry(Ordered { row, compare: self.compare }) {
             Entry::Vacant(entry) => {
                 self.len += shown(diff);
                 entry.insert(diff);
@@ -227,7 +264,7 @@ impl<R: Row, C: Compare<R>> Held<R, C> {
             let Some(row) = self.finals.pop_front() else { break };
             let key = Ordered { row, compare: self.compare };
             // What is called final and is no row of the view is not one that could be left out.
-            if self.rows.get(&key).is_some_and(|count| *count > 0) {
+            if self.rows.tree(self.compare).get(&key).is_some_and(|count| *count > 0) {
                 self.add(key.row, -1);
                 self.left_out += 1;
             }
@@ -269,8 +306,7 @@ impl<R: Row, C: Compare<R>> Contents for Held<R, C> {
                     // From a sorted list at once: it is how the last state of a run comes, all of it.
                     None if self.rows.is_empty() => {
                         self.len = owned.iter().map(|(_, count)| usize::try_from(*count).unwrap_or(0)).sum();
-                        let rows = owned.into_iter().map(|(row, count)| (Ordered { row, compare }, count));
-                        self.rows = rows.collect();
+                        self.rows = InOrder::List(owned);
                     }
                     None => owned.into_iter().for_each(|(row, diff)| self.add(row, diff)),
                 }
@@ -301,9 +337,8 @@ impl<R: Row, C: Compare<R>> Contents for Held<R, C> {
     }
 
     fn values(&self) -> Box<dyn Any + Send + Sync> {
-        let rows = self.rows.iter().filter(|(_, count)| **count > 0);
-        let each =
-            rows.flat_map(|(ordered, count)| std::iter::repeat_n(ordered.row.clone(), *count as usize));
+        let rows = self.rows.iter().filter(|(_, count)| *count > 0);
+        let each = rows.flat_map(|(row, count)| std::iter::repeat_n(row.clone(), count as usize));
         Box::new(each.collect::<Vec<R>>())
     }
 
@@ -317,8 +352,8 @@ impl<R: Row, C: Compare<R>> Contents for Held<R, C> {
             "no rows are kept of view `{}`, whose sink shows changes",
             self.schema.name
         );
-        let rows = self.rows.iter().filter(|(_, count)| **count > 0);
-        let each = rows.flat_map(|(ordered, count)| std::iter::repeat_n(&ordered.row, *count as usize));
+        let rows = self.rows.iter().filter(|(_, count)| *count > 0);
+        let each = rows.flat_map(|(row, count)| std::iter::repeat_n(row, count as usize));
         each.take(limit).for_each(|row| row.show(show));
     }
 

@@ -7,13 +7,14 @@
 //! once, at the end: a view that changes in every epoch then costs the first worker nothing.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
+use indexmap::IndexMap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
@@ -264,31 +265,44 @@ fn deliver<'scope, R: Row, C: Compare<R>>(
     outlet
 }
 
-/// Rows with their multiplicities, none of them zero.
-type Multiset<R> = HashMap<R, isize, foldhash::fast::RandomState>;
+/// Rows with their multiplicities, none of them zero: as a list with an index, which has no empty places of the size of a row.
+type Multiset<R> = IndexMap<R, isize, foldhash::fast::RandomState>;
 
 /// Adds up the rows of this worker, and emits them at [`Epoch::END`] when the input has ended.
+///
+/// They may be millions, so they leave in pieces, and their room is given back as they go: what receives them has to have it.
 fn add_up<'scope, R: Row>(
     view: &str,
     rows: VecCollection<'scope, Epoch, R, isize>,
 ) -> VecCollection<'scope, Epoch, R, isize> {
+    /// Rows of a piece.
+    const PIECE: usize = 1 << 14;
     let name = format!("View at end: {view}");
+    let scope = rows.inner.scope();
     rows.inner
-        .unary_frontier(Pipeline, &name, |mut capability, _| {
+        .unary_frontier(Pipeline, &name, |mut capability, info| {
             capability.downgrade(&Epoch::END);
             let mut capability = Some(capability);
             let mut sums = Multiset::default();
+            let activator = scope.activator_for(info.address);
             move |(input, frontier), output| {
                 input.for_each(|_, updates| {
                     for (row, _, diff) in updates.drain(..) {
                         add(&mut sums, row, diff);
                     }
                 });
-                if frontier.is_empty()
-                    && let Some(capability) = capability.take()
-                {
-                    let rows = sums.drain().map(|(row, diff)| (row, Epoch::END, diff));
-                    output.session(&capability).give_iterator(rows);
+                if let Some(at) = capability.as_ref().filter(|_| frontier.is_empty()) {
+                    let rest = sums.len().saturating_sub(PIECE);
+                    let piece = sums.drain(rest..).map(|(row, diff)| (row, Epoch::END, diff));
+                    output.session(at).give_iterator(piece);
+                    if rest == 0 {
+                        capability = None;
+                    } else {
+                        activator.activate();
+                    }
+                    if rest <= sums.capacity() / 2 {
+                        sums.shrink_to(rest);
+                    }
                 }
             }
         })
@@ -297,7 +311,7 @@ fn add_up<'scope, R: Row>(
 
 /// Changes the multiplicity of `row`.
 fn add<R: Row>(sums: &mut Multiset<R>, row: R, diff: isize) {
-    use std::collections::hash_map::Entry;
+    use indexmap::map::Entry;
     match sums.entry(row) {
         Entry::Vacant(entry) => {
             entry.insert(diff);
@@ -305,7 +319,7 @@ fn add<R: Row>(sums: &mut Multiset<R>, row: R, diff: isize) {
         Entry::Occupied(mut entry) => {
             *entry.get_mut() += diff;
             if *entry.get() == 0 {
-                entry.remove();
+                entry.swap_remove();
             }
         }
     }

@@ -23,7 +23,7 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Overflow, Stored, Total};
-use crate::door::machine::{Closing, Emitted, Machine};
+use crate::door::machine::{Closing, Emitted, Machine, give_back};
 use crate::door::reader::Arrival;
 use crate::state::Keeper;
 use crate::time::Time;
@@ -153,6 +153,7 @@ impl<K: ExchangeData + Hash + Stored, D: ExchangeData + Stored> Machine for Dedu
                 }
             }
         }
+        give_back(&mut self.accepted);
         if let Some(last) = forgotten.filter(|_| !closing.is_end()) {
             keeper.forget_before(last + 1);
         }

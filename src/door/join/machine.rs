@@ -24,7 +24,7 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Stored;
-use crate::door::machine::{Closing, Emitted, Machine};
+use crate::door::machine::{Closing, Emitted, Machine, give_back};
 use crate::state::Keeper;
 use crate::time::Time;
 use crate::time::{Epoch, Millis, Watermark, Within};
@@ -101,6 +101,13 @@ fn put<V: Ord>(
 fn for_each_of<V>(queue: &mut Queue<V>, first: Millis, last: Millis, mut logic: impl FnMut(&mut Held<V>)) {
     let start = queue.partition_point(|held| held.time < first);
     queue.range_mut(start..).take_while(|held| held.time <= last).for_each(&mut logic);
+}
+
+/// Gives memory back after many events have gone.
+fn shrink<V>(queue: &mut Queue<V>) {
+    if queue.len() < queue.capacity() / 8 {
+        queue.shrink_to(2 * queue.len());
+    }
 }
 
 /// An update of a join: an event, and how many there are of it.
@@ -259,6 +266,7 @@ where
                         lone((key.clone(), (Time(held.time), held.value), None), held.count);
                     }
                 }
+                shrink(&mut sides.left);
                 if sides.left.is_empty() && sides.right.is_empty() {
                     keys.remove(&key);
                 }
@@ -272,11 +280,13 @@ where
             for key in expired {
                 let Some(sides) = keys.get_mut(&key) else { continue };
                 while sides.right.pop_front_if(|held| held.time <= time).is_some() {}
+                shrink(&mut sides.right);
                 if sides.left.is_empty() && sides.right.is_empty() {
                     keys.remove(&key);
                 }
             }
         }
+        give_back(keys);
         any
     }
 }

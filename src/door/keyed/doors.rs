@@ -14,6 +14,7 @@ use crate::door::keyed::machine::{News, Next, Seen, States, Timeout};
 use crate::door::machine::{Routes, operate};
 use crate::door::refusals::is_older;
 use crate::door::table::{Facts, Rows, Table};
+use crate::door::window::Consumed;
 use crate::door::{Parsed, Partials};
 use crate::format::Format;
 use crate::operators::route;
@@ -149,14 +150,15 @@ impl<'scope, F: Format, K: Key, G: Keys<F, K>> Grouped<'scope, F, K, G> {
             Identity::of::<K, (Option<S>, Option<Time>)>(name, "keyed state").rule("timeout", rule);
         let durable = site.open(identity);
         let routes = Routes { datum: route, key: route };
-        let machine = States::new(name, timeout, update);
+        let consumed = Consumed::default();
+        let machine = States::new(name, timeout, consumed.clone(), update);
         let (states, facts) = operate(name, news, routes, event_times, machine, durable, vec![]);
         let names = |last: &str| {
             let all = columns.iter().cloned().chain([last.to_owned()]).collect();
             Names { all: Some(all), key: if last == "state" { columns.clone() } else { Vec::new() } }
         };
         KeyedState {
-            states: Rows::new(states, names("state"), site.clone()),
+            states: Rows::new(states, names("state"), site.clone()).if_consumed(consumed),
             facts: Rows::new(facts, names("fact"), site.clone()),
         }
     }

@@ -30,8 +30,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Overflow, Stored, Total};
 use crate::door::deadlines::Deadlines;
-use crate::door::machine::{Closing, Emitted, Machine};
+use crate::door::machine::{Closing, Emitted, Machine, give_back};
 use crate::door::reader::Arrival;
+use crate::door::window::Consumed;
 use crate::state::Keeper;
 use crate::time::Epoch;
 use crate::time::Gap;
@@ -143,6 +144,8 @@ pub(crate) struct States<K, V, S, E, U> {
     update: U,
     keys: HashMap<K, Slot<S>, RandomState>,
     deadlines: Deadlines<K>,
+    /// Whether it must show the states; where nobody looks at them, none is copied.
+    states_consumed: Consumed,
     /// The values of one call; empty between calls.
     buffer: Vec<V>,
     /// What a call emits; empty between calls.
@@ -160,13 +163,14 @@ where
     E: ExchangeData,
     U: Fn(&K, Seen<'_, V>, Option<S>, &mut Vec<E>) -> Next<S>,
 {
-    pub(crate) fn new(name: &str, timeout: Timeout, update: U) -> Self {
+    pub(crate) fn new(name: &str, timeout: Timeout, states_consumed: Consumed, update: U) -> Self {
         States {
             name: name.to_owned(),
             timeout,
             update,
             keys: HashMap::with_hasher(RandomState::default()),
             deadlines: Deadlines::new(),
+            states_consumed,
             buffer: Vec::new(),
             facts: Vec::new(),
         }
@@ -250,9 +254,10 @@ where
         keeper: &Keeper<K, Row<S>>,
     ) {
         let slot = self.keys.remove(key);
-        let Slot { state: before, time: time_before, mut queued } =
+        let Slot { mut state, time: time_before, mut queued } =
             slot.unwrap_or(Slot { state: None, time: None, queued: Millis::MAX });
-        let (mut state, mut time) = (before.clone(), time_before);
+        let before = self.as_shown(&state);
+        let mut time = time_before;
         let idle = matches!(self.timeout, Timeout::Idle(_));
 
         let mut values = news.values;
@@ -277,7 +282,7 @@ where
         }
         self.buffer = buffer;
 
-        let changed = emit_change(key, before, &state, epoch, emitted);
+        let changed = before.is_none_or(|before| emit_change(key, before, &state, epoch, emitted));
         // Of a key that times out when it is idle, its last time is remembered even while it has no state.
         if state.is_none() && !idle {
             keeper.take(key);
@@ -307,9 +312,11 @@ where
             let mut state = None;
             if self.due(time).is_some_and(|due| watermark.reaches(due)) {
                 state = self.keys.get_mut(&key).and_then(|slot| slot.state.take());
-                let before = state.clone();
+                let before = self.as_shown(&state);
                 time = self.time_out(&key, &mut state, time, |due| watermark.reaches(due), epoch, emitted);
-                emit_change(&key, before, &state, epoch, emitted);
+                if let Some(before) = before {
+                    emit_change(&key, before, &state, epoch, emitted);
+                }
                 if state.is_none() {
                     self.keys.remove(&key);
                     if !closing.is_end() {
@@ -334,11 +341,14 @@ where
         self.deadlines.tidy(keys.len(), |at, key| keys.get(key).is_some_and(|slot| slot.queued == at));
     }
 
+    /// `state` as it is shown, if it is.
+    fn as_shown(&self, state: &Option<S>) -> Option<Option<S>> {
+        self.states_consumed.get().then(|| state.clone())
+    }
+
     /// Gives memory back after many keys have gone.
     fn shrink(&mut self) {
-        if self.keys.len() < self.keys.capacity() / 8 {
-            self.keys.shrink_to(2 * self.keys.len());
-        }
+        give_back(&mut self.keys);
     }
 }
 
@@ -405,7 +415,8 @@ where
 
     fn restore(&mut self, rows: &mut Vec<(K, Row<S>)>, emitted: &mut Emitted<(K, S), (K, E)>) {
         for (key, (state, time)) in rows.drain(..) {
-            let row = state.clone().map(|state| ((key.clone(), state), Epoch::default(), 1));
+            let row =
+                self.as_shown(&state).flatten().map(|state| ((key.clone(), state), Epoch::default(), 1));
             emitted.rows.extend(row);
             let time = time.map(|Time(time)| time);
             let due = self.due(time);
@@ -455,7 +466,7 @@ mod tests {
                 Some(0..10) => Timeout::Deadline,
                 Some(idle) => Timeout::Idle(Gap::new(Duration::from_millis(idle as u64)).expect("a gap")),
             };
-            let make = || States::new("states", timeout, move |_: &u32, seen: Seen<'_, i64>, state: Option<i64>, out: &mut Vec<i64>| {
+            let make = || States::new("states", timeout, consumed(), move |_: &u32, seen: Seen<'_, i64>, state: Option<i64>, out: &mut Vec<i64>| {
                 let sum = match seen {
                     // Removed by some values, and now and then what it was.
                     Seen::Values(values) => Some(state.unwrap_or(0) + values.iter().sum::<i64>()).filter(|sum| *sum != 1),
@@ -489,6 +500,12 @@ mod tests {
         }
     }
 
+    fn consumed() -> Consumed {
+        let consumed = Consumed::default();
+        consumed.set();
+        consumed
+    }
+
     fn close<U>(
         machine: &mut States<u32, i64, i64, i64, U>,
         updates: Vec<(u32, News<i64>)>,
@@ -513,6 +530,7 @@ mod tests {
         let mut machine = States::new(
             "states",
             Timeout::Idle(timeout),
+            consumed(),
             |_: &u32, seen: Seen<'_, i64>, state, out: &mut Vec<i64>| match seen {
                 Seen::Values(values) => keep(values.last().copied().filter(|value| *value != 0)),
                 Seen::TimedOut(_) => {
@@ -543,7 +561,7 @@ mod tests {
             counted.set(counted.get() + 1);
             keep(matches!(seen, Seen::Values(_)).then(|| state.unwrap_or(0) + 1))
         };
-        let mut machine = States::new("states", Timeout::Idle(timeout), update);
+        let mut machine = States::new("states", Timeout::Idle(timeout), consumed(), update);
         close(&mut machine, (0..100_000).map(|key| (key, news(u64::from(key), 0, 1))).collect(), 0);
         calls.set(0);
         let rows =

@@ -237,6 +237,18 @@ where
         self.end = Some(end);
     }
 
+    /// Gives memory back after many keys have gone: those that are left move together, and all that refers to them is told.
+    fn give_back(&mut self) {
+        let Some(moved) = self.slots.give_back() else { return };
+        for Pane { sums, places, .. } in self.panes.values_mut() {
+            sums.iter_mut().for_each(|(slot, _)| *slot = moved[*slot as usize]);
+            *places = places.drain().map(|(slot, place)| (moved[slot as usize], place)).collect();
+        }
+        if let Some(ranking) = &mut self.ranking {
+            ranking.renumber(&moved);
+        }
+    }
+
     /// The window moves on to `end`.
     fn slide_to(&mut self, end: Millis) {
         let before = self.end.unwrap_or(end - self.window.slide());
@@ -327,6 +339,7 @@ where
         }
         self.moving = None;
         self.end = Some(last);
+        self.give_back();
         if keeper.is_on() && !closing.is_end() && last > first {
             keeper.forget_before(last - self.window.length());
         }
@@ -432,6 +445,32 @@ where
     /// One sum less refers to slot `at`, to which others still do.
     fn release(&mut self, at: u32) {
         self.slots[at as usize].references -= 1;
+    }
+
+    /// Moves the slots in use together if they are less than a fourth of all; returns where each has gone.
+    ///
+    /// Nothing is touched: it has been settled.
+    fn give_back(&mut self) -> Option<Vec<u32>> {
+        /// Slots that are not worth it.
+        const FEW: usize = 1024;
+        let Slots { index, slots, free, .. } = self;
+        let used = slots.len() - free.len();
+        if slots.len() <= FEW || used >= slots.len() / 4 {
+            return None;
+        }
+        let mut moved = vec![NOWHERE; slots.len()];
+        let mut next = 0;
+        for (slot, to) in slots.iter().zip(&mut moved).filter(|(slot, _)| slot.key.is_some()) {
+            debug_assert!(slot.before.is_none(), "what has been touched has been settled");
+            *to = next;
+            next += 1;
+        }
+        slots.retain(|slot| slot.key.is_some());
+        slots.shrink_to_fit();
+        *free = Vec::new();
+        index.iter_mut().for_each(|at| *at = moved[*at as usize]);
+        index.shrink_to(used, |&at| slots[at as usize].hash);
+        Some(moved)
     }
 
     fn touch(&mut self, at: u32) -> &mut C {
@@ -711,6 +750,44 @@ mod tests {
     fn what_is_kept_is_the_window() {
         week::<isize, Undoable<isize>>(&50, 50);
         week::<Stats, TwoStacks<Stats>>(&(0..50).collect(), 50);
+    }
+
+    /// Many keys come and go, and a few stay: these have little room, and their totals and ranks are what they are.
+    #[test]
+    fn room_is_given_back_and_nothing_is_mistaken() {
+        let window = Window::new(Duration::from_secs(3), Duration::from_secs(1)).expect("they go together");
+        let mut view = Sliding::<u64, i64, Undoable<i64>>::new("view", window, all());
+        let (mut rows, mut first) = (BTreeMap::new(), BTreeMap::new());
+        let mut before = EventTime::NONE;
+        for second in 0..20i64 {
+            let many = if second == 2 { 0..5000 } else { 4000..4010 };
+            let mut updates =
+                many.rev().map(|key| ((1000 * second, key), (key % 7) as i64 + second)).collect();
+            let now =
+                EventTime { watermark: Watermark::at(1000 * (second + 1)), oldest: 0, newest: 1000 * second };
+            let closing = Closing { epoch: Epoch::new(second as u64), before, now, restoring: false };
+            let mut emitted = Emitted { rows: Vec::new(), notes: Vec::new() };
+            while view.close(&closing, &mut updates, &mut emitted, &Keeper::off()).is_some() {}
+            for (row, _, diff) in emitted.rows {
+                *rows.entry(row).or_insert(0) += diff;
+            }
+            for (note, _, diff) in emitted.notes {
+                if let Note::First(key, total) = note {
+                    *first.entry((key, total)).or_insert(0) += diff;
+                }
+            }
+            before = now;
+        }
+        rows.retain(|_, count| *count != 0);
+        first.retain(|_, count| *count != 0);
+        let expected: Vec<_> = (4000..4010).map(|key| (key, 3 * (key % 7) as i64 + 17 + 18 + 19)).collect();
+        assert!(rows.into_iter().eq(expected.iter().map(|row| (*row, 1))));
+        let mut ranked = expected;
+        ranked.sort_by_key(|(key, total)| (std::cmp::Reverse(*total), *key));
+        ranked.truncate(3);
+        ranked.sort_unstable();
+        assert!(first.into_iter().eq(ranked.into_iter().map(|row| (row, 1))));
+        assert!(view.slots.slots.capacity() < 64, "{}", view.slots.slots.capacity());
     }
 
     /// More slides in an epoch than it has steps: the oldest share one, the newest have their own, and nothing is gone

@@ -59,6 +59,11 @@ impl<K: Ord + Clone, A: Ord + Clone> Ranking<K, A> {
         self.k.saturating_mul(4).saturating_add(64).max(rows.isqrt())
     }
 
+    /// Slots have moved, each to where `moved` says.
+    pub(crate) fn renumber(&mut self, moved: &[u32]) {
+        self.head.iter_mut().for_each(|at| *at = moved[*at as usize]);
+    }
+
     /// The row in slot `at` has changed, come or gone.
     pub(crate) fn update<R: Rows<Key = K, Total = A>>(&mut self, rows: &mut R, at: u32) {
         let inside = rows.row(at).is_some_and(|(key, total)| match &self.bound {

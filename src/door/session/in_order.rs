@@ -7,101 +7,134 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::machine::{Burst, Session};
+use super::machine::Burst;
 use crate::data::Total;
 use crate::time::{Gap, Millis};
 
 /// Sessions that are a gap apart, by the time of their first record.
 #[derive(Debug)]
 pub(super) enum InOrder<A> {
-    /// At most [`InOrder::FEW`].
-    Few(SmallVec<[Session<A>; 1]>),
+    /// None.
+    Nothing,
+    /// One.
+    One(Burst<A>),
+    /// More, at most [`InOrder::FEW`].
+    Few(Vec<Burst<A>>),
     /// However many.
-    Many(BTreeMap<Millis, Session<A>>),
+    Many(BTreeMap<Millis, Burst<A>>),
 }
 
 impl<A: Total> InOrder<A> {
     const FEW: usize = 16;
 
-    pub(super) fn new() -> Self {
-        InOrder::Few(SmallVec::new())
+    /// Those that stand in a list.
+    fn list(&self) -> &[Burst<A>] {
+        match self {
+            InOrder::Nothing | InOrder::Many(_) => &[],
+            InOrder::One(one) => std::slice::from_ref(one),
+            InOrder::Few(few) => few,
+        }
     }
 
     /// The first of them.
-    pub(super) fn first(&self) -> Option<&Session<A>> {
+    pub(super) fn first(&self) -> Option<&Burst<A>> {
         match self {
-            InOrder::Few(few) => few.first(),
             InOrder::Many(many) => many.first_key_value().map(|(_, session)| session),
+            _ => self.list().first(),
         }
     }
 
     /// The one whose first record is of `first`.
-    pub(super) fn get_mut(&mut self, first: Millis) -> Option<&mut Session<A>> {
+    pub(super) fn get(&self, first: Millis) -> Option<&Burst<A>> {
         match self {
-            InOrder::Few(few) => few.iter_mut().find(|session| session.burst.first == first),
-            InOrder::Many(many) => many.get_mut(&first),
+            InOrder::Many(many) => many.get(&first),
+            _ => self.list().iter().find(|session| session.first == first),
         }
     }
 
     /// Takes those out that are less than a gap from `burst`.
-    pub(super) fn take_near(&mut self, burst: &Burst<A>, gap: Gap) -> SmallVec<[Session<A>; 2]> {
-        match self {
-            InOrder::Few(few) => {
-                let from = few.partition_point(|session| session.burst.end(gap) <= burst.first);
-                let near = |session: &&Session<A>| session.burst.first < burst.end(gap);
-                let to = from + few[from..].iter().take_while(near).count();
-                few.drain(from..to).collect()
-            }
-            InOrder::Many(many) => {
-                let mut near = SmallVec::new();
-                while let Some((first, session)) = many.range(..burst.end(gap)).next_back() {
-                    if session.burst.end(gap) <= burst.first {
-                        break;
-                    }
-                    let first = *first;
-                    near.extend(many.remove(&first));
+    pub(super) fn take_near(&mut self, burst: &Burst<A>, gap: Gap) -> SmallVec<[Burst<A>; 2]> {
+        if let InOrder::Many(many) = self {
+            let mut near = SmallVec::new();
+            while let Some((first, session)) = many.range(..burst.end(gap)).next_back() {
+                if session.end(gap) <= burst.first {
+                    break;
                 }
-                near
+                let first = *first;
+                near.extend(many.remove(&first));
             }
+            return near;
         }
+        let list = self.list();
+        let from = list.partition_point(|session| session.end(gap) <= burst.first);
+        let to = from + list[from..].iter().take_while(|session| session.first < burst.end(gap)).count();
+        self.take_out(from..to)
+    }
+
+    /// Takes those out that stand there in the list.
+    fn take_out(&mut self, places: std::ops::Range<usize>) -> SmallVec<[Burst<A>; 2]> {
+        if places.is_empty() {
+            return SmallVec::new();
+        }
+        let mut few = match std::mem::replace(self, InOrder::Nothing) {
+            InOrder::One(one) => return SmallVec::from_iter([one]),
+            InOrder::Few(few) => few,
+            other => {
+                *self = other;
+                return SmallVec::new();
+            }
+        };
+        let out = few.drain(places).collect();
+        *self = match few.pop() {
+            None => InOrder::Nothing,
+            Some(one) if few.is_empty() => InOrder::One(one),
+            Some(last) => {
+                few.push(last);
+                InOrder::Few(few)
+            }
+        };
+        out
     }
 
     /// Puts one in that is a gap from all others.
-    pub(super) fn put(&mut self, session: Session<A>) {
-        match self {
-            InOrder::Few(few) if few.len() < Self::FEW => {
-                let at = few.partition_point(|other| other.burst.first < session.burst.first);
+    pub(super) fn put(&mut self, session: Burst<A>) {
+        let at = self.list().partition_point(|other| other.first < session.first);
+        *self = match std::mem::replace(self, InOrder::Nothing) {
+            InOrder::Nothing => InOrder::One(session),
+            InOrder::One(one) if at == 0 => InOrder::Few(vec![session, one]),
+            InOrder::One(one) => InOrder::Few(vec![one, session]),
+            InOrder::Few(mut few) if few.len() < Self::FEW => {
                 few.insert(at, session);
+                InOrder::Few(few)
             }
             InOrder::Few(few) => {
-                let all = few.drain(..).chain([session]);
-                *self = InOrder::Many(all.map(|session| (session.burst.first, session)).collect());
+                let all = few.into_iter().chain([session]);
+                InOrder::Many(all.map(|session| (session.first, session)).collect())
             }
-            InOrder::Many(many) => drop(many.insert(session.burst.first, session)),
-        }
+            InOrder::Many(mut many) => {
+                many.insert(session.first, session);
+                InOrder::Many(many)
+            }
+        };
     }
 
     /// Takes the first out, if it is so.
-    pub(super) fn pop_if(&mut self, so: impl FnOnce(&Session<A>) -> bool) -> Option<Session<A>> {
+    pub(super) fn pop_if(&mut self, so: impl FnOnce(&Burst<A>) -> bool) -> Option<Burst<A>> {
         self.first().filter(|first| so(first))?;
-        match self {
-            InOrder::Few(few) => Some(few.remove(0)),
-            InOrder::Many(many) => {
-                let (_, first) = many.pop_first()?;
-                if many.len() <= Self::FEW / 4 {
-                    *self = InOrder::Few(std::mem::take(many).into_values().collect());
-                }
-                Some(first)
-            }
+        let InOrder::Many(many) = self else { return self.take_out(0..1).pop() };
+        let (_, first) = many.pop_first()?;
+        if many.len() <= Self::FEW / 4 {
+            *self = InOrder::Few(std::mem::take(many).into_values().collect());
         }
+        Some(first)
     }
 
     /// All of them, in order.
     #[cfg(test)]
-    pub(super) fn iter(&self) -> Box<dyn Iterator<Item = &Session<A>> + '_> {
+    pub(super) fn iter(&self) -> Box<dyn Iterator<Item = &Burst<A>> + '_> {
         match self {
-            InOrder::Few(few) => Box::new(few.iter()),
             InOrder::Many(many) => Box::new(many.values()),
+            _ => Box::new(self.list().iter()),
         }
     }
 }

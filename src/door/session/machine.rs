@@ -13,12 +13,14 @@
 //! whole gap behind the last one. It is said once more as final and forgotten, which retracts nothing. A late record is
 //! refused when its own session would be final; else it joins what is open and near, or starts a session of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::iter::Peekable;
 
 use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::{IsZero, Semigroup};
 use foldhash::quality::RandomState;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -87,14 +89,6 @@ impl<A> IsZero for Burst<A> {
     }
 }
 
-/// An open session.
-#[derive(Debug)]
-pub(super) struct Session<A> {
-    pub(super) burst: Burst<A>,
-    /// Whether its row has been emitted as it is.
-    shown: bool,
-}
-
 /// The open sessions of one key.
 #[derive(Debug)]
 struct Open<A> {
@@ -104,29 +98,32 @@ struct Open<A> {
     queued: Millis,
 }
 
-impl<A: Total> Open<A> {
-    fn new() -> Self {
-        Open { sessions: InOrder::new(), queued: Millis::MAX }
-    }
+/// The sessions of one key that an epoch has changed.
+struct Touched<A> {
+    /// Those that there are now, by the time of their first record: in order, because bursts come in order of their buckets.
+    now: SmallVec<[Millis; 4]>,
+    /// Those that were shown and are gone, as they were.
+    before: BTreeMap<Millis, Burst<A>>,
+}
 
-    /// Takes `burst` in; what it changes of sessions that were shown goes to `replaced`, as it was. Returns the time of the
-    /// first record of the session that it is in now.
-    fn join(
-        &mut self,
-        burst: Burst<A>,
-        gap: Gap,
-        replaced: &mut BTreeMap<Millis, Burst<A>>,
-    ) -> Result<Millis, Overflow> {
+impl<A: Total> Open<A> {
+    /// Takes `burst` in, and notes what that changes. Bursts come in the order of their buckets.
+    fn join(&mut self, burst: Burst<A>, gap: Gap, touched: &mut Touched<A>) -> Result<(), Overflow> {
         let mut joined = burst;
-        for Session { burst, shown } in self.sessions.take_near(&joined, gap) {
-            joined.try_add(&burst)?;
-            if shown {
-                replaced.insert(burst.first, burst);
+        for session in self.sessions.take_near(&joined, gap) {
+            joined.try_add(&session)?;
+            match touched.now.binary_search(&session.first) {
+                Ok(at) => drop(touched.now.remove(at)),
+                Err(_) => drop(touched.before.insert(session.first, session)),
             }
         }
-        let first = joined.first;
-        self.sessions.put(Session { burst: joined, shown: false });
-        Ok(first)
+        debug_assert!(
+            touched.now.last().is_none_or(|last| *last < joined.first),
+            "all that it has not joined are before it"
+        );
+        touched.now.push(joined.first);
+        self.sessions.put(joined);
+        Ok(())
     }
 }
 
@@ -135,12 +132,18 @@ impl<A: Total> Open<A> {
 pub(crate) struct Sessions<K, A> {
     name: String,
     gap: Gap,
-    keys: HashMap<K, Open<A>, RandomState>,
+    /// In one list, with an index beside it: a table of hashes has half as many empty places again, of the size of what is in it.
+    keys: IndexMap<K, Open<A>, RandomState>,
     /// Keys by the end of their first open session, or an earlier time.
     deadlines: Deadlines<K>,
     /// Whether it must say which rows are final.
     finals_consumed: Consumed,
+    /// What is still to be taken in of the epoch that is being closed, by key and bucket.
+    waiting: Peekable<std::vec::IntoIter<Update<K, A>>>,
 }
+
+/// What workers send: the bucket and the key, and the records there.
+type Update<K, A> = ((Millis, K), Burst<A>);
 
 impl<K, A> Sessions<K, A>
 where
@@ -148,8 +151,9 @@ where
     A: Total + Stored,
 {
     pub(crate) fn new(name: &str, gap: Gap, finals_consumed: Consumed) -> Self {
-        let keys = HashMap::with_hasher(RandomState::default());
-        Sessions { name: name.to_owned(), gap, keys, deadlines: Deadlines::new(), finals_consumed }
+        let keys = IndexMap::with_hasher(RandomState::default());
+        let waiting = Vec::new().into_iter().peekable();
+        Sessions { name: name.to_owned(), gap, keys, deadlines: Deadlines::new(), finals_consumed, waiting }
     }
 
     /// Takes in what an epoch has of `key`, and emits what that changes.
@@ -163,16 +167,15 @@ where
     ) {
         let Sessions { name, gap, keys, deadlines, .. } = self;
         let gap = *gap;
-        let open = keys.entry(key.clone()).or_insert_with(Open::new);
-        let (mut replaced, mut touched) = (BTreeMap::new(), SmallVec::<[Millis; 4]>::new());
+        let none = || Open { sessions: InOrder::Nothing, queued: Millis::MAX };
+        let open = keys.entry(key.clone()).or_insert_with(none);
+        let mut touched = Touched { now: SmallVec::new(), before: BTreeMap::new() };
         for burst in bursts {
-            match open.join(burst, gap, &mut replaced) {
-                Ok(first) => touched.push(first),
-                Err(Overflow) => panic!("in `{name}`, the total of a session of key {key:?} overflows"),
+            if open.join(burst, gap, &mut touched).is_err() {
+                panic!("in `{name}`, the total of a session of key {key:?} overflows");
             }
         }
-        if let Some(end) =
-            open.sessions.first().map(|first| first.burst.end(gap)).filter(|end| *end < open.queued)
+        if let Some(end) = open.sessions.first().map(|first| first.end(gap)).filter(|end| *end < open.queued)
         {
             open.queued = end;
             deadlines.push(end, key.clone());
@@ -181,52 +184,54 @@ where
             let span = Span::new(burst.first, burst.end(gap));
             rows.push(((span, key.clone(), burst.sum), epoch, diff));
         };
-        for first in touched {
-            // Another may have joined it since, or it has come up already.
-            let Some(session) = open.sessions.get_mut(first).filter(|session| !session.shown) else {
-                continue;
-            };
-            session.shown = true;
-            let Burst { first, last, sum } = &session.burst;
-            if replaced.get(first) == Some(&session.burst) {
+        let Touched { now, before: mut replaced } = touched;
+        for session in now.into_iter().filter_map(|first| open.sessions.get(first)) {
+            let Burst { first, last, sum } = session;
+            if replaced.get(first) == Some(session) {
                 replaced.remove(first);
             } else {
-                emit(session.burst.clone(), 1);
+                emit(session.clone(), 1);
                 keeper.put((&Time(*first), &key), (&Time(*last), sum));
             }
         }
         for (first, burst) in replaced {
             // A session that begins where another did has been put in its place.
-            if keeper.is_on() && open.sessions.get_mut(first).is_none() {
+            if keeper.is_on() && open.sessions.get(first).is_none() {
                 keeper.take((&Time(first), &key));
             }
             emit(burst, -1);
         }
     }
 
-    /// Forgets the sessions that are final as `closing` ends, and says so.
+    /// Forgets the sessions that are final as `closing` ends, and says so; returns whether that was all of them.
     fn retire(
         &mut self,
         closing: &Closing,
-        finals: &mut Vec<((Span, K, A), Epoch, isize)>,
+        emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
         keeper: &Keeper<(Time, K), (Time, A)>,
-    ) {
+    ) -> bool {
         let (gap, watermark) = (self.gap, closing.now.watermark);
-        while let Some((at, key)) = self.deadlines.pop(watermark) {
+        // Keys that are looked at before others have their turn: some milliseconds' worth.
+        const MANY: usize = 1 << 16;
+        for looked_at in 0.. {
+            if looked_at == MANY || emitted.is_much() {
+                return false;
+            }
+            let Some((at, key)) = self.deadlines.pop(watermark) else { break };
             let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued == at) else { continue };
-            let over = |session: &Session<A>| watermark.reaches(session.burst.end(gap));
-            while let Some(Session { burst, .. }) = open.sessions.pop_if(over) {
+            let over = |session: &Burst<A>| watermark.reaches(session.end(gap));
+            while let Some(burst) = open.sessions.pop_if(over) {
                 if !closing.is_end() {
                     keeper.take((&Time(burst.first), &key));
                 }
                 if self.finals_consumed.get() {
                     let span = Span::new(burst.first, burst.end(gap));
-                    finals.push(((span, key.clone(), burst.sum), closing.epoch, 1));
+                    emitted.notes.push(((span, key.clone(), burst.sum), closing.epoch, 1));
                 }
             }
-            match open.sessions.first().map(|session| session.burst.end(gap)) {
+            match open.sessions.first().map(|session| session.end(gap)) {
                 None => {
-                    self.keys.remove(&key);
+                    self.keys.swap_remove(&key);
                 }
                 Some(end) => {
                     open.queued = end;
@@ -239,6 +244,7 @@ where
         if self.keys.len() < self.keys.capacity() / 8 {
             self.keys.shrink_to(2 * self.keys.len());
         }
+        true
     }
 }
 
@@ -261,23 +267,29 @@ where
     fn close(
         &mut self,
         closing: &Closing,
-        updates: &mut Vec<((Millis, K), Burst<A>)>,
+        updates: &mut Vec<Update<K, A>>,
         emitted: &mut Emitted<(Span, K, A), (Span, K, A)>,
         keeper: &Keeper<(Time, K), (Time, A)>,
     ) -> Option<Epoch> {
-        // Each key is looked up once, and takes its bursts in order of time.
-        updates.sort_unstable_by(|((at, key), _), ((other_at, other_key), _)| {
-            (key, at).cmp(&(other_key, other_at))
-        });
-        let mut updates = updates.drain(..).peekable();
-        while let Some(((_, key), first)) = updates.next() {
+        if self.waiting.len() == 0 {
+            // Each key is looked up once, and takes its bursts in order of time.
+            updates.sort_unstable_by(|((at, key), _), ((other_at, other_key), _)| {
+                (key, at).cmp(&(other_key, other_at))
+            });
+            self.waiting = std::mem::take(updates).into_iter().peekable();
+        }
+        let mut waiting = std::mem::replace(&mut self.waiting, Vec::new().into_iter().peekable());
+        while let Some(((_, key), first)) = waiting.next() {
             let owner = key.clone();
-            let more = std::iter::from_fn(|| updates.next_if(|((_, other), _)| *other == owner));
+            let more = std::iter::from_fn(|| waiting.next_if(|((_, other), _)| *other == owner));
             let bursts = std::iter::once(first).chain(more.map(|(_, burst)| burst));
             self.join(key, bursts, closing.epoch, &mut emitted.rows, keeper);
+            if emitted.is_much() {
+                self.waiting = waiting;
+                return Some(closing.epoch);
+            }
         }
-        self.retire(closing, &mut emitted.notes, keeper);
-        None
+        (!self.retire(closing, emitted, keeper)).then_some(closing.epoch)
     }
 
     fn restore(
@@ -305,10 +317,8 @@ mod tests {
 
     impl Scan for Sessions<u32, i64> {
         fn scan(&self) -> Vec<((Time, u32), (Time, i64))> {
-            let sessions = self
-                .keys
-                .iter()
-                .flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, &one.burst)));
+            let sessions =
+                self.keys.iter().flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, one)));
             sessions.map(|(key, one)| ((Time(one.first), *key), (Time(one.last), one.sum))).collect()
         }
     }

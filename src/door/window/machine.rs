@@ -30,7 +30,6 @@ pub(crate) enum For {
 }
 
 /// One worker's rows of the open windows.
-#[derive(Debug)]
 pub(crate) struct WindowTable<K, A> {
     name: String,
     window: Window,
@@ -39,11 +38,31 @@ pub(crate) struct WindowTable<K, A> {
     open: BTreeMap<Millis, KeyTotals<K, A>>,
     /// Whether it must say which rows are final.
     finals_consumed: Consumed,
+    /// The rows of a complete window that are still to be said to be final.
+    leaving: Option<(Span, Leaving<K, A>)>,
+    /// The start of the last window that is complete as the epoch ends.
+    complete: Option<Millis>,
 }
+
+/// Rows that leave their table.
+type Leaving<K, A> = Box<dyn Iterator<Item = (K, A)>>;
 
 impl<K, A> WindowTable<K, A> {
     pub(crate) fn new(name: &str, window: Window, updates: For, finals_consumed: Consumed) -> Self {
-        WindowTable { name: name.to_owned(), window, updates, open: BTreeMap::new(), finals_consumed }
+        let (name, open) = (name.to_owned(), BTreeMap::new());
+        WindowTable { name, window, updates, open, finals_consumed, leaving: None, complete: None }
+    }
+}
+
+impl<K, A> std::fmt::Debug for WindowTable<K, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let WindowTable { name, window, .. } = self;
+        let open = self.open.len();
+        f.debug_struct("WindowTable")
+            .field("name", name)
+            .field("window", window)
+            .field("open", &open)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,10 +84,10 @@ where
             let span = Span::new(start, start + self.window.length());
             let table = self.open.get_mut(&start).expect("what was touched is open");
             table.settle(|key, before, now| {
-                if before != now {
-                    let row = |total: &A, diff| ((span, key.clone(), total.clone()), epoch, diff);
+                if before != *now {
+                    let row = |total: A, diff| ((span, key.clone(), total), epoch, diff);
                     rows.extend((!before.is_zero()).then(|| row(before, -1)));
-                    rows.extend((!now.is_zero()).then(|| row(now, 1)));
+                    rows.extend((!now.is_zero()).then(|| row(now.clone(), 1)));
                     changed(start, key, now);
                 }
             });
@@ -120,20 +139,28 @@ where
                 keeper.put((&Time(start), key), total);
             }
         });
-        let mut complete = None;
-        while let Some(first) = self.open.first_entry() {
+        loop {
+            if let Some((span, rows)) = &mut self.leaving {
+                for (key, total) in rows {
+                    emitted.notes.push(((*span, key, total), closing.epoch, 1));
+                    if emitted.is_much() {
+                        return Some(closing.epoch);
+                    }
+                }
+                self.leaving = None;
+            }
+            let Some(first) = self.open.first_entry() else { break };
             let span = Span::new(*first.key(), first.key() + length);
             if !closing.now.watermark.reaches(span.end) {
                 break;
             }
-            complete = Some(span.start.0);
+            self.complete = Some(span.start.0);
             let table = first.remove();
             if self.finals_consumed.get() {
-                let row = |(key, total): (&K, &A)| ((span, key.clone(), total.clone()), closing.epoch, 1);
-                emitted.notes.extend(table.rows().map(row));
+                self.leaving = Some((span, Box::new(table.into_rows())));
             }
         }
-        if let Some(last) = complete.filter(|_| !closing.is_end()) {
+        if let Some(last) = self.complete.take().filter(|_| !closing.is_end()) {
             keeper.forget_before(last + 1);
         }
         None

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::cut::{Cursor, SourceCut, cut};
 use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, Reached, Read};
 use super::watermark::{WatermarkState, Watermarks};
-use crate::source::{Partition, PartitionId, Source, SourceError};
+use crate::source::{Found, Partition, PartitionId, Source, SourceError};
 use crate::time::{EventTime, Time, TimeOptions, TimeRange, Watermark, millis};
 
 /// How epochs are paced.
@@ -220,9 +220,33 @@ impl Conductor {
                 cursors.push_back(Cursor::new(partition, 0));
             }
             let (sequence, bounded) = (source.is_sequence(), source.is_bounded());
-            conductor.sources.push(SourceCut { sequence, bounded, cursors });
+            conductor.sources.push(SourceCut { sequence, bounded, finds: false, cursors });
         }
         Ok(conductor)
+    }
+
+    /// Further partitions of source `source` may be [discovered](Self::discover), until it is said that none will be.
+    pub fn finds(&mut self, source: u32, finds: bool) {
+        if let Some(source) = self.sources.get_mut(source as usize) {
+            source.finds = finds;
+        }
+    }
+
+    /// Source `source` has further partitions, the oldest first. One that is read already is read once.
+    pub fn discover(&mut self, source: u32, found: Vec<Found>) {
+        for found in found {
+            let mut cursors = self.sources.iter().flat_map(|source| &source.cursors);
+            if cursors.any(|cursor| cursor.partition.found.identity == found.identity) {
+                log::debug!("{} is being read already", found.name);
+                continue;
+            }
+            let Some(cut) = self.sources.get_mut(source as usize) else { return };
+            let partition = Partition { id: PartitionId(self.partitions), source, found };
+            self.partitions += 1;
+            self.news.push(partition.clone());
+            cut.cursors.push_back(Cursor::new(partition, 0));
+            self.waiting = self.waiting.max(Waiting::Something);
+        }
     }
 
     /// The same, for a dataflow of which it is known only now whether it goes by event time.
@@ -448,7 +472,7 @@ impl Conductor {
         }
         let sources = &self.sources;
         let more =
-            |source: u32| sources.get(source as usize).is_some_and(|source| !source.cursors.is_empty());
+            |source: u32| sources.get(source as usize).is_some_and(|source| !source.cursors.is_empty() || source.finds);
         let event_time = self.watermarks.seal(&record, more);
         let epoch = record.epoch;
         if record.caught_up.len() < self.live().count() && !self.by_hand {
@@ -481,8 +505,14 @@ impl Conductor {
         }
     }
 
+    /// The partitions that have no end, or none that is known.
     fn live(&self) -> impl Iterator<Item = &Cursor> {
         self.sources.iter().filter(|source| !source.bounded).flat_map(|source| &source.cursors)
+    }
+
+    /// Whether anything may still come that is not there yet.
+    fn is_live(&self) -> bool {
+        self.live().next().is_some() || self.sources.iter().any(|source| source.finds)
     }
 
     /// Whether nothing is left to read.
@@ -495,7 +525,7 @@ impl Conductor {
             Afterwards::Stop => return true,
             Afterwards::End => return self.ended || !self.options.event_time,
         }
-        let read = self.sources.iter().all(|source| source.cursors.is_empty());
+        let read = self.sources.iter().all(|source| source.cursors.is_empty() && !source.finds);
         if self.stopping {
             return self.stopped || self.live().next().is_none();
         }
@@ -524,10 +554,10 @@ impl Conductor {
         if open_ended && !self.open.is_empty() {
             return None;
         }
-        let live = self.live().next().is_some();
+        let live = self.is_live();
         let mut hold = false;
         if self.stopping {
-            if !live || self.stopped || !self.open.is_empty() {
+            if self.live().next().is_none() || self.stopped || !self.open.is_empty() {
                 return None;
             }
             self.stopped = true;
@@ -565,7 +595,7 @@ impl Conductor {
 
     /// Opens the epoch that ends the input, if that is news to anyone.
     fn open_end(&mut self, now: Moment) -> Option<Opened> {
-        let read = self.sources.iter().all(|source| source.cursors.is_empty());
+        let read = self.sources.iter().all(|source| source.cursors.is_empty() && (!source.finds || self.stopping));
         let read = read || self.afterwards == Afterwards::End;
         if self.ended || !read || !self.open.is_empty() || !self.options.event_time {
             return None;
@@ -608,7 +638,7 @@ impl Conductor {
         }
         let bytes =
             limits.iter().map(|limit| limit.upto.saturating_sub(limit.from)).fold(0, u64::saturating_add);
-        let live = self.live().next().is_some();
+        let live = self.is_live();
         let record = EpochRecord {
             epoch,
             arrived,

@@ -81,6 +81,9 @@ impl Cursor {
 pub(super) struct SourceCut {
     pub(super) sequence: bool,
     pub(super) bounded: bool,
+    /// Whether further partitions may come.
+    #[serde(default)]
+    pub(super) finds: bool,
     /// The partitions that are not at their end, in order.
     pub(super) cursors: VecDeque<Cursor>,
 }

@@ -137,8 +137,11 @@ impl Watermarks {
         for partition in &record.ended {
             let Some(id) = self.of.remove(partition) else { continue };
             let goes_on = matches!(id, LaneId::Sequence(source) if more(source));
-            if let Some(lane) = self.lanes.get_mut(&id).filter(|_| !goes_on) {
-                lane.ended = true;
+            let waits = goes_on && self.of.values().all(|other| *other != id);
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.ended = !goes_on;
+                // Of a sequence that may go on, nothing is there now.
+                lane.caught_up |= waits;
             }
             self.heard.remove(partition);
             self.names.remove(partition);

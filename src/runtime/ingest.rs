@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use timely::worker::Worker;
 
 use super::clock;
+use super::discovery::Discovery;
 use super::messages::Messages;
 use super::reading::{Inputs, Look, Reading};
 use crate::door::{Feed, Observed};
 use crate::ledger::{Conductor, Ended, Message, Moment, Opened, Reached};
-use crate::source::{PartitionId, ReadOptions, Share, SourceError};
+use crate::source::{PartitionId, ReadOptions, Share, SourceError, Wake};
 use crate::time::Epoch;
 
 /// What a turn of [`Ingest`] came to.
@@ -53,6 +54,8 @@ pub(crate) struct Ingest {
     messages: Messages,
     /// On the first worker of the run.
     conductor: Option<Conductor>,
+    /// What looks for further partitions, beside the conductor.
+    discovery: Option<Discovery>,
     begun: Instant,
     feed: Feed,
     reading: Reading,
@@ -90,14 +93,17 @@ impl Ingest {
     pub(crate) fn new(worker: &Worker, messages: Messages, feed: Feed, setup: IngestSetup) -> Self {
         let share = Share { worker: worker.index(), peers: worker.peers() };
         let thread = std::thread::current();
-        let wake = std::sync::Arc::new(move || thread.unpark());
+        let wake: Wake = std::sync::Arc::new(move || thread.unpark());
         let mut conductor = setup.conductor;
+        let mut discovery = None;
         if let Some(conductor) = &mut conductor {
             conductor.by_event_time(setup.event_time, setup.horizon);
+            discovery = Discovery::start(&setup.inputs.sources, conductor, &wake);
         }
         Ingest {
             messages,
             conductor,
+            discovery,
             begun: clock::now(),
             feed,
             reading: Reading::new(setup.inputs, share, setup.options, wake),
@@ -195,6 +201,9 @@ impl Ingest {
             }
             busy |= received;
             let Some(conductor) = &mut self.conductor else { return Ok(busy) };
+            if let Some(discovery) = &self.discovery {
+                received |= discovery.tell(conductor)?;
+            }
             if !received && self.nothing_at == Some((closed, room)) {
                 let begun = self.begun;
                 let is_due = conductor.due().is_some_and(|due| clock::now() - begun >= due);

@@ -15,6 +15,7 @@
 pub mod cluster;
 
 mod clock;
+mod discovery;
 mod embed;
 mod fatal;
 pub(crate) mod ingest;

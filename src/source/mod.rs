@@ -20,6 +20,7 @@ mod shared;
 mod stdin;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
@@ -75,6 +76,13 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     /// When they cannot be found or examined.
     fn find(&self) -> Result<Vec<Found>, SourceError>;
 
+    /// What looks for partitions that come while the run goes on, after [`find`](Source::find). `None`, as provided, where none do.
+    ///
+    /// It is asked for once, by the process that finds.
+    fn finder(&self) -> Option<Box<dyn Finder>> {
+        None
+    }
+
     /// Looks whether this process has the partition that another process found.
     ///
     /// # Errors
@@ -117,6 +125,18 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()
     }
+}
+
+/// Looks for partitions that come while a run goes on, on a thread of its own.
+pub trait Finder: Send {
+    /// Waits for further partitions, about as long as `patience` and no longer; returns those that have come, the oldest first.
+    ///
+    /// What fails in passing is its own business: it says so, waits, and tries again.
+    ///
+    /// # Errors
+    ///
+    /// When no partitions can be found any more. The run ends with that.
+    fn wait(&mut self, patience: Duration) -> Result<Vec<Found>, SourceError>;
 }
 
 /// Which worker a reader is for.

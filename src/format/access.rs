@@ -36,6 +36,7 @@ pub use self::record::AnyAccessRecord;
 use self::record::{AccessFields, CommonLine, Kind};
 use self::text::Text;
 use crate::format::access_log::whole_size;
+use crate::format::json::skeleton::Skeleton;
 use crate::format::pattern::Pattern;
 use crate::format::time::{Zone, parse_time};
 use crate::format::{AccessLog, AccessRecord, Emit, Fields, Format, LineFormat, Scratch, Size, WholeLines};
@@ -140,6 +141,8 @@ struct Learnt {
     /// Whether its lines end in CR alone.
     cr: bool,
     columns: Option<Columns>,
+    /// What is alike in its objects.
+    skeleton: Skeleton,
     /// Whether it begins with a directive: then it is read in order, and further ones hold for what is behind them. In others, who
     /// reads a line that looks like one does not read all that is behind it.
     in_order: bool,
@@ -381,7 +384,7 @@ impl AnyAccessLog {
         match AccessLog.parse(line) {
             Some(record) => learnt.vhost |= behind_a_host(&record),
             None if line.starts_with(b"{") => {
-                learnt.json |= self.keys.parse(line, self.zone, scratch).is_some()
+                learnt.json |= self.keys.parse(&mut Skeleton::default(), line, self.zone, scratch).is_some()
             }
             None => {
                 learnt.text |= Text::parse(line).is_some();
@@ -448,10 +451,14 @@ impl AnyAccessLog {
             return learnt.follow(line);
         }
         let fields = learnt.columns.as_ref().and_then(|columns| columns.parse(line, scratch));
+        if fields.is_none()
+            && learnt.json
+            && line.starts_with(b"{")
+            && let Some(fields) = self.keys.parse(&mut learnt.skeleton, line, self.zone, scratch)
+        {
+            return out.record(at, line, AnyAccessRecord(Kind::Json(scratch.value(fields))));
+        }
         let fields = fields
-            .or_else(|| {
-                (learnt.json && line.starts_with(b"{")).then(|| self.keys.parse(line, self.zone, scratch))?
-            })
             .or_else(|| {
                 let text = (learnt.text || learnt.vhost).then(|| Text::parse(line))??;
                 Some(AccessFields { time: parse_time(text.time, self.zone), ..text.fields() })

@@ -27,6 +27,7 @@
 
 mod path;
 mod record;
+pub(super) mod skeleton;
 mod value;
 pub(super) mod walk;
 
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use crate::format::LineFormat;
+use crate::format::json::skeleton::Skeleton;
 use crate::format::json::walk::Node;
 
 pub use path::JsonError;
@@ -104,6 +106,7 @@ impl FromStr for JsonMode {
 pub struct Json {
     names: Arc<[String]>,
     root: Node,
+    skeleton: Skeleton,
     mode: JsonMode,
 }
 
@@ -135,7 +138,7 @@ impl Json {
         if names.is_empty() {
             return Err(JsonError::NoFields);
         }
-        Ok(Json { names: names.into(), root, mode: JsonMode::default() })
+        Ok(Json { names: names.into(), root, skeleton: Skeleton::default(), mode: JsonMode::default() })
     }
 
     /// The same fields, and `mode` for lines that are not one JSON object; without this it is
@@ -173,7 +176,8 @@ impl Clone for Json {
     /// Copies the names rather than sharing them: every record counts as an owner, and workers that share one
     /// count would contend for its cache line at every line of input.
     fn clone(&self) -> Self {
-        Json { names: self.names.to_vec().into(), root: self.root.clone(), mode: self.mode }
+        let skeleton = Skeleton::default();
+        Json { names: self.names.to_vec().into(), root: self.root.clone(), skeleton, mode: self.mode }
     }
 }
 
@@ -182,7 +186,7 @@ impl LineFormat for Json {
 
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<JsonRecord<'a>> {
         let mut values = smallvec![None; self.names.len()];
-        let corrupt = match self.root.find(line, &mut values) {
+        let corrupt = match self.skeleton.find(&self.root, line, &mut values) {
             Ok(()) => None,
             Err(_) if self.mode == JsonMode::Permissive => Some(line),
             Err(_) => return None,

@@ -471,8 +471,9 @@ impl Conductor {
             source.cursors.retain(|cursor| !ended(cursor));
         }
         let sources = &self.sources;
-        let more =
-            |source: u32| sources.get(source as usize).is_some_and(|source| !source.cursors.is_empty() || source.finds);
+        let more = |source: u32| {
+            sources.get(source as usize).is_some_and(|source| !source.cursors.is_empty() || source.finds)
+        };
         let event_time = self.watermarks.seal(&record, more);
         let epoch = record.epoch;
         if record.caught_up.len() < self.live().count() && !self.by_hand {
@@ -595,7 +596,8 @@ impl Conductor {
 
     /// Opens the epoch that ends the input, if that is news to anyone.
     fn open_end(&mut self, now: Moment) -> Option<Opened> {
-        let read = self.sources.iter().all(|source| source.cursors.is_empty() && (!source.finds || self.stopping));
+        let read =
+            self.sources.iter().all(|source| source.cursors.is_empty() && (!source.finds || self.stopping));
         let read = read || self.afterwards == Afterwards::End;
         if self.ended || !read || !self.open.is_empty() || !self.options.event_time {
             return None;

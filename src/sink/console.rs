@@ -67,7 +67,7 @@ impl Console {
         if self.mode == Mode::Append && !closed.last {
             for (place, view) in shown {
                 let mut table = self.appended.remove(&place).unwrap_or_else(|| Table::new(view.as_ref()));
-                self.fill(&mut table, view.as_ref(), false);
+                self.fill(&mut table, view.as_ref());
                 self.appended.insert(place, table);
             }
             return Ok(());
@@ -79,11 +79,37 @@ impl Console {
             }
         }
         for (_, view) in shown {
-            let mut table = Table::new(view.as_ref());
-            self.fill(&mut table, view.as_ref(), closed.last);
-            self.write_table(&table)?;
+            if closed.last || self.mode == Mode::Complete {
+                self.write_whole(view.as_ref())?;
+            } else {
+                let mut table = Table::new(view.as_ref());
+                self.fill(&mut table, view.as_ref());
+                self.write_table(&table)?;
+            }
         }
         Ok(())
+    }
+
+    /// Writes the rows that a view has. They may be millions: they are gone through for the widths of the columns, and once more
+    /// to be written, and their text is not kept.
+    fn write_whole(&mut self, view: &dyn Contents) -> io::Result<()> {
+        let Table { mut columns, .. } = Table::new(view);
+        let terminal = self.terminal;
+        view.rows(self.rows, &mut |values| {
+            for (column, value) in columns.iter_mut().zip(values) {
+                column.fit(&text(*value, terminal), is_number(*value));
+            }
+        });
+        self.write_heads(&view.schema().name, view.len(), &columns)?;
+        let (out, mut result) = (&mut self.out, Ok(()));
+        view.rows(self.rows, &mut |values| {
+            if result.is_ok() {
+                let cells: Vec<_> = values.iter().map(|value| text(*value, terminal)).collect();
+                result = write_line(out, columns.iter().zip(cells.iter().map(String::as_str)));
+            }
+        });
+        result?;
+        self.write_foot(view.len(), view.left_out())
     }
 
     fn write_appended(&mut self, epoch: u64) -> io::Result<()> {
@@ -101,10 +127,10 @@ impl Console {
         if std::mem::take(&mut self.written) { self.out.flush() } else { Ok(()) }
     }
 
-    /// Picks the rows to show, the first of them as text.
-    fn fill(&self, table: &mut Table, view: &dyn Contents, last: bool) {
-        let Table { columns, total, left_out, .. } = table;
-        if self.mode == Mode::Changes && !last {
+    /// Picks the changes to show, the first of them as text.
+    fn fill(&self, table: &mut Table, view: &dyn Contents) {
+        let Table { columns, total, .. } = table;
+        if self.mode == Mode::Changes {
             columns.insert(0, Column::new("diff"));
             view.changes(&mut |diff, values| {
                 *total += 1;
@@ -113,7 +139,7 @@ impl Console {
                     self.push_row(&mut columns[1..], values);
                 }
             });
-        } else if matches!(self.mode, Mode::Update | Mode::Append) && !last {
+        } else {
             view.changes(&mut |diff, values| {
                 for _ in 0..diff {
                     *total += 1;
@@ -122,35 +148,40 @@ impl Console {
                     }
                 }
             });
-        } else {
-            (*total, *left_out) = (view.len(), view.left_out());
-            view.rows(self.rows, &mut |values| self.push_row(columns, values));
         }
     }
 
     fn push_row(&self, columns: &mut [Column], values: &[Value<'_>]) {
-        columns.iter_mut().zip(values).for_each(|(column, value)| column.push_value(*value, self.terminal));
+        for (column, value) in columns.iter_mut().zip(values) {
+            column.push(text(*value, self.terminal), is_number(*value));
+        }
     }
 
     fn write_table(&mut self, table: &Table) -> io::Result<()> {
-        let (bold, plain) = if self.bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-        let count = match table.total {
-            1 => "1 row".to_owned(),
-            many => format!("{many} rows"),
-        };
-        writeln!(self.out, "{bold}{}{plain} ({count})", table.name)?;
-        let heads = table.columns.iter().map(|column| (column, column.name.as_str()));
-        write_line(&mut self.out, heads)?;
-        let shown = table.total.min(self.rows);
-        for row in 0..shown {
+        self.write_heads(&table.name, table.total, &table.columns)?;
+        for row in 0..table.total.min(self.rows) {
             let cells = table.columns.iter().map(|column| (column, column.cells[row].as_str()));
             write_line(&mut self.out, cells)?;
         }
-        if table.total > shown {
-            writeln!(self.out, "  … {} more", table.total - shown)?;
+        self.write_foot(table.total, 0)
+    }
+
+    fn write_heads(&mut self, name: &str, total: usize, columns: &[Column]) -> io::Result<()> {
+        let (bold, plain) = if self.bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let count = match total {
+            1 => "1 row".to_owned(),
+            many => format!("{many} rows"),
+        };
+        writeln!(self.out, "{bold}{name}{plain} ({count})")?;
+        write_line(&mut self.out, columns.iter().map(|column| (column, column.name.as_str())))
+    }
+
+    fn write_foot(&mut self, total: usize, left_out: u64) -> io::Result<()> {
+        if total > self.rows {
+            writeln!(self.out, "  … {} more", total - self.rows)?;
         }
-        if table.left_out > 0 {
-            writeln!(self.out, "  … {} older, final, no longer kept (keep=)", table.left_out)?;
+        if left_out > 0 {
+            writeln!(self.out, "  … {left_out} older, final, no longer kept (keep=)")?;
         }
         writeln!(self.out)
     }
@@ -192,15 +223,13 @@ struct Table {
     columns: Vec<Column>,
     /// Rows that there are, of which the first are in the columns.
     total: usize,
-    /// Rows that there were, and that are no longer kept.
-    left_out: u64,
 }
 
 impl Table {
     fn new(view: &dyn Contents) -> Self {
         let schema = view.schema();
         let columns = schema.columns.iter().map(|column| Column::new(&column.name)).collect();
-        Table { name: schema.name.clone(), columns, total: 0, left_out: 0 }
+        Table { name: schema.name.clone(), columns, total: 0 }
     }
 }
 
@@ -217,23 +246,33 @@ impl Column {
         Column { name: name.to_owned(), cells: Vec::new(), width: name.width(), numbers: false }
     }
 
-    fn push_value(&mut self, value: Value<'_>, terminal: bool) {
-        match value {
-            Value::Null => self.push("-".to_owned(), self.numbers),
-            Value::Int(number) => self.push(number.to_string(), true),
-            Value::Float(number) => self.push(format!("{number:.3}"), true),
-            Value::Bool(value) => self.push(value.to_string(), false),
-            Value::Time(millis) => self.push(Time(millis).to_string(), false),
-            Value::Bytes(bytes) if terminal => self.push(cut(bytes), false),
-            Value::Bytes(bytes) => self.push(escape_terminal(bytes), false),
-        }
-    }
-
     fn push(&mut self, text: String, number: bool) {
-        self.numbers |= number;
-        self.width = self.width.max(text.width());
+        self.fit(&text, number);
         self.cells.push(text);
     }
+
+    /// Makes room for `text`.
+    fn fit(&mut self, text: &str, number: bool) {
+        self.numbers |= number;
+        self.width = self.width.max(text.width());
+    }
+}
+
+/// `value` as it is shown.
+fn text(value: Value<'_>, terminal: bool) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => format!("{number:.3}"),
+        Value::Bool(value) => value.to_string(),
+        Value::Time(millis) => Time(millis).to_string(),
+        Value::Bytes(bytes) if terminal => cut(bytes),
+        Value::Bytes(bytes) => escape_terminal(bytes),
+    }
+}
+
+fn is_number(value: Value<'_>) -> bool {
+    matches!(value, Value::Int(_) | Value::Float(_))
 }
 
 /// `bytes` as harmless text, or as much of them as is [`WIDEST`] wide.

@@ -203,6 +203,27 @@ where
         }
     }
 
+    /// As [`retire`](Self::retire), at the end of the input: all are final, in whatever order, and that is no change of the state.
+    fn retire_all(&mut self, epoch: Epoch, emitted: &mut Emitted<(Span, K, A), (Span, K, A)>) -> bool {
+        self.deadlines = Deadlines::new();
+        if !self.finals_consumed.get() {
+            self.keys = IndexMap::default();
+        }
+        while let Some((key, mut open)) = self.keys.pop() {
+            while let Some(burst) = open.sessions.pop_if(|_| true) {
+                let span = Span::new(burst.first, burst.end(self.gap));
+                emitted.notes.push(((span, key.clone(), burst.sum), epoch, 1));
+            }
+            if self.keys.len() < self.keys.capacity() / 2 {
+                self.keys.shrink_to(self.keys.len());
+            }
+            if emitted.is_much() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Forgets the sessions that are final as `closing` ends, and says so; returns whether that was all of them.
     fn retire(
         &mut self,
@@ -211,6 +232,9 @@ where
         keeper: &Keeper<(Time, K), (Time, A)>,
     ) -> bool {
         let (gap, watermark) = (self.gap, closing.now.watermark);
+        if closing.is_end() {
+            return self.retire_all(closing.epoch, emitted);
+        }
         // Keys that are looked at before others have their turn: some milliseconds' worth.
         const MANY: usize = 1 << 16;
         for looked_at in 0.. {
@@ -221,9 +245,7 @@ where
             let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued == at) else { continue };
             let over = |session: &Burst<A>| watermark.reaches(session.end(gap));
             while let Some(burst) = open.sessions.pop_if(over) {
-                if !closing.is_end() {
-                    keeper.take((&Time(burst.first), &key));
-                }
+                keeper.take((&Time(burst.first), &key));
                 if self.finals_consumed.get() {
                     let span = Span::new(burst.first, burst.end(gap));
                     emitted.notes.push(((span, key.clone(), burst.sum), closing.epoch, 1));

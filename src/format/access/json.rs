@@ -5,14 +5,17 @@
 
 use std::borrow::Cow;
 
+use super::client::usual;
 use super::columns::number;
 use super::record::AccessFields;
 use super::text::present;
 use crate::format::access_log::whole_size;
 use crate::format::json::JsonValue;
+use crate::format::json::skeleton::Skeleton;
 use crate::format::json::walk::Node;
 use crate::format::time::Zone;
 use crate::format::{Scratch, Size};
+use crate::time::Time;
 
 /// The keys of each field, in the order of [`Place`]; of those that a line has, the first counts.
 const KEYS: [&[&[&str]]; FIELDS] = [
@@ -113,48 +116,114 @@ impl Keys {
     }
 
     /// Reads a line that is one object and says something of a request: its status, and who asked or what for.
+    ///
+    /// `skeleton` is that of the partition, whose lines are mostly alike.
+    #[inline]
     pub(super) fn parse<'a>(
         &self,
+        skeleton: &mut Skeleton,
         line: &'a [u8],
         zone: Zone,
         scratch: &'a Scratch,
-    ) -> Option<AccessFields<'a>> {
+    ) -> Option<JsonFields<'a>> {
         let mut values = [None; MOST];
-        self.root.find(line, &mut values).ok()?;
-        let raw = |place: Place| {
-            let keys = self.first[place as usize]..self.first[place as usize + 1];
-            values[keys].iter().copied().flatten().find(|raw| *raw != "null" && !raw.starts_with('{'))
+        skeleton.find(&self.root, line, &mut values).ok()?;
+        let mut raw = [None; FIELDS];
+        for (place, raw) in raw.iter_mut().enumerate() {
+            let found = values.get(self.first[place]..self.first[place + 1]).unwrap_or_default();
+            *raw = found.iter().copied().flatten().find(|raw| *raw != "null" && !raw.starts_with('{'));
+        }
+        let mut fields = JsonFields { raw, client: None, zone, scratch };
+        fields.client = fields.text(Place::Client);
+        if let Some(usual) = fields.client.and_then(usual) {
+            fields.client = Some(scratch.bytes(&[usual.as_bytes()]));
+        }
+        (fields.status().is_some() && (fields.client.is_some() || fields.endpoint().is_some()))
+            .then_some(fields)
+    }
+}
+
+/// The fields of a line, which are read when they are asked for: most dataflows want a few of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JsonFields<'a> {
+    /// As the line has them, in the order of [`Place`].
+    raw: [Option<&'a str>; FIELDS],
+    /// In its usual form.
+    pub(super) client: Option<&'a [u8]>,
+    zone: Zone,
+    scratch: &'a Scratch,
+}
+
+impl<'a> JsonFields<'a> {
+    #[inline]
+    fn raw(&self, place: Place) -> Option<&'a str> {
+        self.raw[place as usize]
+    }
+
+    fn text(&self, place: Place) -> Option<&'a [u8]> {
+        let text: &'a [u8] = match JsonValue::read(self.raw(place)?) {
+            JsonValue::Text(Cow::Borrowed(text)) => text.as_bytes(),
+            JsonValue::Text(Cow::Owned(text)) => self.scratch.bytes(&[text.as_bytes()]),
+            _ => return None,
         };
-        let text = |place| {
-            let text: &'a [u8] = match JsonValue::read(raw(place)?) {
-                JsonValue::Text(Cow::Borrowed(text)) => text.as_bytes(),
-                JsonValue::Text(Cow::Owned(text)) => scratch.bytes(&[text.as_bytes()]),
-                _ => return None,
-            };
-            present(text)
-        };
-        // nginx puts numbers between quotes unless it is told otherwise.
-        let digits = |place| raw(place).map(|raw| raw.trim_matches('"').as_bytes());
-        let fields = AccessFields {
-            client: text(Place::Client),
-            user: text(Place::User),
-            time: raw(Place::Time).and_then(|raw| JsonValue::read(raw).time_in(zone)),
-            status: digits(Place::Status).and_then(number).filter(|status| *status > 0),
-            size: digits(Place::Size).map_or(Size::Missing, whole_size),
-            referer: text(Place::Referer),
-            agent: text(Place::Agent),
-            vhost: text(Place::Vhost),
-            duration: digits(Place::Seconds)
-                .and_then(number::<f64>)
-                .or_else(|| Some(digits(Place::Nanos).and_then(number::<f64>)? / 1e9)),
-            ..text(Place::Request).map_or(AccessFields::NONE, AccessFields::of_request)
-        };
-        let fields = AccessFields {
-            method: text(Place::Method).or(fields.method),
-            endpoint: text(Place::Endpoint).or(fields.endpoint),
-            protocol: text(Place::Protocol).or(fields.protocol),
-            ..fields
-        };
-        (fields.status.is_some() && (fields.client.is_some() || fields.endpoint.is_some())).then_some(fields)
+        present(text)
+    }
+
+    /// nginx puts numbers between quotes unless it is told otherwise.
+    fn digits(&self, place: Place) -> Option<&'a [u8]> {
+        self.raw(place).map(|raw| match raw.as_bytes() {
+            [b'"', inner @ .., b'"'] => inner,
+            bytes => bytes,
+        })
+    }
+
+    /// What the whole request line has, if there is one.
+    fn of_request<T>(&self, part: impl Fn(AccessFields<'a>) -> Option<T>) -> Option<T> {
+        part(AccessFields::of_request(self.text(Place::Request)?))
+    }
+
+    pub(super) fn user(&self) -> Option<&'a [u8]> {
+        self.text(Place::User)
+    }
+
+    pub(super) fn time(&self) -> Option<Time> {
+        JsonValue::read(self.raw(Place::Time)?).time_in(self.zone)
+    }
+
+    pub(super) fn method(&self) -> Option<&'a [u8]> {
+        self.text(Place::Method).or_else(|| self.of_request(|it| it.method))
+    }
+
+    pub(super) fn endpoint(&self) -> Option<&'a [u8]> {
+        self.text(Place::Endpoint).or_else(|| self.of_request(|it| it.endpoint))
+    }
+
+    pub(super) fn protocol(&self) -> Option<&'a [u8]> {
+        self.text(Place::Protocol).or_else(|| self.of_request(|it| it.protocol))
+    }
+
+    pub(super) fn status(&self) -> Option<u16> {
+        self.digits(Place::Status).and_then(number).filter(|status| *status > 0)
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.digits(Place::Size).map_or(Size::Missing, whole_size)
+    }
+
+    pub(super) fn referer(&self) -> Option<&'a [u8]> {
+        self.text(Place::Referer)
+    }
+
+    pub(super) fn agent(&self) -> Option<&'a [u8]> {
+        self.text(Place::Agent)
+    }
+
+    pub(super) fn vhost(&self) -> Option<&'a [u8]> {
+        self.text(Place::Vhost)
+    }
+
+    pub(super) fn duration(&self) -> Option<f64> {
+        let seconds = self.digits(Place::Seconds).and_then(number::<f64>);
+        seconds.or_else(|| Some(self.digits(Place::Nanos).and_then(number::<f64>)? / 1e9))
     }
 }

@@ -1,5 +1,6 @@
 //! What an access log says of a request, whatever form its lines have.
 
+use super::json::JsonFields;
 use super::text::{present, referer_and_agent};
 use crate::format::Size;
 use crate::format::access_log::{AccessRecord, digits, split_request};
@@ -16,6 +17,8 @@ pub struct AnyAccessRecord<'a>(pub(super) Kind<'a>);
 pub(super) enum Kind<'a> {
     /// The form that most logs have.
     Common(CommonLine<'a>),
+    /// An object.
+    Json(&'a JsonFields<'a>),
     /// Any other.
     Fields(&'a AccessFields<'a>),
 }
@@ -167,6 +170,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn client(&self) -> Option<&'a [u8]> {
         match self.0 {
             Kind::Common(line) => Some(line.client()),
+            Kind::Json(fields) => fields.client,
             Kind::Fields(fields) => fields.client,
         }
     }
@@ -175,6 +179,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn user(&self) -> Option<&'a [u8]> {
         match self.0 {
             Kind::Common(line) => present(line.user()),
+            Kind::Json(fields) => fields.user(),
             Kind::Fields(fields) => fields.user,
         }
     }
@@ -184,6 +189,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn event_time(&self) -> Option<Time> {
         match self.0 {
             Kind::Common(line) => parse_time(line.time(), Zone::UTC),
+            Kind::Json(fields) => fields.time(),
             Kind::Fields(fields) => fields.time,
         }
     }
@@ -193,6 +199,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn method(&self) -> Option<&'a [u8]> {
         match self.0 {
             Kind::Common(line) => split_request(line.request()).map(|(method, ..)| method),
+            Kind::Json(fields) => fields.method(),
             Kind::Fields(fields) => fields.method,
         }
     }
@@ -202,6 +209,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn endpoint(&self) -> Option<&'a [u8]> {
         match self.0 {
             Kind::Common(line) => split_request(line.request()).map(|(_, endpoint, _)| endpoint),
+            Kind::Json(fields) => fields.endpoint(),
             Kind::Fields(fields) => fields.endpoint,
         }
     }
@@ -210,6 +218,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn protocol(&self) -> Option<&'a [u8]> {
         match self.0 {
             Kind::Common(line) => split_request(line.request())?.2,
+            Kind::Json(fields) => fields.protocol(),
             Kind::Fields(fields) => fields.protocol,
         }
     }
@@ -219,6 +228,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn status(&self) -> Option<u16> {
         match self.0 {
             Kind::Common(line) => Some(line.status),
+            Kind::Json(fields) => fields.status(),
             Kind::Fields(fields) => fields.status,
         }
     }
@@ -228,6 +238,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn size(&self) -> Size {
         match self.0 {
             Kind::Common(line) => line.size,
+            Kind::Json(fields) => fields.size(),
             Kind::Fields(fields) => fields.size,
         }
     }
@@ -236,6 +247,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn referer(&self) -> Option<&'a [u8]> {
         match self.0 {
             Kind::Common(line) => referer_and_agent(line.rest()).0,
+            Kind::Json(fields) => fields.referer(),
             Kind::Fields(fields) => fields.referer,
         }
     }
@@ -244,6 +256,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn agent(&self) -> Option<&'a [u8]> {
         match self.0 {
             Kind::Common(line) => referer_and_agent(line.rest()).1,
+            Kind::Json(fields) => fields.agent(),
             Kind::Fields(fields) => fields.agent,
         }
     }
@@ -252,6 +265,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn vhost(&self) -> Option<&'a [u8]> {
         match self.0 {
             Kind::Common(..) => None,
+            Kind::Json(fields) => fields.vhost(),
             Kind::Fields(fields) => fields.vhost,
         }
     }
@@ -260,6 +274,7 @@ impl<'a> AnyAccessRecord<'a> {
     pub fn duration(&self) -> Option<f64> {
         match self.0 {
             Kind::Common(..) => None,
+            Kind::Json(fields) => fields.duration(),
             Kind::Fields(fields) => fields.duration,
         }
     }

@@ -79,8 +79,9 @@ impl Node {
     fn named(&self, name: &str) -> Option<&Node> {
         let mut same_length = self.by_length.get(name.len()).filter(|all| !all.is_empty())?.iter();
         let begins = beginning(name.as_bytes());
-        let (_, at) =
-            same_length.find(|(other, at)| *other == begins && self.children[*at].0.name == name)?;
+        // A short name is all in that.
+        let is_it = |at: usize| name.len() <= 8 || self.children[at].0.name == name;
+        let (_, at) = same_length.find(|(other, at)| *other == begins && is_it(*at))?;
         Some(&self.children[*at].1)
     }
 
@@ -106,7 +107,7 @@ impl Node {
     }
 }
 
-/// What `name` begins with, in a register.
+/// What `name` begins with, in a register: of names of one length up to eight bytes, all.
 #[inline]
 fn beginning(name: &[u8]) -> u64 {
     match (name.first_chunk(), name.first_chunk(), name.last_chunk()) {
@@ -119,14 +120,55 @@ fn beginning(name: &[u8]) -> u64 {
 }
 
 /// The walk over a line.
-struct Walk<'v, 'a> {
+pub(super) struct Walk<'v, 'a> {
     line: &'a str,
     /// How far it has come.
     at: usize,
     values: &'v mut [Option<&'a str>],
 }
 
-type Walked<T = ()> = Result<T, Malformed>;
+/// Whether a value that begins so is none that holds others.
+pub(super) fn is_scalar(byte: u8) -> bool {
+    matches!(byte, b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')
+}
+
+impl<'a> Walk<'_, 'a> {
+    /// At the beginning of `line`, of which nothing is asked for.
+    pub(super) fn new(line: &'a str) -> Self {
+        Walk { line, at: 0, values: &mut [] }
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Passes over `piece`, if that is what comes.
+    #[inline]
+    pub(super) fn passes(&mut self, piece: &[u8]) -> bool {
+        let passes = self.bytes()[self.at..].starts_with(piece);
+        self.at += if passes { piece.len() } else { 0 };
+        passes
+    }
+
+    pub(super) fn pass_byte(&mut self) {
+        self.at += 1;
+    }
+
+    /// Passes over a value that holds no others.
+    #[inline]
+    pub(super) fn scalar(&mut self) -> Walked {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => self.missing("a value"),
+        }
+    }
+}
+
+pub(super) type Walked<T = ()> = Result<T, Malformed>;
 
 impl<'a> Walk<'_, 'a> {
     fn line(&mut self, root: &Node) -> Walked {
@@ -157,7 +199,7 @@ impl<'a> Walk<'_, 'a> {
 
     /// The next byte that is no white space, at which it stops.
     #[inline]
-    fn next(&mut self) -> Option<u8> {
+    pub(super) fn next(&mut self) -> Option<u8> {
         loop {
             match self.peek() {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
@@ -254,11 +296,7 @@ impl<'a> Walk<'_, 'a> {
         let mut open: SmallVec<[bool; 32]> = SmallVec::new();
         loop {
             match self.next() {
-                Some(b'"') => drop(self.string()?),
-                Some(b'-' | b'0'..=b'9') => self.number()?,
-                Some(b't') => self.word("true")?,
-                Some(b'f') => self.word("false")?,
-                Some(b'n') => self.word("null")?,
+                Some(byte) if is_scalar(byte) => self.scalar()?,
                 Some(bracket @ (b'{' | b'[')) => {
                     self.at += 1;
                     let is_object = bracket == b'{';

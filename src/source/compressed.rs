@@ -159,9 +159,17 @@ pub(super) enum Decoder {
 impl Decoder {
     /// What `file`, which was planned so, has decompressed.
     pub(super) fn new(file: File, planned: &FoundFile) -> io::Result<Self> {
-        let file = file.take(planned.limit());
-        let file = BufReader::with_capacity(COMPRESSED, file);
-        Ok(match planned.kind {
+        Self::limited(file, planned.kind, planned.limit())
+    }
+
+    /// What `file` has decompressed.
+    pub(super) fn of(file: File, kind: FileKind) -> io::Result<Self> {
+        Self::limited(file, kind, u64::MAX)
+    }
+
+    fn limited(file: File, kind: FileKind, limit: u64) -> io::Result<Self> {
+        let file = BufReader::with_capacity(COMPRESSED, file.take(limit));
+        Ok(match kind {
             FileKind::Plain => Decoder::Plain(file),
             FileKind::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(file)?;

@@ -72,7 +72,7 @@ impl FoundFile {
     const HEAD: u64 = 64 << 10;
 
     /// Opens the file, examines it, and closes it again; also returns what makes it the same file.
-    fn examine(path: &Path) -> Result<(Self, String), SourceError> {
+    pub(super) fn examine(path: &Path) -> Result<(Self, String), SourceError> {
         let open = |source| SourceError::Open { path: path.to_owned(), source };
         // Partitions are named by their path, and names are text: two paths must not become one name.
         if path.to_str().is_none() {
@@ -104,6 +104,23 @@ impl FoundFile {
             return Err(SourceError::Differs { path: self.path.clone() });
         }
         Ok(())
+    }
+
+    /// Its first lines, uncompressed: whole ones, or all that it has.
+    pub(super) fn first_lines(&self) -> Result<Vec<u8>, SourceError> {
+        /// How much of a file formats may look at beforehand, in bytes.
+        const LINES: u64 = 16 << 10;
+        let mut head = Vec::new();
+        // What cannot be decompressed is told of by whoever reads it.
+        if let Ok(decoder) = Decoder::new(self.open()?, self) {
+            let _ = decoder.take(LINES).read_to_end(&mut head);
+        }
+        if head.len() as u64 == LINES
+            && let Some(end) = memchr::memrchr(b'\n', &head)
+        {
+            head.truncate(end + 1);
+        }
+        Ok(head)
     }
 
     /// How many of its bytes are read at most.
@@ -192,9 +209,6 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// How much of a file formats may look at beforehand, in bytes.
-    const HEAD: u64 = 16 << 10;
-
     /// The files that `pattern` names.
     pub fn new(pattern: &str) -> Self {
         FileSource::sequence(&[pattern])
@@ -283,19 +297,7 @@ impl Source for FileSource {
     }
 
     fn head(&self, partition: &Found) -> Result<Vec<u8>, SourceError> {
-        let found = FoundFile::of(partition)?;
-        let mut head = Vec::new();
-        // What cannot be decompressed is told of by whoever reads it.
-        if let Ok(decoder) = Decoder::new(found.open()?, &found) {
-            let _ = decoder.take(Self::HEAD).read_to_end(&mut head);
-        }
-        // Whole lines, or all that there is.
-        if head.len() as u64 == Self::HEAD
-            && let Some(end) = memchr::memrchr(b'\n', &head)
-        {
-            head.truncate(end + 1);
-        }
-        Ok(head)
+        FoundFile::of(partition)?.first_lines()
     }
 
     fn files(&self) -> Vec<PathBuf> {

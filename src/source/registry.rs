@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{FileSource, Source, Stdin};
+use super::{FileSource, FollowSource, Source, Stdin};
 
 /// Makes a source of what follows the scheme and its colon, or says what is wrong with it.
 pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + Send + Sync>;
@@ -47,7 +47,11 @@ impl Sources {
         Sources(Vec::new())
             .with("file", |path| match path {
                 "" => Err("say which file: `file:PATH`".to_owned()),
-                path => Ok(Arc::new(FileSource::new(path))),
+                path => match path.rsplit_once('?').filter(|(_, options)| FollowSource::are_options(options))
+                {
+                    Some((path, options)) => Ok(Arc::new(FollowSource::of_options(&[path], options)?)),
+                    None => Ok(Arc::new(FileSource::new(path))),
+                },
             })
             .with("stdin", |path| match path {
                 "" => Ok(Arc::new(Stdin::default())),

@@ -1,0 +1,296 @@
+//! What is known of the files that a pattern names, and which of them are new.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::{Detail, FollowFrom, Growing, HEAD, Spot, Spots};
+use crate::data::escape_terminal;
+use crate::source::compressed::Decoder;
+use crate::source::file::{FileKind, FoundFile};
+use crate::source::glob::expand_all;
+use crate::source::{Access, Found, SourceError};
+
+/// Files that are gone, or were emptied, of which it is remembered what they began with: copies of them may still come.
+const PAST: usize = 1024;
+
+/// Files by device and inode.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    files: HashMap<(u64, u64), KnownFile>,
+    past: VecDeque<Past>,
+    /// Things that are no files, and of which this was said.
+    others: HashSet<PathBuf>,
+    /// How many files were found, which tells apart those that are otherwise alike.
+    count: u64,
+}
+
+#[derive(Debug)]
+struct KnownFile {
+    length: u64,
+    modified: (i64, i64),
+    /// What it begins with, uncompressed.
+    head: Vec<u8>,
+    identity: String,
+    state: State,
+    seen: bool,
+}
+
+/// What is known of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is read.
+    Read,
+    /// It has what another one has or had that was read.
+    Copy,
+    /// It has nothing yet, or so far nothing but what another one begins with, as a copy has that is being made; it has stood so for
+    /// so many looks.
+    Open(u32),
+}
+
+/// Looks after which a file that stays the beginning of another one is a file of its own.
+const STANDS: u32 = 10;
+
+/// What a file began with that is not there any more.
+#[derive(Debug)]
+struct Past {
+    head: Vec<u8>,
+    /// How far it was read, as far as that is known.
+    spot: Option<Spot>,
+}
+
+impl Known {
+    /// The files that `patterns` name and that are new, the oldest first; they are read `from` there.
+    pub(super) fn scan(
+        &mut self,
+        patterns: &[String],
+        spots: &Spots,
+        from: FollowFrom,
+    ) -> Result<Vec<Found>, SourceError> {
+        let paths = match expand_all(patterns) {
+            Ok(paths) => paths,
+            // They may yet come.
+            Err(SourceError::NotFound { .. }) => Vec::new(),
+            Err(error @ SourceError::BadGlob { .. }) => return Err(error),
+            Err(error) => {
+                log::warn!("{error}");
+                Vec::new()
+            }
+        };
+        let mut found = Vec::new();
+        for path in paths {
+            match self.look(&path, spots, from) {
+                Ok(new) => found.extend(new),
+                // Gone again, or not to be read by us: that may change.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    if self.others.insert(path.clone()) {
+                        log::warn!("cannot open {}: {error}", shown(&path));
+                    }
+                }
+            }
+        }
+        let mut gone = Vec::new();
+        self.files.retain(|_, file| {
+            let seen = std::mem::replace(&mut file.seen, false);
+            if !seen && file.state == State::Read {
+                gone.push((std::mem::take(&mut file.head), std::mem::take(&mut file.identity)));
+            }
+            seen
+        });
+        gone.into_iter().for_each(|(head, identity)| self.remember(head, &identity, spots));
+        Ok(found)
+    }
+
+    fn remember(&mut self, head: Vec<u8>, identity: &str, spots: &Spots) {
+        if head.is_empty() {
+            return;
+        }
+        if self.past.len() == PAST {
+            self.past.pop_front();
+        }
+        self.past.push_back(Past { head, spot: spots.get(identity) });
+    }
+
+    /// Looks at the file at `path`; returns it if it is new.
+    fn look(&mut self, path: &Path, spots: &Spots, from: FollowFrom) -> io::Result<Option<Found>> {
+        let metadata = path.metadata()?;
+        if !metadata.is_file() {
+            if self.others.insert(path.to_owned()) {
+                log::warn!("{} is not a regular file, and not followed", shown(path));
+            }
+            return Ok(None);
+        }
+        if path.to_str().is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidFilename, "its name is not UTF-8"));
+        }
+        let key = (metadata.dev(), metadata.ino());
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        let length = metadata.len();
+        let mut stood = 0;
+        if let Some(file) = self.files.get_mut(&key) {
+            file.seen = true;
+            if (file.length, file.modified) == (length, modified) {
+                match &mut file.state {
+                    // What is empty stays open.
+                    State::Open(looks) if !file.head.is_empty() => {
+                        *looks += 1;
+                        stood = *looks;
+                    }
+                    _ => return Ok(None),
+                }
+            } else {
+                let head = head_of(path)?;
+                if length >= file.length && head.starts_with(&file.head) {
+                    (file.length, file.modified, file.head) = (length, modified, head);
+                    if file.state == State::Read {
+                        return Ok(None);
+                    }
+                } else if let Some(file) = self.files.remove(&key).filter(|file| file.state == State::Read) {
+                    self.remember(file.head, &file.identity, spots);
+                }
+            }
+        }
+        if !self.files.contains_key(&key) {
+            let (head, identity) = (head_of(path)?, String::new());
+            let file = KnownFile { length, modified, head, identity, state: State::Open(0), seen: true };
+            self.files.insert(key, file);
+        }
+        let mut state = self.state_of(path, key, spots)?;
+        if let State::Open(looks) = &mut state {
+            *looks = stood;
+            if stood >= STANDS {
+                state = State::Read;
+            }
+        }
+        self.count += 1;
+        let count = self.count;
+        let Some(file) = self.files.get_mut(&key) else { return Ok(None) };
+        let before = std::mem::replace(&mut file.state, state);
+        if state == State::Copy && before != State::Copy {
+            log::info!("{} is a copy of what has been read, and not read again", shown(path));
+        }
+        if state != State::Read {
+            return Ok(None);
+        }
+        file.identity = format!("{}:{}:{}:{count}", key.0, key.1, &digest(&file.head)[..16]);
+        found(path, key, length, file.identity.clone(), from).map(Some)
+    }
+
+    /// Whether there are files of which it is not known yet what they are.
+    pub(super) fn is_open(&self) -> bool {
+        self.files.values().any(|file| matches!(file.state, State::Open(_)))
+    }
+
+    /// What the file of `key` is, which is at `path`.
+    fn state_of(&self, path: &Path, key: (u64, u64), spots: &Spots) -> io::Result<State> {
+        let Some(file) = self.files.get(&key).filter(|file| !file.head.is_empty()) else {
+            return Ok(State::Open(0));
+        };
+        let others = self.files.iter().filter(|(other, it)| **other != key && it.state == State::Read);
+        let alike =
+            |head: &[u8]| !head.is_empty() && (file.head.starts_with(head) || head.starts_with(&file.head));
+        let others = others.filter(|(_, it)| alike(&it.head)).map(|(_, it)| spots.get(&it.identity));
+        let past = self.past.iter().filter(|it| alike(&it.head)).map(|it| it.spot.clone());
+        let mut state = State::Read;
+        for spot in others.chain(past).flatten().filter(|spot| spot.offset > 0) {
+            match has(path, &spot)? {
+                Has::It => return Ok(State::Copy),
+                Has::NotYet => state = State::Open(0),
+                Has::Other => {}
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// What a file has where another one has what was read last of it.
+enum Has {
+    It,
+    /// It is not that long, or not whole.
+    NotYet,
+    Other,
+}
+
+/// Whether the file at `path` has, uncompressed, what was read last before `spot`.
+fn has(path: &Path, spot: &Spot) -> io::Result<Has> {
+    let file = File::open(path)?;
+    let begin = spot.offset.saturating_sub(spot.last.len() as u64);
+    let mut bytes = vec![0; spot.last.len()];
+    let read = match kind_of(&file)? {
+        FileKind::Plain => file.read_exact_at(&mut bytes, begin),
+        kind => Decoder::of(file, kind).and_then(|mut decoder| {
+            let passed = io::copy(&mut decoder.by_ref().take(begin), &mut io::sink())?;
+            if passed == begin {
+                decoder.read_exact(&mut bytes)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+        }),
+    };
+    match read {
+        Ok(()) if bytes == spot.last => Ok(Has::It),
+        Ok(()) => Ok(Has::Other),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Has::NotYet),
+        Err(error) => Err(error),
+    }
+}
+
+fn kind_of(file: &File) -> io::Result<FileKind> {
+    let mut magic = [0; FileKind::MAGIC];
+    let read = file.read_at(&mut magic, 0)?;
+    Ok(FileKind::of(&magic[..read]))
+}
+
+/// What the file at `path` begins with, uncompressed.
+fn head_of(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut head = Vec::new();
+    match kind_of(&file)? {
+        FileKind::Plain => file.take(HEAD as u64).read_to_end(&mut head)?,
+        // What there is of one that is damaged.
+        kind => Decoder::of(file, kind)?.take(HEAD as u64).read_to_end(&mut head).unwrap_or(0),
+    };
+    Ok(head)
+}
+
+pub(super) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn found(
+    path: &Path,
+    (device, inode): (u64, u64),
+    length: u64,
+    identity: String,
+    from: FollowFrom,
+) -> io::Result<Found> {
+    let file = File::open(path)?;
+    let detail = if kind_of(&file)? == FileKind::Plain {
+        let mut head = Vec::new();
+        file.take(HEAD as u64).read_to_end(&mut head)?;
+        let skip = if from == FollowFrom::End { length } else { 0 };
+        let (head, digest) = (head.len(), digest(&head));
+        Detail::Growing(Growing { path: path.to_owned(), device, inode, head, digest, skip })
+    } else {
+        let (whole, _) = FoundFile::examine(path).map_err(|error| io::Error::other(error.to_string()))?;
+        Detail::Whole(whole)
+    };
+    Ok(Found {
+        name: Arc::from(format!("file:{}", path.display())),
+        identity,
+        access: Access::Sequential,
+        length: None,
+        bytes: 0,
+        detail: serde_json::to_string(&detail).map_err(io::Error::other)?,
+    })
+}
+
+fn shown(path: &Path) -> String {
+    escape_terminal(path.to_string_lossy().as_bytes())
+}

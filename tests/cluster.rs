@@ -305,19 +305,28 @@ fn a_worker_that_does_not_come_back_is_named() {
 }
 
 #[test]
-fn a_process_that_hangs_is_noticed() {
-    let cluster = Cluster::new(faulty(), 2);
-    let args = "run slow --pause 0 --sink jsonl:out?mode=changes --tick 20ms --stall-timeout 600ms";
-    let mut processes = all(&cluster, args);
-    processes[0].say("one\n");
-    cluster.await_text("out", r#"{"lines":1}"#);
-    processes[1].signal("STOP");
-    // Some of the letters are its.
-    processes[0].say(&letters(26, 2));
-    processes[0].ends_with(STALLED, &["nothing has moved", "does not close", "a peer that hangs"]);
-    // It finds out as soon as it can.
-    processes[1].signal("CONT");
-    processes[1].ends_within(SOON, LOST, &[&format!("lost process 0 at {}", cluster.addresses[0])]);
+fn a_process_that_is_stopped_ends_the_others_and_is_named() {
+    // While it holds up an epoch, and while there is nothing to do at all.
+    for at_work in [true, false] {
+        let cluster = Cluster::new(faulty(), 3);
+        let args = "run slow --pause 0 --sink jsonl:out?mode=changes --tick 20ms --stall-timeout 1s";
+        let mut processes = all(&cluster, args);
+        processes[0].say("one\n");
+        cluster.await_text("out", r#"{"lines":1}"#);
+        processes[1].signal("STOP");
+        if at_work {
+            // Some of the letters are its.
+            processes[0].say(&letters(26, 2));
+        }
+        let name = format!("lost process 1 at {}", cluster.addresses[1]);
+        for other in [0, 2] {
+            let words = [&name[..], "it has given no sign of life for", "--stall-timeout"];
+            processes[other].ends_within(SOON, LOST, &words);
+        }
+        // It finds out as soon as it can.
+        processes[1].signal("CONT");
+        processes[1].ends_within(SOON, LOST, &["lost process"]);
+    }
 }
 
 #[test]
@@ -351,6 +360,20 @@ fn waiting_is_not_a_stall() {
     idle.iter_mut().for_each(|process| process.ends_with(0, &[]));
     slow.ends_with(0, &["120 lines"]);
     suspended.ends_with(0, &["120 lines"]);
+}
+
+#[test]
+fn a_process_that_waits_for_another_to_read_is_not_stalled() {
+    let cluster = Cluster::new(faulty(), 2);
+    // One epoch: the chunks of process 0 take no time, and those of process 1 take much longer than nothing may move.
+    let chunk = |first: &str| format!("{first}{}\n", "-".repeat(18)).repeat(5);
+    cluster.write("log", (0..40).map(|at| chunk(if at % 2 == 0 { "A" } else { "a" })).collect::<String>());
+    let args =
+        "run slow --pause 20 --source file:log --chunk-bytes 100B --stall-timeout 500ms --sink jsonl:out";
+    for mut process in all(&cluster, args) {
+        process.ends_with(0, &[]);
+    }
+    assert!(cluster.read("out").contains(r#"{"lines":200}"#), "{}", cluster.read("out"));
 }
 
 // ---- ending in order -----------------------------------------------------------------------------------------------

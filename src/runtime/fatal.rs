@@ -26,7 +26,7 @@ use crate::door::lines_at;
 /// | 3 | an input cannot be read, or not to its end |
 /// | 4 | an output cannot be written |
 /// | 5 | the processes of the cluster did not come together |
-/// | 6 | another process of the cluster was lost |
+/// | 6 | another process of the cluster was lost: its connection is gone, or it gave no sign of life for `--stall-timeout` |
 /// | 7 | nothing moved for `--stall-timeout` while there was work: the watchdog ended the process |
 /// | 8 | nothing came of the input: no line of the form that is read, no record with a time that counts |
 /// | 70 | a bug: a thread panicked |

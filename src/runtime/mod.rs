@@ -55,7 +55,7 @@ use crate::data::InputCounts;
 use crate::dataflow::{Build, BuildError};
 use crate::door::{FatalLine, Rejects, RejectsError};
 use crate::ledger::{Conductor, LedgerOptions};
-use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
+use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Peers, Secret};
 use crate::runtime::rejects::RejectsFile;
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
@@ -242,20 +242,24 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
     overwrite::refuse(settings, &build.files())?;
     let rejects = settings.rejects.as_deref().map(RejectsFile::take).transpose()?;
-    let (builders, guard): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match &settings.cluster {
+    type Guard = Box<dyn std::any::Any + Send>;
+    let (builders, guard, peers): (Vec<AllocatorBuilder>, Guard, Peers) = match &settings.cluster {
         None => {
             let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
-            (builders.into_iter().map(AllocatorBuilder::Process).collect(), Box::new(()))
+            let builders = builders.into_iter().map(AllocatorBuilder::Process).collect();
+            (builders, Box::new(()), Peers::default())
         }
         Some(cluster) => {
             fatal::name_peers(&cluster.addresses);
-            let joined = cluster::join(&join_config(cluster, settings, build)?, &[])?;
+            let config = join_config(cluster, settings, build)?;
+            let connected = |source| RunError::System { what: "set up the connections", source };
+            let (links, peers) =
+                cluster::link(cluster::join(&config, &[])?.sockets, &config.peers()).map_err(connected)?;
             let hooks = Hooks::default();
             let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
-            let (builders, guard) =
-                initialize_networking_from_sockets(local, joined.sockets, process, workers, hooks)
-                    .map_err(|source| RunError::System { what: "set up the connections", source })?;
-            (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard))
+            let (builders, guard) = initialize_networking_from_sockets(local, links, process, workers, hooks)
+                .map_err(connected)?;
+            (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard), peers)
         }
     };
     let (partitions, bytes) = conductor.as_ref().map_or((0, 0), |it| (it.partitions(), it.total_bytes()));
@@ -266,9 +270,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     let first = process * workers;
     // An epoch of live input is rightly open for a tick before it can close.
     let limit = settings.stall_timeout + if settings.is_bounded() { Duration::ZERO } else { settings.tick };
-    // The first process writes to the sinks, and may wait for a slow reader, which the others cannot see.
-    let patience = if process == 0 { 1 } else { 5 };
-    watchdog::watch(vitals.clone(), first, limit, patience, Arc::clone(&progress))
+    watchdog::watch(vitals.clone(), first, limit, peers, Arc::clone(&progress))
         .map_err(|source| RunError::System { what: "start the watchdog", source })?;
 
     let rejects = rejects.map(RejectsFile::empty).transpose()?;

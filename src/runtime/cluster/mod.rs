@@ -2,9 +2,10 @@
 //!
 //! [`join`] makes one TCP connection between every two processes and returns them in the order in which timely's
 //! `initialize_networking_from_sockets` takes them. Timely's own start-up is not used because it trusts its port: a
-//! stray `GET /` ends it, a silent client stops it, and a process of another build exchanges garbage with it.
+//! stray `GET /` ends it, a silent client stops it, and a process of another build exchanges garbage with it. What timely
+//! sends then goes in frames, with signs of life between them (`link`).
 //!
-//! This module knows sockets, clocks and the secret. It knows nothing of timely, of dataflows (a [`Fingerprint`]
+//! This module knows sockets, clocks and the secret. It knows nothing of timely but what it wants of a connection, of dataflows (a [`Fingerprint`]
 //! stands for one) and of what process 0 offers the others (bytes).
 //!
 //! Process i listens for all j > i, and connects to all j < i, again and again until [`ClusterConfig::join_timeout`].
@@ -38,7 +39,7 @@
 //! | 6 | acceptor | claim | 2 | the same |
 //! | 7 | acceptor | offer | 3 | process 0: its offer, up to 16 MiB; others: none |
 //! | 8 | connector | confirm | 4 | none: the connector has accepted the claim and the offer |
-//! | 9 | acceptor | welcome | 5 | none: the connector is seated; timely's bytes follow |
+//! | 9 | acceptor | welcome | 5 | none: the connector is seated; frames follow, as `link` has them |
 //!
 //! A message after the hellos is kind (1), payload length (4), payload, tag (32). The tag is HMAC-SHA256, keyed with
 //! the secret (nothing, where there is none), over one byte that says whether there is a secret, then every message
@@ -51,6 +52,7 @@ mod dial;
 mod door;
 mod error;
 mod handshake;
+mod link;
 mod roster;
 mod secret;
 mod wire;
@@ -69,6 +71,7 @@ use crate::runtime::cluster::wire::{Wire, deadline_in};
 
 pub use address::{localhost_addresses, parse_hostfile};
 pub use error::{ClusterError, Mismatch, Missing, Peer};
+pub(super) use link::{BEAT, Peers, link};
 pub use secret::Secret;
 
 /// The most that process 0 can hand to the others.
@@ -138,7 +141,8 @@ impl ClusterConfig {
         self.secret.is_none() && !self.insecure
     }
 
-    fn peers(&self) -> Vec<Peer> {
+    /// All processes, this one included.
+    pub(super) fn peers(&self) -> Vec<Peer> {
         let peer = |(process, address): (usize, &String)| Peer { process, address: address.clone() };
         self.addresses.iter().enumerate().map(peer).collect()
     }

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster_support::{Cluster, LONG, Process, faulty, thalweg};
+use thalweg::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Mismatch, join};
 
 /// How soon the others must be gone when a process is.
 const SOON: Duration = Duration::from_secs(2);
@@ -268,6 +269,59 @@ fn input_that_one_process_cannot_read_ends_all() {
     let mut second = cluster.process_in(elsewhere.path(), 1, args);
     second.ends_with(3, &["cannot open log", "No such file"]);
     first.ends_within(SOON, LOST, &[&format!("lost process 1 at {}", cluster.addresses[1])]);
+}
+
+// ---- forged messages -----------------------------------------------------------------------------------------------
+
+/// Joins the cluster of process 0 as its process 1, as anyone can where there is no secret: who claims another
+/// fingerprint than process 0 is told what the right one is.
+fn intrude(cluster: &Cluster) -> TcpStream {
+    let addresses: Vec<_> = cluster.addresses.iter().map(ToString::to_string).collect();
+    let mut config = ClusterConfig::new(1, addresses, 1, Fingerprint([0; 32]));
+    let Err(ClusterError::Mismatch { mismatch: Mismatch::Fingerprint { theirs, .. }, .. }) =
+        join(&config, b"")
+    else {
+        panic!("process 0 has no such fingerprint");
+    };
+    config.fingerprint = theirs;
+    join(&config, b"").unwrap().sockets.remove(0).unwrap()
+}
+
+/// A message on `channel` in the name of worker `source` to worker 0 that holds `held`, in its frame.
+fn message(channel: u64, source: u64, held: &[u8]) -> Vec<u8> {
+    let head = [channel, source, 0, 1, held.len() as u64, 0].map(u64::to_be_bytes).concat();
+    let length = (head.len() + held.len()) as u32;
+    [&[0][..], &length.to_be_bytes(), &head, held].concat()
+}
+
+#[test]
+fn forged_messages_end_the_run_and_say_of_whom_they_came() {
+    let forged: [(Vec<u8>, &str); 3] = [
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "it sent a frame of kind 71"),
+        (message(0, 0, b"in our name"), "it sent a message in the name of worker 0, and its own are 1 to 1"),
+        // Whatever it is that goes by one of these channels.
+        (
+            (0..32).flat_map(|channel| message(channel, 1, &[0xff; 64])).collect(),
+            "a message of it holds what cannot be read",
+        ),
+    ];
+    for (bytes, reason) in forged {
+        let cluster = Cluster::new(faulty(), 2);
+        cluster.write("log", letters(100, 20));
+        let mut hosts = vec!["-h".to_owned(), cluster.path("hosts").display().to_string()];
+        hosts.extend(["-n", "2", "-p", "0", "--insecure-cluster", "--log", "off"].map(str::to_owned));
+        let args = format!("run slow --pause 0 --source file:log --sink jsonl:out {}", hosts.join(" "));
+        let mut process = cluster.alone(&args);
+        let mut intruder = intrude(&cluster);
+        intruder.write_all(&bytes).unwrap();
+        let name = format!("lost process 1 at {}", cluster.addresses[1]);
+        process.ends_with(LOST, &[&name, reason]);
+        let said = process.stderr();
+        assert!(
+            !said.contains("panicked") && !said.contains("backtrace") && said.lines().count() <= 2,
+            "{said}"
+        );
+    }
 }
 
 // ---- the watchdog --------------------------------------------------------------------------------------------------

@@ -250,11 +250,12 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
             (builders, Box::new(()), Peers::default())
         }
         Some(cluster) => {
-            fatal::name_peers(&cluster.addresses);
+            fatal::name_peers(cluster.process, &cluster.addresses);
             let config = join_config(cluster, settings, build)?;
             let connected = |source| RunError::System { what: "set up the connections", source };
             let (links, peers) =
-                cluster::link(cluster::join(&config, &[])?.sockets, &config.peers()).map_err(connected)?;
+                cluster::link(cluster::join(&config, &[])?.sockets, &config.peers(), process, workers)
+                    .map_err(connected)?;
             let hooks = Hooks::default();
             let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
             let (builders, guard) = initialize_networking_from_sockets(local, links, process, workers, hooks)

@@ -3,7 +3,7 @@
 //! A process that is stopped, or whose every thread hangs, keeps its connections: its system acknowledges what arrives
 //! for it, and answers keepalive probes. So each process says by itself that it lives, every [`BEAT`], on the connection
 //! on which its data goes, and whether something moves in it that the others cannot see. [`Link`] is what timely reads
-//! and writes; it takes the signs out and passes the bytes on.
+//! and writes; it takes the signs out and passes the bytes on, if they are [`Messages`] of the process at the other end.
 //!
 //! | kind (1) | length (4, big-endian) | payload |
 //! |---|---|---|
@@ -21,6 +21,7 @@ use std::time::Duration;
 use timely::communication::allocator::zero_copy::stream::Stream;
 
 use crate::runtime::cluster::Peer;
+use crate::runtime::cluster::messages::Messages;
 
 /// How often a process says that it lives.
 pub(in crate::runtime) const BEAT: Duration = Duration::from_millis(50);
@@ -77,10 +78,13 @@ impl Life {
     }
 }
 
-/// Makes links of the connections to `peers`, each at its place, and begins to give signs of life on them.
+/// Makes links of the connections of process `ours` to the other `peers`, each at its place, and begins to give signs of
+/// life on them.
 pub(in crate::runtime) fn link(
     sockets: Vec<Option<TcpStream>>,
     peers: &[Peer],
+    ours: usize,
+    workers: usize,
 ) -> io::Result<(Vec<Option<Link>>, Peers)> {
     let mut all = Peers::default();
     let mut links = Vec::with_capacity(sockets.len());
@@ -91,7 +95,8 @@ pub(in crate::runtime) fn link(
         };
         let (heard, busy, over) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
         let life = Arc::new(Life { peer: peer.clone(), heard, busy, over });
-        let link = Link::new(socket, Arc::clone(&life))?;
+        let messages = Messages::new(peer.process, ours, workers);
+        let link = Link::new(socket, messages, Arc::clone(&life))?;
         let (sender, busy) = (Arc::downgrade(&link.sender), Arc::clone(&all.busy));
         // One thread for each: a peer that takes nothing more must not keep us from telling the others.
         thread::Builder::new()
@@ -121,6 +126,7 @@ pub(in crate::runtime) struct Link {
     reader: BufReader<TcpStream>,
     /// Bytes of timely's that are still to come of the frame being read.
     left: usize,
+    messages: Messages,
     sender: Arc<Mutex<Sender>>,
     life: Arc<Life>,
 }
@@ -153,11 +159,15 @@ impl Sender {
     }
 }
 
+fn invalid(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 impl Link {
-    fn new(stream: TcpStream, life: Arc<Life>) -> io::Result<Self> {
+    fn new(stream: TcpStream, messages: Messages, life: Arc<Life>) -> io::Result<Self> {
         let sender = Sender { stream: stream.try_clone()?, frame: Vec::new(), closed: false };
         let reader = BufReader::with_capacity(HEAD_LENGTH + FRAME, stream);
-        Ok(Link { reader, left: 0, sender: Arc::new(Mutex::new(sender)), life })
+        Ok(Link { reader, left: 0, messages, sender: Arc::new(Mutex::new(sender)), life })
     }
 
     /// Goes on to the next bytes of timely's, past signs of life; returns whether there are any.
@@ -176,7 +186,7 @@ impl Link {
                 (kind, length) => {
                     let what =
                         format!("it sent a frame of kind {kind} and {length} bytes, which there is not");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                    return Err(invalid(what));
                 }
             }
             self.life.heard.fetch_add(1, Relaxed);
@@ -199,6 +209,7 @@ impl Read for Link {
         if read == 0 && most > 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "socket closed within a frame"));
         }
+        self.messages.follow(&buffer[..read]).map_err(invalid)?;
         self.left -= read;
         self.life.heard.fetch_add(1, Relaxed);
         Ok(read)
@@ -226,7 +237,8 @@ impl Stream for Link {
         debug_assert!(self.left == 0 && self.reader.buffer().is_empty(), "cloned after it was read");
         let stream = self.reader.get_ref().try_clone()?;
         let reader = BufReader::with_capacity(self.reader.capacity(), stream);
-        Ok(Link { reader, left: 0, sender: Arc::clone(&self.sender), life: Arc::clone(&self.life) })
+        let (messages, sender) = (self.messages.clone(), Arc::clone(&self.sender));
+        Ok(Link { reader, left: 0, messages, sender, life: Arc::clone(&self.life) })
     }
 
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
@@ -251,8 +263,14 @@ mod tests {
         let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let near = listener.accept().unwrap().0;
         let peers = [0, 1].map(|process| Peer { process, address: format!("host:{process}") });
-        let (links, peers) = link(vec![None, Some(near)], &peers).unwrap();
+        let (links, peers) = link(vec![None, Some(near)], &peers, 0, 1).unwrap();
         (links.into_iter().flatten().next().unwrap(), peers, far)
+    }
+
+    /// A message of `length` bytes from the one worker of process `from` to that of process `to`, as timely sends it.
+    fn message(from: u64, to: u64, length: u64) -> Vec<u8> {
+        let head = [0, from, to, to + 1, length, 0].map(u64::to_be_bytes).concat();
+        head.into_iter().chain((0..length).map(|at| at as u8)).collect()
     }
 
     #[test]
@@ -260,8 +278,13 @@ mod tests {
         let (mut near, peers, mut far) = pair();
         let life = &peers.lives()[0];
         assert_eq!((life.heard(), life.is_busy()), (Some(0), false));
-        far.write_all(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 3, b'a', b'b', b'c', 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, b'd'])
-            .unwrap();
+        let sent = message(1, 0, 10);
+        far.write_all(&[1, 0, 0, 0, 0]).unwrap();
+        for part in sent.chunks(7) {
+            far.write_all(&[0, 0, 0, 0, part.len() as u8]).unwrap();
+            far.write_all(part).unwrap();
+            far.write_all(&[2, 0, 0, 0, 0]).unwrap();
+        }
         far.shutdown(Shutdown::Write).unwrap();
         let mut read = Vec::new();
         let mut buffer = [0; 2];
@@ -269,7 +292,7 @@ mod tests {
             assert!(life.heard().is_some());
             read.extend_from_slice(&buffer[..bytes]);
         }
-        assert_eq!(read, b"abcd");
+        assert_eq!(read, sent);
         assert_eq!((life.heard(), life.is_busy()), (None, false), "nothing more is to be heard");
     }
 
@@ -277,7 +300,7 @@ mod tests {
     fn what_is_written_arrives_between_signs_of_life() {
         let (mut near, peers, far) = pair();
         peers.tell(true);
-        let sent: Vec<u8> = (0..200_000u32).map(|at| at as u8).collect();
+        let sent = message(0, 1, 200_000);
         let expected = sent.clone();
         let writer = thread::spawn(move || {
             for part in sent.chunks(70_000) {
@@ -289,7 +312,8 @@ mod tests {
         });
         let peer = Peer { process: 0, address: "host:0".to_owned() };
         let (heard, busy, over) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let mut far = Link::new(far, Arc::new(Life { peer, heard, busy, over })).unwrap();
+        let life = Arc::new(Life { peer, heard, busy, over });
+        let mut far = Link::new(far, Messages::new(0, 1, 1), life).unwrap();
         let mut read = Vec::new();
         far.read_to_end(&mut read).unwrap();
         writer.join().unwrap();
@@ -299,15 +323,18 @@ mod tests {
 
     #[test]
     fn other_bytes_are_an_error() {
+        let framed = |payload: &[u8]| [&[0, 0, 0, 0, payload.len() as u8], payload].concat();
         for wrong in [
-            &b"GET / HTTP/1.1"[..],
-            &[0, 0, 0, 0, 0],
-            &[0, 0, 1, 0, 1],
-            &[1, 0, 0, 0, 1],
-            &[0, 0, 0, 0, 2, 1],
+            b"GET / HTTP/1.1".to_vec(),
+            vec![0, 0, 0, 0, 0],
+            vec![0, 0, 1, 0, 1],
+            vec![1, 0, 0, 0, 1],
+            vec![0, 0, 0, 0, 2, 1],
+            framed(&[0xff; 48]),
+            framed(&message(1, 7, 1)),
         ] {
             let (mut near, _, mut far) = pair();
-            far.write_all(wrong).unwrap();
+            far.write_all(&wrong).unwrap();
             drop(far);
             assert!(near.read_to_end(&mut Vec::new()).is_err(), "{wrong:?}");
         }

@@ -23,7 +23,8 @@
 //!   same index takes the place of an older one, so a process that died half-way can be started again.
 //!
 //! The secret protects the *start*: what timely sends afterwards is neither encrypted nor authenticated, so who can
-//! change packets on the network between two hosts can change the data. Such networks want a tunnel (WireGuard).
+//! change packets on the network between two hosts can change the data. Such networks want a tunnel (WireGuard). What is
+//! no message of the cluster at all (`messages`), or holds what cannot be read, ends the run, and says of whom it came.
 //!
 //! # The bytes
 //!
@@ -53,6 +54,7 @@ mod door;
 mod error;
 mod handshake;
 mod link;
+mod messages;
 mod roster;
 mod secret;
 mod wire;

@@ -260,6 +260,49 @@ fn who_is_missing_is_named() {
 }
 
 #[test]
+fn both_sides_of_a_refusal_say_why_whatever_is_logged() {
+    for (wrong, connector, listener) in [
+        (
+            "-w 2",
+            "it runs with `-w 1`, we with `-w 2`",
+            "refused process 1 at {}: it runs with `-w 2`, we with `-w 1`",
+        ),
+        (
+            "--max-line 7KiB",
+            "its fingerprint is",
+            "refused process 1 at {}: it runs another build, another dataflow or",
+        ),
+        (
+            "-n 3",
+            "it runs with `-n 2`, we with `-n 3`",
+            "refused process 1 at {}: it runs with `-n 3`, we with `-n 2`",
+        ),
+        (
+            "--cluster-secret-file other",
+            "refused us before",
+            "refused a process at {}: it does not know the cluster secret",
+        ),
+    ] {
+        let cluster = Cluster::new(faulty(), 2);
+        cluster.write("log", "a\n");
+        cluster.write("other", "something else");
+        let own = cluster.addresses[0].ip();
+        let three: String = (0..3).map(|at| format!("{own}:{}\n", 2101 + at)).collect();
+        cluster.write("hosts", three);
+        let args = "run slow --source file:log --sink jsonl:out --log off";
+        let mut first = cluster.process(0, &format!("{args} --join-timeout 1500ms"));
+        // The number of processes that the harness adds would count.
+        let mut second = match wrong.starts_with("-n") {
+            true => cluster.alone(&format!("{args} {wrong} -p 1 -h hosts --cluster-secret-file secret")),
+            false => cluster.process(1, &format!("{args} {wrong}")),
+        };
+        second.ends_with(5, &[connector]);
+        // The system gives the connector an address of its own.
+        first.ends_with(5, &["missing process 1", &listener.replace("{}", "127.0.0.1")]);
+    }
+}
+
+#[test]
 fn input_that_one_process_cannot_read_ends_all() {
     let cluster = Cluster::new(faulty(), 2);
     cluster.write("log", letters(100, 20));

@@ -18,7 +18,8 @@
 //!   if it speaks our protocol), and delays nobody: each connection has one deadline for its whole handshake, and
 //!   strangers compete only with each other. Each is logged, with its address.
 //! - Processes that know the secret and differ in build, dataflow, options, `-w` or `-n` never exchange data. The one
-//!   that connects fails at once, with both values; the one that listens logs both, and listens on.
+//!   that connects fails at once, with both values; the one that listens logs both, and listens on, as the right process
+//!   may still come. If none does, its own error says whom it refused, and why.
 //! - A process is seated when it has confirmed that it accepts us. Until all are seated, a newer connection of the
 //!   same index takes the place of an older one, so a process that died half-way can be started again.
 //!
@@ -69,10 +70,10 @@ use crate::runtime::clock::now;
 use crate::runtime::cluster::door::{Door, Visit};
 use crate::runtime::cluster::handshake::{Claim, Local};
 use crate::runtime::cluster::roster::Roster;
-use crate::runtime::cluster::wire::{Wire, deadline_in};
+use crate::runtime::cluster::wire::{Fault, Wire, deadline_in};
 
 pub use address::{localhost_addresses, parse_hostfile};
-pub use error::{ClusterError, Mismatch, Missing, Peer};
+pub use error::{ClusterError, Mismatch, Missing, Peer, Refused};
 pub(super) use link::{BEAT, Peers, link};
 pub use secret::Secret;
 
@@ -190,7 +191,7 @@ enum Event {
     /// A connection has proved the secret.
     Proved(Visit),
     /// A connection was refused, and closed.
-    Refused(Visit),
+    Refused { visit: Visit, remote: SocketAddr, fault: Fault },
     /// A connection waits for its seat.
     Confirmed { visit: Visit, remote: SocketAddr, wire: Wire, claim: Claim },
 }
@@ -203,7 +204,8 @@ enum Event {
 ///
 /// At once when the configuration is unsafe or cannot be right, when our address cannot be listened on, and when a
 /// process with a lower index has another secret, build, dataflow, `-w` or `-n`; a higher one is refused and logged,
-/// as it may be a stranger and the right one may still come. [`ClusterError::Timeout`] names who is missing in the end.
+/// as it may be a stranger and the right one may still come. [`ClusterError::Timeout`] names who is missing in the end,
+/// and who was refused.
 ///
 /// ```
 /// use std::thread;
@@ -251,7 +253,8 @@ pub fn join(config: &ClusterConfig, offer: &[u8]) -> Result<Joined, ClusterError
         }
         if now() >= deadline {
             let (process, after, missing) = (config.process, config.join_timeout, meeting.roster.missing());
-            return Err(ClusterError::Timeout { process, after, missing });
+            let refused = meeting.roster.refusals();
+            return Err(ClusterError::Timeout { process, after, missing, refused });
         }
         if now() >= next_report {
             meeting.roster.missing().iter().for_each(|missing| log::warn!("cluster: waiting for {missing}"));
@@ -287,7 +290,11 @@ impl Meeting {
             }
             Event::Retrying { process, reason } => self.roster.note(process, reason),
             Event::Failed(error) => return Err(error),
-            Event::Proved(visit) | Event::Refused(visit) => self.forget(visit),
+            Event::Proved(visit) => self.forget(visit),
+            Event::Refused { visit, remote, fault } => {
+                self.forget(visit);
+                self.roster.refused(remote, &fault);
+            }
             Event::Confirmed { visit, remote, wire, claim } => {
                 self.forget(visit);
                 match handshake::welcome(wire) {

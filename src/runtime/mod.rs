@@ -55,6 +55,7 @@ use crate::data::InputCounts;
 use crate::dataflow::{Build, BuildError};
 use crate::door::{FatalLine, Rejects, RejectsError};
 use crate::ledger::{Conductor, LedgerOptions};
+use crate::operators::Routing;
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Peers, Secret};
 use crate::runtime::rejects::RejectsFile;
 use crate::runtime::watchdog::Vitals;
@@ -242,25 +243,29 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
     overwrite::refuse(settings, &build.files())?;
     let rejects = settings.rejects.as_deref().map(RejectsFile::take).transpose()?;
+    let drawn = draw_routing()?;
     type Guard = Box<dyn std::any::Any + Send>;
-    let (builders, guard, peers): (Vec<AllocatorBuilder>, Guard, Peers) = match &settings.cluster {
+    let (builders, guard, peers, drawn): (Vec<AllocatorBuilder>, Guard, Peers, _) = match &settings.cluster {
         None => {
             let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
             let builders = builders.into_iter().map(AllocatorBuilder::Process).collect();
-            (builders, Box::new(()), Peers::default())
+            (builders, Box::new(()), Peers::default(), drawn)
         }
         Some(cluster) => {
             fatal::name_peers(cluster.process, &cluster.addresses);
             let config = join_config(cluster, settings, build)?;
             let connected = |source| RunError::System { what: "set up the connections", source };
+            // Process 0 draws for all.
+            let joined = cluster::join(&config, &drawn)?;
+            let drawn =
+                joined.offer.try_into().map_err(|_| connected(std::io::ErrorKind::InvalidData.into()))?;
             let (links, peers) =
-                cluster::link(cluster::join(&config, &[])?.sockets, &config.peers(), process, workers)
-                    .map_err(connected)?;
+                cluster::link(joined.sockets, &config.peers(), process, workers).map_err(connected)?;
             let hooks = Hooks::default();
             let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
             let (builders, guard) = initialize_networking_from_sockets(local, links, process, workers, hooks)
                 .map_err(connected)?;
-            (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard), peers)
+            (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard), peers, drawn)
         }
     };
     let (partitions, bytes) = conductor.as_ref().map_or((0, 0), |it| (it.partitions(), it.total_bytes()));
@@ -289,6 +294,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         rejects: rejects.clone(),
         vitals,
         first,
+        routing: Routing::of(drawn),
     };
     let config = WorkerConfig::default();
     let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))
@@ -304,6 +310,17 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     let damaged = outcomes.iter().any(|outcome| outcome.damaged);
     let elapsed = now() - begun;
     Ok(Report { counts, epochs, elapsed, interrupted, unread, damaged, event_time, answered })
+}
+
+/// Draws how the keys of a run are dealt to its workers.
+fn draw_routing() -> Result<[u8; Routing::BYTES], RunError> {
+    let mut drawn = [0; Routing::BYTES];
+    let failed = |error: getrandom::Error| RunError::System {
+        what: "draw random numbers",
+        source: std::io::Error::other(error.to_string()),
+    };
+    getrandom::fill(&mut drawn).map_err(failed)?;
+    Ok(drawn)
 }
 
 fn join_config(

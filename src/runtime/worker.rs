@@ -14,6 +14,7 @@ use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, Rejects, UNNAMED};
 use crate::ledger::Conductor;
+use crate::operators::Routing;
 use crate::sink::{Outputs, Shows, SinkError, Start};
 use crate::source::{Progress, Source};
 use crate::time::Epoch;
@@ -32,6 +33,8 @@ pub(super) struct Job {
     pub vitals: Vec<Arc<Vitals>>,
     /// The first worker of this process.
     pub first: usize,
+    /// How keys are dealt to workers.
+    pub routing: Routing,
 }
 
 /// What a worker has to say in the end.
@@ -95,6 +98,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let bounded = job.settings.is_bounded();
     let vitals = &job.vitals[index - job.first];
     vitals.observe(worker);
+    job.routing.install();
 
     let messages = Messages::install(worker);
     let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));

@@ -30,6 +30,8 @@ mod verdict;
 mod watchdog;
 mod worker;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -346,13 +348,13 @@ fn join_config(
 /// Of everything that must be equal for processes to understand each other: the program itself, byte for byte, since
 /// what timely exchanges has no description of its own, and what it was told to run.
 fn fingerprint(settings: &Settings, build: &Build) -> std::io::Result<Fingerprint> {
-    let program = std::fs::read(std::env::current_exe()?)?;
+    let program = digest(File::open(std::env::current_exe()?)?)?;
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
-    part(&Sha256::digest(program));
+    part(&program);
     part(build.name().as_bytes());
     build.parts().for_each(|bytes| part(&bytes));
     // What decides which operators are built.
@@ -368,6 +370,18 @@ fn fingerprint(settings: &Settings, build: &Build) -> std::io::Result<Fingerprin
     part(&[u8::from(clock == Clock::Arrival)]);
     [lateness, idle_timeout, max_ahead].iter().for_each(|time| part(&time.as_nanos().to_be_bytes()));
     Ok(Fingerprint(hash.finalize().into()))
+}
+
+/// SHA-256 of all that `reader` has, a piece at a time: a program may be larger than all that it needs to run.
+fn digest(mut reader: impl Read) -> std::io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match reader.read(&mut piece)? {
+            0 => return Ok(hash.finalize().into()),
+            read => hash.update(&piece[..read]),
+        }
+    }
 }
 
 /// A variable of the environment, if it is set and is text.

@@ -314,6 +314,37 @@ fn input_that_one_process_cannot_read_ends_all() {
     first.ends_within(SOON, LOST, &[&format!("lost process 1 at {}", cluster.addresses[1])]);
 }
 
+#[test]
+fn a_file_that_only_begins_alike_is_another_one() {
+    let cluster = Cluster::new(faulty(), 2);
+    let log = letters(50_000, 20);
+    cluster.write("log", &log);
+    let middle = log.len() / 2;
+    let changed = |at: usize, bytes: usize| {
+        let mut other = log.clone().into_bytes();
+        other[at..at + bytes].fill(b'?');
+        other
+    };
+    let cases = [
+        ("a tenth of its middle", changed(middle, log.len() / 10), 3),
+        ("its end", changed(log.len() - 10, 9), 3),
+        ("it is shorter", log.as_bytes()[..log.len() - 20].to_vec(), 3),
+        ("it has grown", [log.as_bytes(), b"more\n"].concat(), 0),
+    ];
+    let args = "run slow --pause 0 --source file:log --sink jsonl:out";
+    for (what, other, code) in cases {
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join("log"), other).unwrap();
+        let mut first = cluster.process(0, args);
+        let mut second = cluster.process_in(elsewhere.path(), 1, args);
+        assert_eq!(second.code_within(LONG), code, "{what}: {}", second.stderr());
+        if code == 3 {
+            second.ends_with(3, &["log is not the file that was found", "read the same files"]);
+        }
+        first.ends_with(if code == 0 { 0 } else { LOST }, &[]);
+    }
+}
+
 // ---- forged messages -----------------------------------------------------------------------------------------------
 
 /// Joins the cluster of process 0 as its process 1, as anyone can where there is no secret: who claims another

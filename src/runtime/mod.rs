@@ -242,7 +242,10 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         horizon: Duration::ZERO,
         digest: false,
     };
-    let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
+    let mut conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
+    if let Some(conductor) = conductor.as_mut().filter(|_| processes > 1) {
+        conductor.describe(&sources)?;
+    }
     overwrite::refuse(settings, &build.files())?;
     let rejects = settings.rejects.as_deref().map(RejectsFile::take).transpose()?;
     let drawn = draw_routing()?;

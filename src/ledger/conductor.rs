@@ -393,6 +393,7 @@ impl Conductor {
         }
         if !self.finished && self.open.is_empty() && self.is_over() {
             self.finished = true;
+            self.watermarks.finish();
             messages.push(Message::Finished);
         }
         messages

@@ -216,6 +216,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         stop::nobody_reads();
     }
     vitals.wait_for(None);
+    ingest.finish();
     let summary = installed.summary.get();
     Outcome {
         counts: summary.counts,

@@ -24,7 +24,7 @@ use crate::runtime::cluster::Peer;
 /// |---|---|
 /// | 0 | done, or ended in order by SIGINT or SIGTERM |
 /// | 2 | the command line or the configuration is bad: an option, a value, a file, a host file, a secret |
-/// | 3 | an input cannot be read, or not to its end |
+/// | 3 | an input cannot be read, or not to its end, or has a key of which a join makes too many pairs |
 /// | 4 | an output cannot be written |
 /// | 5 | the processes of the cluster did not come together |
 /// | 6 | another process of the cluster was lost: its connection is gone, or it gave no sign of life for `--stall-timeout` |

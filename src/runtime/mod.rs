@@ -55,7 +55,7 @@ pub(crate) use worker::assign;
 
 use crate::data::InputCounts;
 use crate::dataflow::{Build, BuildError};
-use crate::door::{FatalLine, Rejects, RejectsError};
+use crate::door::{FatalLine, Fault, Rejects, RejectsError, TooManyPairs};
 use crate::ledger::{Conductor, LedgerOptions};
 use crate::operators::Routing;
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Peers, Secret};
@@ -137,6 +137,9 @@ pub enum RunError {
     /// A line that its format does not put up with.
     #[error(transparent)]
     Line(#[from] FatalLine),
+    /// A key of a join that makes too many pairs.
+    #[error(transparent)]
+    Pairs(#[from] TooManyPairs),
     /// The dataflow retracts a row that it has called final.
     #[error(transparent)]
     Retracted(#[from] Retracted),
@@ -184,6 +187,15 @@ pub enum RunError {
     Over,
 }
 
+impl From<Fault> for RunError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Line(line) => line.into(),
+            Fault::Pairs(pairs) => pairs.into(),
+        }
+    }
+}
+
 impl RunError {
     /// The exit code of the command that meets this error.
     pub fn exit(&self) -> Exit {
@@ -193,7 +205,7 @@ impl RunError {
             | RunError::NoSuchInput { .. }
             | RunError::NoSuchView { .. }
             | RunError::OtherRows { .. } => Exit::Configuration,
-            RunError::Source(_) | RunError::Line(_) => Exit::Input,
+            RunError::Source(_) | RunError::Line(_) | RunError::Pairs(_) => Exit::Input,
             RunError::Retracted(_) | RunError::CreateRejects { .. } | RunError::Rejects(_) => Exit::Output,
             RunError::Cluster(
                 ClusterError::NoSuchProcess { .. }

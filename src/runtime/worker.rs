@@ -175,9 +175,9 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             Turn::Wait(longest) => worker.step_or_park(Some(longest)),
         };
         // Before what is closed is shown: all of it is the answer to what came before the line.
-        if let Some(line) = installed.faults.get() {
+        if let Some(fault) = installed.faults.get() {
             let _ = hand_over_rejects();
-            fatal::end(Exit::Input, line);
+            fatal::end(Exit::Input, fault);
         }
         // Before sinks show the epoch: what one of them shows to be malformed can be looked at.
         if index == job.first && reached() > handed_over {

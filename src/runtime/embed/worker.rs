@@ -174,8 +174,8 @@ fn run(worker: &mut Worker, job: &Job) -> Result<(), RunError> {
             Turn::Wait(longest) => worker.step_or_park(Some(longest)),
         };
         // Before what is closed is shown: all of it is the answer to what came before the line.
-        if let Some(line) = installed.faults.get() {
-            return Err(line.into());
+        if let Some(fault) = installed.faults.get() {
+            return Err(fault.into());
         }
         if let Some(outlet) = outlet.as_mut().filter(|_| !probe.done()) {
             outlet.advance(ingest.sealed(frontier(&probe)), summary.get(), shared);

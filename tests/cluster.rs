@@ -458,6 +458,20 @@ fn a_process_that_is_stopped_ends_the_others_and_is_named() {
 }
 
 #[test]
+fn a_process_in_which_a_worker_hangs_says_so_before_the_others_end() {
+    for hung in [0, 1] {
+        let cluster = Cluster::new(faulty(), 2);
+        cluster.write("log", "z\n");
+        let args =
+            format!("run sleeps --worker {hung} --source file:log --sink jsonl:out --stall-timeout 800ms");
+        let mut processes = all(&cluster, &args);
+        let words = format!("worker {hung} has not come back from an operator");
+        processes[hung].ends_with(STALLED, &[&words]);
+        processes[1 - hung].ends_within(SOON, LOST, &[&format!("lost process {hung} at")]);
+    }
+}
+
+#[test]
 fn waiting_is_not_a_stall() {
     let cluster = Cluster::new(faulty(), 2);
     // Idle, with an epoch that was begun and that the tick ends long after the time-out.

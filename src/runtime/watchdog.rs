@@ -238,7 +238,10 @@ pub(super) fn watch(
                 seen.look(vitals, look, moved);
             }
             // One that still steps knows best what it waits for: what a worker writes down arrives between steps.
-            let waiting = seen.iter().enumerate().filter(|(_, seen)| seen.waiting >= limit);
+            // Where something hangs, the process in which it does knows best: the others let it speak first.
+            let hung = peers.lives().is_empty() || seen.iter().any(|seen| seen.silent >= limit);
+            let patience = if hung { limit } else { limit + limit / 4 };
+            let waiting = seen.iter().enumerate().filter(|(_, seen)| seen.waiting >= patience);
             let stalled = waiting.min_by_key(|(_, seen)| seen.silent).map(|(stalled, _)| stalled);
             // Who waits for an epoch waits for the silent one, which may have been heard a moment after the wait began.
             let long = if stalled.is_some() { limit / 2 } else { limit };
@@ -273,7 +276,7 @@ pub(super) fn watch(
                         seen[hung].silent
                     )
                 }
-                None => format!("nothing has moved for {limit:?}: {what}{stuck}"),
+                None => format!("nothing has moved for {patience:?}: {what}{stuck}"),
             };
             let hint = "hint: an operator that keeps a capability, or a peer that hangs, stops all; \
                         --stall-timeout sets how long to wait";

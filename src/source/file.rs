@@ -200,6 +200,11 @@ fn not_a_file(file_type: FileType) -> (&'static str, &'static str) {
 /// logs (`a.log.2`, `a.log.1`, `a.log`) the oldest first, and directories among them are passed over. A file is read
 /// once, however many spellings or links lead to it.
 ///
+/// All processes of a cluster read the same files, each its share of them. What process 0 has found the others look at before
+/// they read it, and refuse another file of that name: one that is shorter, differs in its first 64 KiB, or in one of
+/// sixteen blocks of 4 KiB that lie evenly from its beginning to its end. A file that has grown is the same. A difference
+/// that lies between two blocks is not noticed; to notice any, each process would have to read the whole of each file.
+///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use thalweg::source::{FileSource, Source};

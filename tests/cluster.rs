@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster_support::{Cluster, LONG, Process, faulty, thalweg};
+use thalweg::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Mismatch, join};
 
 /// How soon the others must be gone when a process is.
 const SOON: Duration = Duration::from_secs(2);
@@ -259,6 +260,49 @@ fn who_is_missing_is_named() {
 }
 
 #[test]
+fn both_sides_of_a_refusal_say_why_whatever_is_logged() {
+    for (wrong, connector, listener) in [
+        (
+            "-w 2",
+            "it runs with `-w 1`, we with `-w 2`",
+            "refused process 1 at {}: it runs with `-w 2`, we with `-w 1`",
+        ),
+        (
+            "--max-line 7KiB",
+            "its fingerprint is",
+            "refused process 1 at {}: it runs another build, another dataflow or",
+        ),
+        (
+            "-n 3",
+            "it runs with `-n 2`, we with `-n 3`",
+            "refused process 1 at {}: it runs with `-n 3`, we with `-n 2`",
+        ),
+        (
+            "--cluster-secret-file other",
+            "refused us before",
+            "refused a process at {}: it does not know the cluster secret",
+        ),
+    ] {
+        let cluster = Cluster::new(faulty(), 2);
+        cluster.write("log", "a\n");
+        cluster.write("other", "something else");
+        let own = cluster.addresses[0].ip();
+        let three: String = (0..3).map(|at| format!("{own}:{}\n", 2101 + at)).collect();
+        cluster.write("hosts", three);
+        let args = "run slow --source file:log --sink jsonl:out --log off";
+        let mut first = cluster.process(0, &format!("{args} --join-timeout 1500ms"));
+        // The number of processes that the harness adds would count.
+        let mut second = match wrong.starts_with("-n") {
+            true => cluster.alone(&format!("{args} {wrong} -p 1 -h hosts --cluster-secret-file secret")),
+            false => cluster.process(1, &format!("{args} {wrong}")),
+        };
+        second.ends_with(5, &[connector]);
+        // The system gives the connector an address of its own.
+        first.ends_with(5, &["missing process 1", &listener.replace("{}", "127.0.0.1")]);
+    }
+}
+
+#[test]
 fn input_that_one_process_cannot_read_ends_all() {
     let cluster = Cluster::new(faulty(), 2);
     cluster.write("log", letters(100, 20));
@@ -268,6 +312,90 @@ fn input_that_one_process_cannot_read_ends_all() {
     let mut second = cluster.process_in(elsewhere.path(), 1, args);
     second.ends_with(3, &["cannot open log", "No such file"]);
     first.ends_within(SOON, LOST, &[&format!("lost process 1 at {}", cluster.addresses[1])]);
+}
+
+#[test]
+fn a_file_that_only_begins_alike_is_another_one() {
+    let cluster = Cluster::new(faulty(), 2);
+    let log = letters(50_000, 20);
+    cluster.write("log", &log);
+    let middle = log.len() / 2;
+    let changed = |at: usize, bytes: usize| {
+        let mut other = log.clone().into_bytes();
+        other[at..at + bytes].fill(b'?');
+        other
+    };
+    let cases = [
+        ("a tenth of its middle", changed(middle, log.len() / 10), 3),
+        ("its end", changed(log.len() - 10, 9), 3),
+        ("it is shorter", log.as_bytes()[..log.len() - 20].to_vec(), 3),
+        ("it has grown", [log.as_bytes(), b"more\n"].concat(), 0),
+    ];
+    let args = "run slow --pause 0 --source file:log --sink jsonl:out";
+    for (what, other, code) in cases {
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join("log"), other).unwrap();
+        let mut first = cluster.process(0, args);
+        let mut second = cluster.process_in(elsewhere.path(), 1, args);
+        assert_eq!(second.code_within(LONG), code, "{what}: {}", second.stderr());
+        if code == 3 {
+            second.ends_with(3, &["log is not the file that was found", "read the same files"]);
+        }
+        first.ends_with(if code == 0 { 0 } else { LOST }, &[]);
+    }
+}
+
+// ---- forged messages -----------------------------------------------------------------------------------------------
+
+/// Joins the cluster of process 0 as its process 1, as anyone can where there is no secret: who claims another
+/// fingerprint than process 0 is told what the right one is.
+fn intrude(cluster: &Cluster) -> TcpStream {
+    let addresses: Vec<_> = cluster.addresses.iter().map(ToString::to_string).collect();
+    let mut config = ClusterConfig::new(1, addresses, 1, Fingerprint([0; 32]));
+    let Err(ClusterError::Mismatch { mismatch: Mismatch::Fingerprint { theirs, .. }, .. }) =
+        join(&config, b"")
+    else {
+        panic!("process 0 has no such fingerprint");
+    };
+    config.fingerprint = theirs;
+    join(&config, b"").unwrap().sockets.remove(0).unwrap()
+}
+
+/// A message on `channel` in the name of worker `source` to worker 0 that holds `held`, in its frame.
+fn message(channel: u64, source: u64, held: &[u8]) -> Vec<u8> {
+    let head = [channel, source, 0, 1, held.len() as u64, 0].map(u64::to_be_bytes).concat();
+    let length = (head.len() + held.len()) as u32;
+    [&[0][..], &length.to_be_bytes(), &head, held].concat()
+}
+
+#[test]
+fn forged_messages_end_the_run_and_say_of_whom_they_came() {
+    let forged: [(Vec<u8>, &str); 3] = [
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "it sent a frame of kind 71"),
+        (message(0, 0, b"in our name"), "it sent a message in the name of worker 0, and its own are 1 to 1"),
+        // Whatever it is that goes by one of these channels.
+        (
+            (0..32).flat_map(|channel| message(channel, 1, &[0xff; 64])).collect(),
+            "a message of it holds what cannot be read",
+        ),
+    ];
+    for (bytes, reason) in forged {
+        let cluster = Cluster::new(faulty(), 2);
+        cluster.write("log", letters(100, 20));
+        let mut hosts = vec!["-h".to_owned(), cluster.path("hosts").display().to_string()];
+        hosts.extend(["-n", "2", "-p", "0", "--insecure-cluster", "--log", "off"].map(str::to_owned));
+        let args = format!("run slow --pause 0 --source file:log --sink jsonl:out {}", hosts.join(" "));
+        let mut process = cluster.alone(&args);
+        let mut intruder = intrude(&cluster);
+        intruder.write_all(&bytes).unwrap();
+        let name = format!("lost process 1 at {}", cluster.addresses[1]);
+        process.ends_with(LOST, &[&name, reason]);
+        let said = process.stderr();
+        assert!(
+            !said.contains("panicked") && !said.contains("backtrace") && said.lines().count() <= 2,
+            "{said}"
+        );
+    }
 }
 
 // ---- the watchdog --------------------------------------------------------------------------------------------------
@@ -305,19 +433,42 @@ fn a_worker_that_does_not_come_back_is_named() {
 }
 
 #[test]
-fn a_process_that_hangs_is_noticed() {
-    let cluster = Cluster::new(faulty(), 2);
-    let args = "run slow --pause 0 --sink jsonl:out?mode=changes --tick 20ms --stall-timeout 600ms";
-    let mut processes = all(&cluster, args);
-    processes[0].say("one\n");
-    cluster.await_text("out", r#"{"lines":1}"#);
-    processes[1].signal("STOP");
-    // Some of the letters are its.
-    processes[0].say(&letters(26, 2));
-    processes[0].ends_with(STALLED, &["nothing has moved", "does not close", "a peer that hangs"]);
-    // It finds out as soon as it can.
-    processes[1].signal("CONT");
-    processes[1].ends_within(SOON, LOST, &[&format!("lost process 0 at {}", cluster.addresses[0])]);
+fn a_process_that_is_stopped_ends_the_others_and_is_named() {
+    // While it holds up an epoch, and while there is nothing to do at all.
+    for at_work in [true, false] {
+        let cluster = Cluster::new(faulty(), 3);
+        let args = "run slow --pause 0 --sink jsonl:out?mode=changes --tick 20ms --stall-timeout 1s";
+        let mut processes = all(&cluster, args);
+        processes[0].say("one\n");
+        cluster.await_text("out", r#"{"lines":1}"#);
+        processes[1].signal("STOP");
+        if at_work {
+            // Some of the letters are its.
+            processes[0].say(&letters(26, 2));
+        }
+        let name = format!("lost process 1 at {}", cluster.addresses[1]);
+        for other in [0, 2] {
+            let words = [&name[..], "it has given no sign of life for", "--stall-timeout"];
+            processes[other].ends_within(SOON, LOST, &words);
+        }
+        // It finds out as soon as it can.
+        processes[1].signal("CONT");
+        processes[1].ends_within(SOON, LOST, &["lost process"]);
+    }
+}
+
+#[test]
+fn a_process_in_which_a_worker_hangs_says_so_before_the_others_end() {
+    for hung in [0, 1] {
+        let cluster = Cluster::new(faulty(), 2);
+        cluster.write("log", "z\n");
+        let args =
+            format!("run sleeps --worker {hung} --source file:log --sink jsonl:out --stall-timeout 800ms");
+        let mut processes = all(&cluster, &args);
+        let words = format!("worker {hung} has not come back from an operator");
+        processes[hung].ends_with(STALLED, &[&words]);
+        processes[1 - hung].ends_within(SOON, LOST, &[&format!("lost process {hung} at")]);
+    }
 }
 
 #[test]
@@ -351,6 +502,20 @@ fn waiting_is_not_a_stall() {
     idle.iter_mut().for_each(|process| process.ends_with(0, &[]));
     slow.ends_with(0, &["120 lines"]);
     suspended.ends_with(0, &["120 lines"]);
+}
+
+#[test]
+fn a_process_that_waits_for_another_to_read_is_not_stalled() {
+    let cluster = Cluster::new(faulty(), 2);
+    // One epoch: the chunks of process 0 take no time, and those of process 1 take much longer than nothing may move.
+    let chunk = |first: &str| format!("{first}{}\n", "-".repeat(18)).repeat(5);
+    cluster.write("log", (0..40).map(|at| chunk(if at % 2 == 0 { "A" } else { "a" })).collect::<String>());
+    let args =
+        "run slow --pause 20 --source file:log --chunk-bytes 100B --stall-timeout 500ms --sink jsonl:out";
+    for mut process in all(&cluster, args) {
+        process.ends_with(0, &[]);
+    }
+    assert!(cluster.read("out").contains(r#"{"lines":200}"#), "{}", cluster.read("out"));
 }
 
 // ---- ending in order -----------------------------------------------------------------------------------------------

@@ -268,3 +268,34 @@ fn the_callbacks_are_given_each_epoch_once() {
     let expected = [(0, 2), (0, -1), (1, 0), (1, -1), (2, 1), (2, -1), (3, 0), (3, -1)];
     assert_eq!(from.try_iter().collect::<Vec<_>>(), expected);
 }
+
+/// Which of two workers shows the count of each line.
+fn owners(lines: &[String]) -> Vec<usize> {
+    let (to, shown) = channel();
+    let build = Build::new("owners", move |flow| {
+        let counts = flow.records(Text).by(text("line"), |line| Some(line.line())).count("lines");
+        let (rows, to) = (counts.rows(), to.clone());
+        let worker = rows.scope().index();
+        rows.inspect(move |_| to.send(worker).unwrap());
+        counts.show("lines");
+        Ok(())
+    });
+    let mut run = Run::of(build).workers(2).start().unwrap();
+    lines.iter().for_each(|line| run.push(line.as_bytes()).unwrap());
+    run.finish().unwrap();
+    shown.try_iter().collect()
+}
+
+#[test]
+fn whoever_writes_lines_cannot_send_them_all_to_one_worker() {
+    // Whatever can be found out beforehand of where keys go, outside of a run.
+    let known = |line: &String| thalweg::operators::route(line.trim_end().as_bytes()).is_multiple_of(2);
+    let hostile: Vec<_> = (0..1000).map(|at| format!("key {at}\n")).filter(known).collect();
+    let owners = owners(&hostile);
+    let first = owners.iter().filter(|owner| **owner == 0).count();
+    assert!(
+        owners.len() >= 400 && first * 4 > owners.len() && first * 4 < owners.len() * 3,
+        "{first} of {}",
+        owners.len()
+    );
+}

@@ -218,7 +218,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         tuning(
             "stall-timeout",
             "TIME",
-            "How long nothing may move before the watchdog ends the process [default: 60s]",
+            "How long nothing may move, or another process say nothing, before the watchdog ends the process [default: 60s]",
         ),
     ]
 }

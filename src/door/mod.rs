@@ -83,7 +83,7 @@ use timely::dataflow::Stream;
 
 pub use columns::{ColumnNames, Columns, NamedColumn, column, flag, number, string, text, time};
 pub use facts::AsRecords;
-pub use fault::{FatalLine, FaultProbe};
+pub use fault::{FatalLine, Fault, FaultProbe, TooManyPairs};
 pub use feed::{Feed, Observed};
 pub use grouped::{Grouped, Keys, Many, One, Whole};
 pub use join::Events;
@@ -128,7 +128,6 @@ pub struct Lines<'scope> {
     stream: Stream<'scope, Epoch, Vec<Event>>,
     site: Site<'scope>,
     progress: Arc<Progress>,
-    faults: FaultProbe,
     rejects: Option<Rejects>,
 }
 
@@ -154,12 +153,13 @@ impl<'scope> Lines<'scope> {
             observations: Rc::default(),
             timed: Cell::new(false),
             horizon: Cell::new(0),
+            faults: FaultProbe::default(),
             inputs: RefCell::default(),
         };
         let scope = stream.scope();
         let (doors, register) = (Rc::default(), Rc::default());
         let site = Site { scope, event_times, doors, register, shared: Rc::new(shared) };
-        Lines { stream, site, progress, faults: FaultProbe::default(), rejects: None }
+        Lines { stream, site, progress, rejects: None }
     }
 
     /// As these, for a dataflow whose views go to `register`.
@@ -221,9 +221,9 @@ impl<'scope> Lines<'scope> {
         self.site.shared.inputs.borrow().clone()
     }
 
-    /// Tells whether a line ends the run.
+    /// Tells whether a line, or what was made of lines, ends the run.
     pub fn faults(&self) -> FaultProbe {
-        self.faults.clone()
+        self.site.shared.faults.clone()
     }
 
     /// The running totals of `sums`, as a door named `name`. What `sums` has because the input has

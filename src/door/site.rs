@@ -8,6 +8,7 @@ use differential_dataflow::ExchangeData;
 use timely::dataflow::{Scope, Stream};
 
 use crate::data::Stored;
+use crate::door::fault::FaultProbe;
 use crate::door::feed::Observations;
 use crate::door::opened::{Doors, Opened};
 use crate::state::Identity;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) timed: Cell<bool>,
     /// How long after a record something may still come of it, at most, as event time goes on.
     pub(crate) horizon: Cell<Millis>,
+    /// Where what ends the run is put.
+    pub(crate) faults: FaultProbe,
     /// The inputs by name, in the order in which they were first read.
     pub(crate) inputs: RefCell<Vec<String>>,
 }

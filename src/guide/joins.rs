@@ -72,7 +72,9 @@
 //! ```
 //!
 //! Rows of such a join are facts. Its state is the events that may yet be in a pair: the longer the distance and the
-//! lateness, the more of them.
+//! lateness, the more of them. A thousand events on each side are a million pairs, if their key is the same and they are
+//! near enough; a key of which an epoch makes more than [`at_most`](crate::time::Within::at_most) so many ends the run,
+//! with an error that names it.
 //!
 //! # The next one only
 //!

@@ -249,6 +249,19 @@ impl Conductor {
         }
     }
 
+    /// Describes the partitions that were found among `sources` so closely that other processes can tell whether they
+    /// have the same.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    pub fn describe(&mut self, sources: &[Arc<dyn Source>]) -> Result<(), SourceError> {
+        for partition in &mut self.news {
+            partition.found = sources[partition.source as usize].describe(partition.found.clone())?;
+        }
+        Ok(())
+    }
+
     /// The same, for a dataflow of which it is known only now whether it goes by event time.
     pub fn by_event_time(&mut self, event_time: bool, horizon: Duration) {
         (self.options.event_time, self.options.horizon) = (event_time, horizon);
@@ -404,6 +417,7 @@ impl Conductor {
         }
         if !self.finished && self.open.is_empty() && self.is_over() {
             self.finished = true;
+            self.watermarks.finish();
             messages.push(Message::Finished);
         }
         messages

@@ -71,7 +71,12 @@ pub(super) struct Watermarks {
     event_time: EventTime,
     /// The latest arrival so far.
     arrived: Millis,
+    /// Partitions whose first records were all too late for windows.
+    behind: u64,
 }
+
+/// So many partitions are named that begin too late; of ten thousand files that are read in the wrong order, most do.
+const NAMED: u64 = 5;
 
 impl Watermarks {
     pub(super) fn new(options: TimeOptions) -> Self {
@@ -83,6 +88,7 @@ impl Watermarks {
             heard: BTreeSet::new(),
             event_time: EventTime::NONE,
             arrived: Millis::MIN,
+            behind: 0,
         }
     }
 
@@ -108,6 +114,17 @@ impl Watermarks {
         lane.ended = false;
     }
 
+    /// Nothing more is read: says how many partitions began too late, where not all of them were named.
+    pub(super) fn finish(&self) {
+        if self.behind > NAMED {
+            log::warn!(
+                "{} files or other inputs in all began with records older than what was read before them, by more than \
+                 --lateness; the first {NAMED} are named above",
+                self.behind
+            );
+        }
+    }
+
     /// What is known of event time as the epoch of `record` ends; `more` says of a sequence whether it goes on.
     pub(super) fn seal(&mut self, record: &EpochRecord, more: impl Fn(u32) -> bool) -> EventTime {
         self.arrived = self.arrived.max(record.arrived.0);
@@ -116,10 +133,12 @@ impl Watermarks {
                 && self.options.clock == Clock::Event
                 && self.event_time.watermark.reaches(read.times.newest)
             {
-                log::warn!(
-                    "all that has been read of {} so far is older than what was read before it, by more than \
-                     --lateness: windows refuse it as too late\n  hint: read older files first, or raise --lateness",
-                    self.names.get(&read.partition).map_or("?", |name| name)
+                self.behind += 1;
+                let name = self.names.get(&read.partition).map_or("?", |name| name);
+                log::log!(
+                    if self.behind <= NAMED { log::Level::Warn } else { log::Level::Debug },
+                    "all that has been read of {name} so far is older than what was read before it, by more than \
+                     --lateness: windows refuse it as too late\n  hint: read older files first, or raise --lateness"
                 );
             }
             if let Some(lane) = self.of.get(&read.partition).and_then(|id| self.lanes.get_mut(id)) {

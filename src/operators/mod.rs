@@ -14,6 +14,7 @@ mod totals;
 
 pub use closed::per_closed_time;
 pub use full_join::FullJoin;
+pub(crate) use route::Routing;
 pub use route::route;
 pub use top_k::TopK;
 pub(crate) use top_k::{Counted, Ordered, Ranked, add, differences, merge_first};

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::data::escape_text;
 use crate::door::lines_at;
+use crate::runtime::cluster::Peer;
 
 /// Exit codes of the command; [`Exit::HELP`] says the same in the command's own help.
 ///
@@ -23,10 +24,10 @@ use crate::door::lines_at;
 /// |---|---|
 /// | 0 | done, or ended in order by SIGINT or SIGTERM |
 /// | 2 | the command line or the configuration is bad: an option, a value, a file, a host file, a secret |
-/// | 3 | an input cannot be read, or not to its end |
+/// | 3 | an input cannot be read, or not to its end, or has a key of which a join makes too many pairs |
 /// | 4 | an output cannot be written |
 /// | 5 | the processes of the cluster did not come together |
-/// | 6 | another process of the cluster was lost |
+/// | 6 | another process of the cluster was lost: its connection is gone, or it gave no sign of life for `--stall-timeout` |
 /// | 7 | nothing moved for `--stall-timeout` while there was work: the watchdog ended the process |
 /// | 8 | nothing came of the input: no line of the form that is read, no record with a time that counts |
 /// | 70 | a bug: a thread panicked |
@@ -101,12 +102,14 @@ pub fn end(exit: Exit, reason: impl Display) -> ! {
     std::process::exit(exit as i32)
 }
 
-/// Addresses of the processes of this cluster, by index, for naming a peer that was lost.
-static PEERS: OnceLock<Vec<String>> = OnceLock::new();
+/// The other processes of this cluster, for naming one that was lost.
+static PEERS: OnceLock<Vec<Peer>> = OnceLock::new();
 
-/// Tells the panic hook who the peers are.
-pub(super) fn name_peers(addresses: &[String]) {
-    let _ = PEERS.set(addresses.to_vec());
+/// Tells the panic hook who the peers of process `ours` are.
+pub(super) fn name_peers(ours: usize, addresses: &[String]) {
+    let peer = |(process, address): (usize, &String)| Peer { process, address: address.clone() };
+    let others = addresses.iter().enumerate().filter(|(process, _)| *process != ours);
+    let _ = PEERS.set(others.map(peer).collect());
 }
 
 /// Makes a panic in any thread the end of the process.
@@ -115,10 +118,7 @@ pub fn end_on_panic() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed").to_owned();
         match lost_peer(&thread, info) {
-            Some((peer, cause)) => {
-                let address = PEERS.get().and_then(|peers| peers.get(peer)).map_or("?", String::as_str);
-                end(Exit::PeerLost, format_args!("lost process {peer} at {address}: {cause}"))
-            }
+            Some((peer, cause)) => end(Exit::PeerLost, format_args!("lost {peer}: {cause}")),
             None => {
                 let backtrace = std::backtrace::Backtrace::capture();
                 // What is wrong may be the line, for a function that a user has written: then a supervisor can stop instead of
@@ -131,11 +131,23 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Whether this panic is how timely's network threads say that a connection is gone: they are named after the process
-/// at its other end, and their message begins with words that timely promises to keep.
-fn lost_peer(thread: &str, info: &PanicHookInfo<'_>) -> Option<(usize, String)> {
-    let peer = thread.strip_prefix("timely:recv-").or(thread.strip_prefix("timely:send-"))?.parse().ok()?;
-    let message = info.payload_as_str()?;
-    let cause = message.strip_prefix("timely communication error: ")?;
-    Some((peer, cause.to_owned()))
+/// Whether this panic is how timely says that another process is not to be counted on; which one, and why.
+///
+/// Its network threads say that a connection is gone, or brought what is no message of the cluster: they are named after
+/// the process at its other end, and their message begins with words that timely promises to keep. A worker says that
+/// what a message holds cannot be read; it is not told who sent it.
+fn lost_peer(thread: &str, info: &PanicHookInfo<'_>) -> Option<(String, String)> {
+    let (peers, message) = (PEERS.get()?, info.payload_as_str()?);
+    if let Some(cause) = message.strip_prefix("timely communication error: ") {
+        let peer = thread.strip_prefix("timely:recv-").or(thread.strip_prefix("timely:send-"))?;
+        let peer = peers.iter().find(|one| one.process.to_string() == peer)?;
+        return Some((peer.to_string(), cause.to_owned()));
+    }
+    let cause = message.strip_prefix("bincode::deserialize() failed: ")?;
+    let names: Vec<_> = peers.iter().map(Peer::to_string).collect();
+    let who = if names.len() == 1 { names.concat() } else { format!("one of {}", names.join(", ")) };
+    Some((who, format!("a message of it holds what cannot be read ({cause})\n  hint: {INSECURE}")))
 }
+
+/// How such a process can be one of the cluster at all.
+const INSECURE: &str = "without --cluster-secret-file, whoever reaches the address can join";

@@ -129,6 +129,11 @@ impl Ingest {
         self.reading.has_damage()
     }
 
+    /// Nothing more is read: sums up what was only counted.
+    pub(crate) fn finish(&self) {
+        self.reading.finish();
+    }
+
     /// How many epochs have been sealed, those of earlier runs too; 0 on other workers than the first.
     pub(crate) fn epochs(&self) -> u64 {
         self.conductor.as_ref().map_or(0, Conductor::sealed_before)

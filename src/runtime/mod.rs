@@ -31,6 +31,8 @@ mod verdict;
 mod watchdog;
 mod worker;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -54,9 +56,10 @@ pub(crate) use worker::assign;
 
 use crate::data::InputCounts;
 use crate::dataflow::{Build, BuildError};
-use crate::door::{FatalLine, Rejects, RejectsError};
+use crate::door::{FatalLine, Fault, Rejects, RejectsError, TooManyPairs};
 use crate::ledger::{Conductor, LedgerOptions};
-use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Secret};
+use crate::operators::Routing;
+use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Peers, Secret};
 use crate::runtime::rejects::RejectsFile;
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
@@ -135,6 +138,9 @@ pub enum RunError {
     /// A line that its format does not put up with.
     #[error(transparent)]
     Line(#[from] FatalLine),
+    /// A key of a join that makes too many pairs.
+    #[error(transparent)]
+    Pairs(#[from] TooManyPairs),
     /// The dataflow retracts a row that it has called final.
     #[error(transparent)]
     Retracted(#[from] Retracted),
@@ -182,6 +188,15 @@ pub enum RunError {
     Over,
 }
 
+impl From<Fault> for RunError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Line(line) => line.into(),
+            Fault::Pairs(pairs) => pairs.into(),
+        }
+    }
+}
+
 impl RunError {
     /// The exit code of the command that meets this error.
     pub fn exit(&self) -> Exit {
@@ -191,7 +206,7 @@ impl RunError {
             | RunError::NoSuchInput { .. }
             | RunError::NoSuchView { .. }
             | RunError::OtherRows { .. } => Exit::Configuration,
-            RunError::Source(_) | RunError::Line(_) => Exit::Input,
+            RunError::Source(_) | RunError::Line(_) | RunError::Pairs(_) => Exit::Input,
             RunError::Retracted(_) | RunError::CreateRejects { .. } | RunError::Rejects(_) => Exit::Output,
             RunError::Cluster(
                 ClusterError::NoSuchProcess { .. }
@@ -240,23 +255,35 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         horizon: Duration::ZERO,
         digest: false,
     };
-    let conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
+    let mut conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
+    if let Some(conductor) = conductor.as_mut().filter(|_| processes > 1) {
+        conductor.describe(&sources)?;
+    }
     overwrite::refuse(settings, &build.files())?;
     let rejects = settings.rejects.as_deref().map(RejectsFile::take).transpose()?;
-    let (builders, guard): (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>) = match &settings.cluster {
+    let drawn = draw_routing()?;
+    type Guard = Box<dyn std::any::Any + Send>;
+    let (builders, guard, peers, drawn): (Vec<AllocatorBuilder>, Guard, Peers, _) = match &settings.cluster {
         None => {
             let builders = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
-            (builders.into_iter().map(AllocatorBuilder::Process).collect(), Box::new(()))
+            let builders = builders.into_iter().map(AllocatorBuilder::Process).collect();
+            (builders, Box::new(()), Peers::default(), drawn)
         }
         Some(cluster) => {
-            fatal::name_peers(&cluster.addresses);
-            let joined = cluster::join(&join_config(cluster, settings, build)?, &[])?;
+            fatal::name_peers(cluster.process, &cluster.addresses);
+            let config = join_config(cluster, settings, build)?;
+            let connected = |source| RunError::System { what: "set up the connections", source };
+            // Process 0 draws for all.
+            let joined = cluster::join(&config, &drawn)?;
+            let drawn =
+                joined.offer.try_into().map_err(|_| connected(std::io::ErrorKind::InvalidData.into()))?;
+            let (links, peers) =
+                cluster::link(joined.sockets, &config.peers(), process, workers).map_err(connected)?;
             let hooks = Hooks::default();
             let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
-            let (builders, guard) =
-                initialize_networking_from_sockets(local, joined.sockets, process, workers, hooks)
-                    .map_err(|source| RunError::System { what: "set up the connections", source })?;
-            (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard))
+            let (builders, guard) = initialize_networking_from_sockets(local, links, process, workers, hooks)
+                .map_err(connected)?;
+            (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard), peers, drawn)
         }
     };
     let (partitions, bytes) = conductor.as_ref().map_or((0, 0), |it| (it.partitions(), it.total_bytes()));
@@ -267,9 +294,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     let first = process * workers;
     // An epoch of live input is rightly open for a tick before it can close.
     let limit = settings.stall_timeout + if settings.is_bounded() { Duration::ZERO } else { settings.tick };
-    // The first process writes to the sinks, and may wait for a slow reader, which the others cannot see.
-    let patience = if process == 0 { 1 } else { 5 };
-    watchdog::watch(vitals.clone(), first, limit, patience, Arc::clone(&progress))
+    watchdog::watch(vitals.clone(), first, limit, peers, Arc::clone(&progress))
         .map_err(|source| RunError::System { what: "start the watchdog", source })?;
 
     let rejects = rejects.map(RejectsFile::empty).transpose()?;
@@ -287,6 +312,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         rejects: rejects.clone(),
         vitals,
         first,
+        routing: Routing::of(drawn),
     };
     let config = WorkerConfig::default();
     let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))
@@ -302,6 +328,17 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     let damaged = outcomes.iter().any(|outcome| outcome.damaged);
     let elapsed = now() - begun;
     Ok(Report { counts, epochs, elapsed, interrupted, unread, damaged, event_time, answered })
+}
+
+/// Draws how the keys of a run are dealt to its workers.
+fn draw_routing() -> Result<[u8; Routing::BYTES], RunError> {
+    let mut drawn = [0; Routing::BYTES];
+    let failed = |error: getrandom::Error| RunError::System {
+        what: "draw random numbers",
+        source: std::io::Error::other(error.to_string()),
+    };
+    getrandom::fill(&mut drawn).map_err(failed)?;
+    Ok(drawn)
 }
 
 fn join_config(
@@ -327,13 +364,13 @@ fn join_config(
 /// Of everything that must be equal for processes to understand each other: the program itself, byte for byte, since
 /// what timely exchanges has no description of its own, and what it was told to run.
 fn fingerprint(settings: &Settings, build: &Build) -> std::io::Result<Fingerprint> {
-    let program = std::fs::read(std::env::current_exe()?)?;
+    let program = digest(File::open(std::env::current_exe()?)?)?;
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
-    part(&Sha256::digest(program));
+    part(&program);
     part(build.name().as_bytes());
     build.parts().for_each(|bytes| part(&bytes));
     // What decides which operators are built.
@@ -349,6 +386,18 @@ fn fingerprint(settings: &Settings, build: &Build) -> std::io::Result<Fingerprin
     part(&[u8::from(clock == Clock::Arrival)]);
     [lateness, idle_timeout, max_ahead].iter().for_each(|time| part(&time.as_nanos().to_be_bytes()));
     Ok(Fingerprint(hash.finalize().into()))
+}
+
+/// SHA-256 of all that `reader` has, a piece at a time: a program may be larger than all that it needs to run.
+fn digest(mut reader: impl Read) -> std::io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match reader.read(&mut piece)? {
+            0 => return Ok(hash.finalize().into()),
+            read => hash.update(&piece[..read]),
+        }
+    }
 }
 
 /// A variable of the environment, if it is set and is text.

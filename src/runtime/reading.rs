@@ -9,6 +9,9 @@ use crate::source::{
 };
 use crate::time::Time;
 
+/// So many damaged partitions are named, of what may be thousands.
+const NAMED: u64 = 5;
+
 /// Bytes of live sources that are read before their epoch is opened, at most.
 const AHEAD: usize = 4 << 20;
 
@@ -34,8 +37,8 @@ pub(super) struct Reading {
     epoch: Option<Epoch>,
     /// Whether nothing is to be read before its epoch is opened.
     exact: bool,
-    /// Whether a partition could not be read to its end.
-    damaged: bool,
+    /// How many partitions could not be read to their end.
+    damaged: u64,
 }
 
 /// A partition that is being read.
@@ -105,13 +108,24 @@ impl Reading {
             readers: BTreeMap::new(),
             epoch: None,
             exact: false,
-            damaged: false,
+            damaged: 0,
         }
     }
 
     /// Whether a partition could not be read to its end.
     pub(super) fn has_damage(&self) -> bool {
-        self.damaged
+        self.damaged > 0
+    }
+
+    /// Nothing more is read: says how many partitions were damaged, where not all of them were named.
+    pub(super) fn finish(&self) {
+        if self.damaged > NAMED {
+            log::error!(
+                "{} files in all could not be read to their end by worker {}; the first {NAMED} are named above",
+                self.damaged,
+                self.share.worker
+            );
+        }
     }
 
     /// Takes in what the conductor has found; `check` says whether to look if this process has it, too.
@@ -202,8 +216,11 @@ impl Reading {
                     }
                     Step::Ended => reached.ended = true,
                     Step::Damaged(fault) => {
-                        log::error!("{fault}\n  what stands before it counts, and what comes after is lost");
-                        self.damaged = true;
+                        self.damaged += 1;
+                        log::log!(
+                            if self.damaged <= NAMED { log::Level::Error } else { log::Level::Debug },
+                            "{fault}\n  what stands before it counts, and what comes after is lost"
+                        );
                         reached.ended = true;
                     }
                 }

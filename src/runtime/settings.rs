@@ -48,7 +48,8 @@ pub struct Settings {
     pub max_open_epochs: u64,
     /// Bytes that a worker may have read of open epochs before it must wait to begin another. Default: 1 GiB.
     pub max_open_bytes: u64,
-    /// How long an epoch may stay open without anything moving. Default: 60 s.
+    /// How long an epoch may stay open without anything moving, and another process of the cluster give no sign of life.
+    /// Default: 60 s.
     pub stall_timeout: Duration,
 }
 

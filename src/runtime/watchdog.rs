@@ -5,8 +5,9 @@
 //! (timely's reachability log: outstanding capabilities and messages by operator). One thread for the whole process
 //! looks at that. Reading is moving, and so is each step of an epoch: an epoch may be as long as one likes, and have as many steps.
 //!
-//! It sees this process only. A worker that has closed its part of an epoch, and waits for longer than the limit for
-//! another process that is still reading its own part, takes that for a stall.
+//! Of the other processes of a cluster it knows what they say of themselves all the time ([`Peers`]): that they live, and
+//! whether they read, or wait for whoever reads their output. One that says nothing for the limit is lost: it is stopped,
+//! or all of it hangs, or the way to it is cut.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,6 +19,7 @@ use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::progress::reachability::logging::{TrackerEvent, TrackerEventBuilder};
 use timely::worker::Worker;
 
+use crate::runtime::cluster::{BEAT, Peers};
 use crate::runtime::{Exit, fatal};
 use crate::source::Progress;
 use crate::time::Epoch;
@@ -180,22 +182,47 @@ impl Seen {
     }
 }
 
-/// Ends the process when a worker has waited for the same epoch for `limit`, and nothing was read meanwhile.
+/// What the watchdog remembers of another process.
+#[derive(Debug, Default)]
+struct Heard {
+    signs: u64,
+    /// For how long nothing has been heard of it.
+    silent: Duration,
+}
+
+/// So many signs of life in a row are not missed by a process that lives, however short the limit.
+const MISSED: u32 = 10;
+
+/// Looks at all peers again, `passed` after the last time; returns the one that has been silent for the longest time.
+fn listen(peers: &Peers, heard: &mut [Heard], passed: Duration) -> Option<(usize, Duration)> {
+    let mut longest = None;
+    for (at, (life, heard)) in peers.lives().iter().zip(heard).enumerate() {
+        // What has ended in order says nothing more, and what has ended otherwise is told by its connection.
+        let Some(signs) = life.heard() else { continue };
+        heard.silent = if heard.signs == signs { heard.silent + passed } else { Duration::ZERO };
+        heard.signs = signs;
+        longest = longest.max(Some((heard.silent, at)));
+    }
+    longest.map(|(silent, at)| (at, silent))
+}
+
+/// Ends the process when a worker has waited for the same epoch for `limit`, and nothing was read meanwhile; or when one
+/// of the `peers` has given no sign of life for so long.
 ///
 /// Time is counted in looks rather than by the clock: while the process is suspended (Ctrl-Z, a debugger), and while
-/// the machine is too busy to run it, no time passes. Nor does it while a sink of this process is being written, by
-/// however slow a reader: that is back-pressure. For what only another process can know, such as its own back-pressure,
-/// it waits `patience` times as long.
+/// the machine is too busy to run it, no time passes. Nor does it while a sink of any process is being written, by
+/// however slow a reader: that is back-pressure.
 pub(super) fn watch(
     workers: Vec<Arc<Vitals>>,
     first_worker: usize,
     limit: Duration,
-    patience: u32,
+    peers: Peers,
     progress: Arc<Progress>,
 ) -> std::io::Result<()> {
     let look = (limit / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
     std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
         let mut seen: Vec<Seen> = workers.iter().map(|_| Seen::default()).collect();
+        let mut heard: Vec<Heard> = peers.lives().iter().map(|_| Heard::default()).collect();
         let mut read = 0;
         loop {
             std::thread::sleep(look);
@@ -204,14 +231,33 @@ pub(super) fn watch(
                 let writes = vitals.doing.load(Relaxed) == Doing::Write as u8;
                 vitals.held.load(Relaxed) || writes && vitals.beats.load(Relaxed) == seen.beats
             });
+            let busy = writing || read != read_before;
+            peers.tell(busy);
+            let moved = busy || peers.lives().iter().any(|life| life.is_busy());
             for (vitals, seen) in workers.iter().zip(&mut seen) {
-                seen.look(vitals, look, writing || read != read_before);
+                seen.look(vitals, look, moved);
             }
             // One that still steps knows best what it waits for: what a worker writes down arrives between steps.
-            let hung = seen.iter().any(|seen| seen.silent >= limit);
-            let long = if hung { limit } else { limit * patience };
-            let waiting = seen.iter().enumerate().filter(|(_, seen)| seen.waiting >= long);
-            let Some((stalled, _)) = waiting.min_by_key(|(_, seen)| seen.silent) else { continue };
+            // Where something hangs, the process in which it does knows best: the others let it speak first.
+            let hung = peers.lives().is_empty() || seen.iter().any(|seen| seen.silent >= limit);
+            let patience = if hung { limit } else { limit + limit / 4 };
+            let waiting = seen.iter().enumerate().filter(|(_, seen)| seen.waiting >= patience);
+            let stalled = waiting.min_by_key(|(_, seen)| seen.silent).map(|(stalled, _)| stalled);
+            // Who waits for an epoch waits for the silent one, which may have been heard a moment after the wait began.
+            let long = if stalled.is_some() { limit / 2 } else { limit };
+            let silent = listen(&peers, &mut heard, look);
+            if let Some((peer, silent)) = silent.filter(|(_, silent)| *silent >= long.max(BEAT * MISSED)) {
+                let peer = &peers.lives()[peer].peer;
+                fatal::end(
+                    Exit::PeerLost,
+                    format_args!(
+                        "lost {peer}: it has given no sign of life for {silent:?}\n  \
+                         hint: is it stopped (SIGSTOP, a debugger), or its machine, or the network between? \
+                         --stall-timeout sets how long to wait"
+                    ),
+                );
+            }
+            let Some(stalled) = stalled else { continue };
             let what = match seen[stalled].waiting_for {
                 WHOLE_RUN => {
                     "the input has ended and every view is complete, but the dataflow does not end".to_owned()
@@ -230,7 +276,7 @@ pub(super) fn watch(
                         seen[hung].silent
                     )
                 }
-                None => format!("nothing has moved for {long:?}: {what}{stuck}"),
+                None => format!("nothing has moved for {patience:?}: {what}{stuck}"),
             };
             let hint = "hint: an operator that keeps a capability, or a peer that hangs, stops all; \
                         --stall-timeout sets how long to wait";

@@ -14,6 +14,7 @@ use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, Rejects, UNNAMED};
 use crate::ledger::Conductor;
+use crate::operators::Routing;
 use crate::sink::{Outputs, Shows, SinkError, Start};
 use crate::source::{Progress, Source};
 use crate::time::Epoch;
@@ -32,6 +33,8 @@ pub(super) struct Job {
     pub vitals: Vec<Arc<Vitals>>,
     /// The first worker of this process.
     pub first: usize,
+    /// How keys are dealt to workers.
+    pub routing: Routing,
 }
 
 /// What a worker has to say in the end.
@@ -95,6 +98,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let bounded = job.settings.is_bounded();
     let vitals = &job.vitals[index - job.first];
     vitals.observe(worker);
+    job.routing.install();
 
     let messages = Messages::install(worker);
     let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
@@ -171,9 +175,9 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             Turn::Wait(longest) => worker.step_or_park(Some(longest)),
         };
         // Before what is closed is shown: all of it is the answer to what came before the line.
-        if let Some(line) = installed.faults.get() {
+        if let Some(fault) = installed.faults.get() {
             let _ = hand_over_rejects();
-            fatal::end(Exit::Input, line);
+            fatal::end(Exit::Input, fault);
         }
         // Before sinks show the epoch: what one of them shows to be malformed can be looked at.
         if index == job.first && reached() > handed_over {
@@ -212,6 +216,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         stop::nobody_reads();
     }
     vitals.wait_for(None);
+    ingest.finish();
     let summary = installed.summary.get();
     Outcome {
         counts: summary.counts,

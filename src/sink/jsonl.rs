@@ -14,7 +14,8 @@
 //! and says how many so far.
 //!
 //! Lines stand in the order of the views and, within each, of the view. Keys that are not UTF-8 show each bad byte as
-//! `\xNN`, so that no two keys look alike ([`escape_json`]); times are text in the form of RFC 3339, or the number of milliseconds where that form has no year for them.
+//! `\xNN`, so that no two keys look alike ([`escape_json`]); times are text in the form of RFC 3339,
+//! with a sign before a year that has no four digits ([`Time`]).
 //! What is written of an epoch is handed to the operating system before the next epoch begins.
 
 use std::fmt;
@@ -200,10 +201,7 @@ impl Serialize for Columns<'_> {
                 Value::Int(value) => map.serialize_entry(&column.name, value)?,
                 Value::Float(value) => map.serialize_entry(&column.name, value)?,
                 Value::Bool(value) => map.serialize_entry(&column.name, value)?,
-                Value::Time(millis) => match Time(*millis).rfc3339() {
-                    Some(text) => map.serialize_entry(&column.name, &text)?,
-                    None => map.serialize_entry(&column.name, millis)?,
-                },
+                Value::Time(millis) => map.serialize_entry(&column.name, &Time(*millis).to_string())?,
                 Value::Bytes(bytes) => map.serialize_entry(&column.name, &escape_json(bytes))?,
             }
         }

@@ -65,11 +65,18 @@ pub(super) struct FoundFile {
     in_order: bool,
     /// SHA-256 in hexadecimal of the first [`FoundFile::HEAD`] bytes, or of all that there are.
     head: String,
+    /// The same of blocks behind them ([`FoundFile::samples`]), once another process is to be told of the file.
+    #[serde(default)]
+    samples: Option<String>,
 }
 
 impl FoundFile {
     /// How many bytes of a file's beginning tell it from others.
     const HEAD: u64 = 64 << 10;
+    /// How many blocks behind its beginning tell it from others that begin alike, ...
+    const SAMPLES: u64 = 16;
+    /// ... and how many bytes each has.
+    const SAMPLE: u64 = 4 << 10;
 
     /// Opens the file, examines it, and closes it again; also returns what makes it the same file.
     pub(super) fn examine(path: &Path) -> Result<(Self, String), SourceError> {
@@ -92,7 +99,8 @@ impl FoundFile {
         let in_order = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&first).starts_with(b"#");
         let head = digest(&head);
         let identity = format!("{}:{}:{head}", metadata.dev(), metadata.ino());
-        Ok((FoundFile { path: path.to_owned(), kind, length, unmeasured, in_order, head }, identity))
+        let path = path.to_owned();
+        Ok((FoundFile { path, kind, length, unmeasured, in_order, head, samples: None }, identity))
     }
 
     /// Whether what has this name now is what was found; it may have grown.
@@ -100,10 +108,29 @@ impl FoundFile {
         let open = |source| SourceError::Open { path: self.path.clone(), source };
         let length = self.path.metadata().map_err(open)?.len();
         let head = read_head(&self.path, self.length).map_err(open)?;
-        if length < self.length || digest(&head) != self.head {
-            return Err(SourceError::Differs { path: self.path.clone() });
+        let same = length >= self.length && digest(&head) == self.head;
+        if same && self.samples.as_ref().map_or(Ok(true), |theirs| Ok(*theirs == self.samples()?))? {
+            return Ok(());
         }
-        Ok(())
+        Err(SourceError::Differs { path: self.path.clone() })
+    }
+
+    /// The digest of blocks that lie evenly from its beginning to its end, both included.
+    ///
+    /// It tells files apart that differ in length, at their ends, or in a sixteenth of what they hold; a difference that
+    /// lies between two blocks is not noticed. To notice any, both files would have to be read as a whole.
+    fn samples(&self) -> Result<String, SourceError> {
+        let error = |source| SourceError::Open { path: self.path.clone(), source };
+        let file = File::open(&self.path).map_err(error)?;
+        let mut blocks = Vec::new();
+        let last = self.length.saturating_sub(Self::SAMPLE);
+        for place in 0..Self::SAMPLES {
+            let from = (u128::from(last) * u128::from(place) / u128::from(Self::SAMPLES - 1)) as u64;
+            let mut block = vec![0; Self::SAMPLE.min(self.length) as usize];
+            file.read_exact_at(&mut block, from).map_err(error)?;
+            blocks.append(&mut block);
+        }
+        Ok(digest(&blocks))
     }
 
     /// Its first lines, uncompressed: whole ones, or all that it has.
@@ -189,6 +216,11 @@ fn not_a_file(file_type: FileType) -> (&'static str, &'static str) {
 /// glob. As in a shell, `*` matches neither `/` nor a leading dot. A glob's files are in the order of their names, rotated
 /// logs (`a.log.2`, `a.log.1`, `a.log`) the oldest first, and directories among them are passed over. A file is read
 /// once, however many spellings or links lead to it.
+///
+/// All processes of a cluster read the same files, each its share of them. What process 0 has found the others look at before
+/// they read it, and refuse another file of that name: one that is shorter, differs in its first 64 KiB, or in one of
+/// sixteen blocks of 4 KiB that lie evenly from its beginning to its end. A file that has grown is the same. A difference
+/// that lies between two blocks is not noticed; to notice any, each process would have to read the whole of each file.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -278,6 +310,17 @@ impl Source for FileSource {
 
     fn check(&self, partition: &Found) -> Result<(), SourceError> {
         FoundFile::of(partition)?.check()
+    }
+
+    /// Adds what blocks of it hold, so that files are told apart that begin alike.
+    fn describe(&self, partition: Found) -> Result<Found, SourceError> {
+        let mut file = FoundFile::of(&partition)?;
+        // A short one is told by its beginning.
+        file.samples = (file.length > FoundFile::HEAD).then(|| file.samples()).transpose()?;
+        let name = || partition.name.to_string();
+        let detail = serde_json::to_string(&file)
+            .map_err(|error| SourceError::Detail { partition: name(), reason: error.to_string() })?;
+        Ok(Found { detail, ..partition })
     }
 
     fn open(

@@ -95,6 +95,16 @@ pub trait Source: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// `partition` as another process is told of it: closely enough for [`check`](Source::check) to tell there whether it
+    /// is the same. It may take a few reads, which a process that is alone is spared.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    fn describe(&self, partition: Found) -> Result<Found, SourceError> {
+        Ok(partition)
+    }
+
     /// Opens `partition` at offset `from` for worker `share.worker`.
     ///
     /// `wake` is called whenever there is more to read, by whatever thread finds out.

@@ -138,8 +138,8 @@ where
                 probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
             ingest.turn(closed, true).unwrap_or_else(|error| panic!("{error}"));
             worker.step();
-            if let Some(line) = faults.get() {
-                panic!("{line}");
+            if let Some(fault) = faults.get() {
+                panic!("{fault}");
             }
         }
         let mut held = held.take();

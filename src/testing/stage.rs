@@ -99,8 +99,8 @@ impl Stage {
         while !installed.probe.done() || behind(ingest.next_epoch()) {
             let failed = self.failed.load(Ordering::SeqCst);
             assert!(!failed, "another worker panicked; its message stands above");
-            if let Some(line) = installed.faults.get() {
-                panic!("{line}");
+            if let Some(fault) = installed.faults.get() {
+                panic!("{fault}");
             }
             let frontier = installed.probe.with_frontier(|frontier| frontier.first().copied());
             let closed = frontier.map_or(u64::MAX, |epoch| epoch.number());

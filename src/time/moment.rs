@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 /// A moment in event time, in milliseconds since 1970 UTC.
 ///
 /// Sinks show it in the form of RFC 3339, in UTC, and with milliseconds only if there are any. That form has four digits
-/// for the year: what lies outside the years 1 to 9999 is shown as the bare number of milliseconds.
+/// for the year, and so have the years 1 to 9999: any other is shown with a sign and as many digits as it takes, four at
+/// least, as the expanded form of ISO 8601 has it. So every time is text of one shape, and no two times look alike.
 ///
 /// ```
 /// use thalweg::time::Time;
 /// assert_eq!(Time(1_431_857_100_000).to_string(), "2015-05-17T10:05:00Z");
 /// assert_eq!(Time(-1).to_string(), "1969-12-31T23:59:59.999Z");
-/// assert_eq!(Time(i64::MAX).to_string(), "9223372036854775807");
+/// assert_eq!(Time(253_402_300_800_000).to_string(), "+10000-01-01T00:00:00Z");
+/// assert_eq!(Time(i64::MIN).to_string(), "-292275055-05-16T16:47:04.192Z");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub i64);
@@ -35,7 +37,22 @@ impl Time {
     }
 }
 
+/// The calendar begins anew after so many years ...
+const CYCLE_YEARS: i64 = 400;
+/// ... which have so many milliseconds.
+const CYCLE: i64 = 146_097 * 86_400_000;
+
 impl Time {
+    /// The form of RFC 3339, but for its year, which has a sign.
+    fn expanded(self) -> String {
+        // chrono counts a quarter of a million years and no more; this is the same day 400 years on from 1970, and so on.
+        let within = DateTime::<Utc>::from_timestamp_millis(self.0.rem_euclid(CYCLE)).unwrap_or_default();
+        let year = i64::from(within.year()) + self.0.div_euclid(CYCLE) * CYCLE_YEARS;
+        let text = within.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let (_, rest) = text.split_once('-').unwrap_or_default();
+        format!("{year:+05}-{rest}")
+    }
+
     /// Its whole seconds since 1970, rounded down.
     ///
     /// ```
@@ -99,7 +116,7 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.rfc3339() {
             Some(text) => f.pad(&text),
-            None => fmt::Display::fmt(&self.0, f),
+            None => f.pad(&self.expanded()),
         }
     }
 }
@@ -115,14 +132,15 @@ mod tests {
     const LAST: i64 = 253_402_300_799_999;
 
     #[test]
-    fn times_have_an_end_on_both_sides_and_are_numbers_beyond() {
+    fn times_are_text_of_one_shape_in_any_year() {
         for (millis, text) in [
             (FIRST, "0001-01-01T00:00:00Z"),
-            (FIRST - 1, "-62135596800001"),
+            (FIRST - 1, "+0000-12-31T23:59:59.999Z"),
+            (FIRST - 366 * 86_400_000 - 1, "-0001-12-31T23:59:59.999Z"),
             (LAST, "9999-12-31T23:59:59.999Z"),
-            (LAST + 1, "253402300800000"),
-            (i64::MIN, "-9223372036854775808"),
-            (i64::MAX, "9223372036854775807"),
+            (LAST + 1, "+10000-01-01T00:00:00Z"),
+            (i64::MIN, "-292275055-05-16T16:47:04.192Z"),
+            (i64::MAX, "+292278994-08-17T07:12:55.807Z"),
             (1_456_704_000_120, "2016-02-29T00:00:00.120Z"),
         ] {
             assert_eq!(Time(millis).to_string(), text);
@@ -133,12 +151,15 @@ mod tests {
         #[test]
         fn times_can_be_read_back(millis in prop_oneof![FIRST..=LAST, any::<i64>(), (FIRST / 1000..LAST / 1000).prop_map(|s| s * 1000)]) {
             let text = Time(millis).to_string();
-            match DateTime::parse_from_rfc3339(&text) {
-                Ok(read) => prop_assert_eq!(read.timestamp_millis(), millis),
-                Err(_) => prop_assert_eq!(text.parse::<i64>(), Ok(millis)),
-            }
-            prop_assert_eq!(text.contains('T'), (FIRST..=LAST).contains(&millis));
-            prop_assert_eq!(text.contains('.'), text.contains('T') && millis % 1000 != 0);
+            let (year, rest) = text[1..].split_once('-').unwrap();
+            let year: i64 = format!("{}{year}", &text[..1]).parse().unwrap();
+            // The same day in a year that chrono knows.
+            let known = format!("{:04}-{rest}", year.rem_euclid(CYCLE_YEARS) + 2000);
+            let known = DateTime::parse_from_rfc3339(&known).unwrap().timestamp_millis();
+            let cycles = i128::from((year - year.rem_euclid(CYCLE_YEARS) - 2000) / CYCLE_YEARS);
+            prop_assert_eq!(i128::from(known) + cycles * i128::from(CYCLE), i128::from(millis));
+            prop_assert_eq!(text.starts_with(['+', '-']), !(FIRST..=LAST).contains(&millis));
+            prop_assert_eq!(text.contains('.'), millis % 1000 != 0);
         }
 
         /// Text in the form of RFC 3339 sorts as the times do.

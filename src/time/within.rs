@@ -21,6 +21,8 @@ pub struct Within {
     upper: Millis,
     /// Whether only the next match counts.
     next_only: bool,
+    /// How many pairs of one key an epoch may have.
+    most: usize,
 }
 
 /// Bounds that no pair is within, or that are no times.
@@ -37,6 +39,9 @@ pub struct WithinError {
 }
 
 impl Within {
+    /// So many pairs one key may make in one epoch, unless [`Within::at_most`] says otherwise. They take a gigabyte or two.
+    pub const PAIRS: usize = 10_000_000;
+
     /// The right event happens `lower` to `upper` milliseconds after the left one; before it, where these are negative.
     ///
     /// # Errors
@@ -50,19 +55,19 @@ impl Within {
         if lower < -MOST || upper > MOST || lower > MOST || upper < -MOST {
             return error("no two times are further than 2^53 ms apart");
         }
-        Ok(Within { lower, upper, next_only: false })
+        Ok(Within { lower, upper, next_only: false, most: Self::PAIRS })
     }
 
     /// The right event happens with the left one, or up to `longest` after it. Anything finer than milliseconds is cut
     /// off.
     pub fn after(longest: Duration) -> Self {
-        Within { lower: 0, upper: millis(longest), next_only: false }
+        Within { lower: 0, upper: millis(longest), next_only: false, most: Self::PAIRS }
     }
 
     /// The right event happens from `before` before the left one to `after` after it. Anything finer than milliseconds is
     /// cut off.
     pub fn around(before: Duration, after: Duration) -> Self {
-        Within { lower: -millis(before), upper: millis(after), next_only: false }
+        Within { lower: -millis(before), upper: millis(after), next_only: false, most: Self::PAIRS }
     }
 
     /// These bounds, where only the next match counts: of all on the right that are within them, a left event is in a pair
@@ -90,6 +95,28 @@ impl Within {
     #[must_use]
     pub fn next_only(self) -> Self {
         Within { next_only: true, ..self }
+    }
+
+    /// These bounds, for keys of which an epoch makes `pairs` pairs at most; by default that is [`Within::PAIRS`].
+    ///
+    /// A thousand events on each side that are near enough make a million pairs, which are all held until their epoch has
+    /// closed. A key that makes more than this ends the run with an error that names it, rather than fill the memory. Where
+    /// only the next match counts, a left event makes one pair at most, and none are too many.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thalweg::time::Within;
+    /// let within = Within::after(Duration::from_secs(5)).at_most(1000);
+    /// assert_eq!(within.most(), 1000);
+    /// ```
+    #[must_use]
+    pub fn at_most(self, pairs: usize) -> Self {
+        Within { most: pairs, ..self }
+    }
+
+    /// How many pairs of one key an epoch may have.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// Whether only the next match counts.

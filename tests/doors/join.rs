@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::dataflow::{BuildError, Dataflow, Flow};
-use thalweg::door::{Parsed, number as column};
+use thalweg::Run;
+use thalweg::data::Bytes;
+use thalweg::dataflow::{Build, BuildError, Dataflow, Flow};
+use thalweg::door::{Parsed, number as column, text};
 use thalweg::format::Text;
+use thalweg::runtime::RunError;
 use thalweg::testing::Script;
 use thalweg::time::Within;
 
@@ -233,4 +236,46 @@ fn bounds_are_bounds() {
         assert!(error.contains(&lower.to_string()) && error.contains(&upper.to_string()), "{error}");
     }
     assert!(Within::after(Duration::MAX).upper() <= 1 << 53);
+}
+
+/// A run that joins each `l` with each `r` of the same key, of which an epoch may have six pairs.
+fn at_most_six(lines: &str, workers: usize) -> Result<usize, RunError> {
+    let build = Build::new("six", |flow| {
+        let lines = flow.records(Text).event_time(|_| Some(0));
+        let side = |side: u8| {
+            move |line: &Parsed<'_, Text>| (line.first() == Some(&side)).then_some(line.offset() as i64)
+        };
+        let left = lines.by(text("key"), |line| line.get(2..)).events("left", column("at"), side(b'l'));
+        let right = lines.by(text("key"), |line| line.get(2..)).events("right", column("at"), side(b'r'));
+        let within = Within::after(Duration::ZERO).at_most(6);
+        left.join("pairs", right, within).map(["key"], |(key, ..)| key).show("pairs");
+        Ok(())
+    });
+    let mut run = Run::of(build).workers(workers).start()?;
+    run.push(lines.as_bytes())?;
+    run.close_epoch()?;
+    let pairs = run.changes::<Bytes>("pairs")?.iter().map(|change| change.diff).sum::<isize>();
+    run.finish()?;
+    Ok(pairs as usize)
+}
+
+#[test]
+fn a_key_that_makes_too_many_pairs_ends_the_run_and_is_named() {
+    let lines = |key: &str, left: usize, right: usize| {
+        format!("l {key}\n").repeat(left) + &format!("r {key}\n").repeat(right)
+    };
+    for workers in [1, 2] {
+        // Six of each of two keys, and then one more of one.
+        let six = lines("warm", 2, 3) + &lines("tepid", 6, 1);
+        assert_eq!(at_most_six(&six, workers).unwrap(), 12);
+        let error = at_most_six(&(six + &lines("hot", 7, 1)), workers).unwrap_err();
+        assert!(matches!(&error, RunError::Pairs(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("join `pairs` makes more than 6 pairs of key")
+                && text.contains("hot")
+                && text.contains("`Within::at_most`"),
+            "{text}"
+        );
+    }
 }

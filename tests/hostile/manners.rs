@@ -231,6 +231,31 @@ fn several_paths_are_one_sequence_in_the_order_of_a_glob() {
 }
 
 #[test]
+fn of_many_files_with_one_fault_a_few_are_named_and_all_are_counted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Each is a day older than the one before.
+    for day in 1..=20 {
+        let line =
+            format!("1.2.3.4 - - [{:02}/May/2015:10:05:00 +0000] \"GET / HTTP/1.1\" 200 1\n", 28 - day);
+        fs::write(dir.path().join(format!("{day:02}.log")), line).expect("written");
+        // Gzip's magic, and nothing that can be decompressed.
+        fs::write(dir.path().join(format!("{day:02}.gz")), b"\x1f\x8b\x08\0\0\0\0\0\0\0 damaged")
+            .expect("written");
+    }
+    let read = |pattern: &str| {
+        let source = uri("file", &dir.path().join(pattern), "");
+        run(&["run", "log-stats", "--source", &source, "--epoch-bytes", "16B", "--sink", "jsonl:/dev/null"])
+    };
+    let all = "19 files or other inputs in all began with records older than what was read before them";
+    let old = read("*.log").exits(0).says(&[all, "02.log so far is older", "06.log so far is older"]);
+    let all = "20 files in all could not be read to their end by worker 0";
+    let damaged = read("*.gz").says(&[all, "01.gz", "05.gz"]);
+    for (ended, what) in [(&old, "so far is older"), (&damaged, "what comes after is lost")] {
+        assert_eq!(ended.stderr.matches(what).count(), 5, "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn where_the_default_source_is_not_the_command_says_what_to_give_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut command = command();

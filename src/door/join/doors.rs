@@ -71,7 +71,8 @@ impl<'scope, K: ExchangeData + Hash + Stored, V: ExchangeData + Stored> Events<'
     /// A pair is inserted once, as soon as both of its events are there; where only the next match counts
     /// ([`Within::next_only`]), as soon as no earlier one can come. Each event is one of its
     /// own, also where several are equal: two equal ones on each side make four equal pairs. However the input is cut into
-    /// epochs, the pairs of records within the lateness are the same.
+    /// epochs, the pairs of records within the lateness are the same. A key of which an epoch makes more pairs than
+    /// [`Within::at_most`] allows ends the run.
     ///
     /// State, which is durable: the events of both sides that may yet be in a pair, on the worker that their key is routed
     /// to. A left event is freed when the watermark has passed its time and the upper bound, a right one when it has passed
@@ -167,7 +168,7 @@ impl<'scope, K: ExchangeData + Hash + Stored, V: ExchangeData + Stored> Events<'
             datum: |(key, _, _): &(K, Millis, Side<V, W>)| route(key),
             key: |(_, key, _, _): &DurableKey<K, V, W>| route(key),
         };
-        let machine = Join::new(name, within, unmatched);
+        let machine = Join::new(name, within, unmatched, site.shared.faults.clone());
         let event_times = site.event_times.clone();
         let (pairs, _) = operate(name, updates, routes, event_times, machine, durable, vec![]);
         (pairs, names, site)

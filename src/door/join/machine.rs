@@ -24,6 +24,7 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Stored;
+use crate::door::fault::{FaultProbe, TooManyPairs};
 use crate::door::machine::{Closing, Emitted, Machine, give_back};
 use crate::state::Keeper;
 use crate::time::Time;
@@ -110,6 +111,9 @@ fn shrink<V>(queue: &mut Queue<V>) {
     }
 }
 
+/// Bytes of a key that makes too many pairs that its error shows.
+const SHOWN: usize = 120;
+
 /// An update of a join: an event, and how many there are of it.
 type Update<K, V, W> = ((K, Millis, Side<V, W>), isize);
 
@@ -129,6 +133,9 @@ pub(crate) struct Join<K, V, W> {
     settled: Watermark,
     /// What is still to be taken in of the epoch that is being closed.
     waiting: std::vec::IntoIter<Update<K, V, W>>,
+    /// The key that was taken in last in this epoch, and how many pairs it has made; updates come in the order of keys.
+    last: Option<(K, usize)>,
+    faults: FaultProbe,
 }
 
 impl<K, V, W> Join<K, V, W>
@@ -137,7 +144,7 @@ where
     V: ExchangeData + Stored,
     W: ExchangeData + Stored,
 {
-    pub(crate) fn new(name: &str, within: Within, unmatched: bool) -> Self {
+    pub(crate) fn new(name: &str, within: Within, unmatched: bool, faults: FaultProbe) -> Self {
         Join {
             name: name.to_owned(),
             within,
@@ -147,7 +154,31 @@ where
             right_times: BTreeMap::new(),
             settled: Watermark::NONE,
             waiting: Vec::new().into_iter(),
+            last: None,
+            faults,
         }
+    }
+
+    /// The next updates are of `key`.
+    fn begin(&mut self, key: &K) {
+        if self.last.as_ref().is_none_or(|(last, _)| last != key) {
+            self.last = Some((key.clone(), 0));
+        }
+    }
+
+    /// Counts `pairs` of the key that was begun; returns whether there are too many now, which ends the run.
+    fn is_too_much(&mut self, pairs: usize) -> bool {
+        let Some((key, made)) = &mut self.last else { return false };
+        *made += pairs;
+        let most = self.within.most();
+        // The next match is one, and the events that it is one of are there already.
+        if *made <= most || self.within.is_next_only() {
+            return false;
+        }
+        let mut key = format!("{key:?}");
+        key.truncate(key.floor_char_boundary(SHOWN));
+        self.faults.set(TooManyPairs { door: self.name.clone(), key, most });
+        true
     }
 
     /// Takes `count` events in, and shows the pairs that they are in.
@@ -313,16 +344,27 @@ where
         emitted: &mut Emitted<Self::Row, ()>,
         keeper: &DurableEvents<K, V, W>,
     ) -> Option<Epoch> {
+        if self.faults.is_set() {
+            // The epoch stays open until the worker has looked.
+            return Some(closing.epoch);
+        }
         if self.waiting.len() == 0 {
             // In order of time, so that events are put at the end of their queues and not in the midst of them.
             consolidate(updates);
             self.waiting = std::mem::take(updates).into_iter();
             self.settled = closing.before.watermark;
+            self.last = None;
         }
         while let Some(((key, time, side), count)) = self.waiting.next() {
+            self.begin(&key);
+            let before = emitted.rows.len();
             self.take(key, time, side, count, keeper, |row, diff| {
                 emitted.rows.push((row, closing.epoch, diff));
             });
+            if self.is_too_much(emitted.rows.len() - before) {
+                emitted.rows.clear();
+                return Some(closing.epoch);
+            }
             if emitted.is_much() {
                 return Some(closing.epoch);
             }
@@ -402,7 +444,7 @@ mod tests {
         ) {
             let within = Within::new(lower, lower + width).expect("there are pairs");
             let within = if next_only { within.next_only() } else { within };
-            let make = || Join::<u8, i64, bool>::new("join", within, true);
+            let make = || Join::<u8, i64, bool>::new("join", within, true, FaultProbe::default());
             let mut before = Watermark::NONE;
             let epochs = epochs.into_iter().map(|(watermark, records)| {
                 let records = records.into_iter().filter(|record| !is_older(record.0, before));

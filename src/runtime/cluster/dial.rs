@@ -81,7 +81,7 @@ impl Failure {
             }
             Fault::Version { theirs } => ClusterError::Version { peer, ours: VERSION, theirs },
             Fault::Unproved => ClusterError::Unproved { peer },
-            Fault::Mismatch(mismatch) => ClusterError::Mismatch { peer, mismatch },
+            Fault::Mismatch { mismatch, .. } => ClusterError::Mismatch { peer, mismatch },
             other => return Self::Retry(other),
         })
     }

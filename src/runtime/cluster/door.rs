@@ -134,7 +134,7 @@ fn attend(visit: Visit, stream: TcpStream, remote: SocketAddr, local: &Local, ev
         Ok((wire, claim)) => Event::Confirmed { visit, remote, wire, claim },
         Err(fault) => {
             log::warn!("cluster: refused {remote}: {fault}");
-            Event::Refused(visit)
+            Event::Refused { visit, remote, fault }
         }
     };
     let _ = events.send(event);

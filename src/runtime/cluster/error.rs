@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +41,28 @@ pub struct Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.peer, self.last)
+    }
+}
+
+/// A process that wanted to join, and was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// From where it called.
+    pub host: IpAddr,
+    /// Which process it says it is, if it proved that it knows the secret.
+    pub process: Option<usize>,
+    /// Why, said of it: `it does not know the cluster secret`.
+    pub reason: String,
+}
+
+/// One line, without the hint that its reason may have.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reason.lines().next().unwrap_or_default();
+        match self.process {
+            Some(process) => write!(f, "refused process {process} at {}: {reason}", self.host),
+            None => write!(f, "refused a process at {}: {reason}", self.host),
+        }
     }
 }
 
@@ -280,9 +303,11 @@ pub enum ClusterError {
     },
     /// Not all processes joined in time.
     #[error(
-        "process {process} gave up after {after:?}, missing {}\n  \
-         hint: start every process within this time; the messages of the others say whom they refused",
-        missing.iter().map(Missing::to_string).collect::<Vec<_>>().join(", ")
+        "process {process} gave up after {after:?}, missing {}{}\n  \
+         hint: start every process within this time, with the same arguments but for -p; the messages of the others say \
+         whom they refused",
+        missing.iter().map(Missing::to_string).collect::<Vec<_>>().join(", "),
+        refused.iter().map(|refused| format!("\n  {refused}")).collect::<String>()
     )]
     Timeout {
         /// Our index.
@@ -291,5 +316,7 @@ pub enum ClusterError {
         after: Duration,
         /// Who did not join, and what was last seen of each.
         missing: Vec<Missing>,
+        /// Whom we refused; of many, the last few.
+        refused: Vec<Refused>,
     },
 }

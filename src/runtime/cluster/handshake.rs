@@ -59,17 +59,25 @@ impl Claim {
     }
 
     /// Whether both are of one run. Numbers first: they also enter most fingerprints, and say more than it does.
-    fn agree(&self, theirs: &Self) -> Result<(), Mismatch> {
-        if self.processes != theirs.processes {
-            return Err(Mismatch::Processes { ours: self.processes, theirs: theirs.processes });
-        }
-        if self.workers != theirs.workers {
-            return Err(Mismatch::Workers { ours: self.workers, theirs: theirs.workers });
-        }
-        if self.fingerprint != theirs.fingerprint {
-            return Err(Mismatch::Fingerprint { ours: self.fingerprint, theirs: theirs.fingerprint });
-        }
-        Ok(())
+    fn agree(&self, theirs: &Self) -> Result<(), Fault> {
+        let mismatch = match () {
+            () if self.processes != theirs.processes => {
+                Mismatch::Processes { ours: self.processes, theirs: theirs.processes }
+            }
+            () if self.workers != theirs.workers => {
+                Mismatch::Workers { ours: self.workers, theirs: theirs.workers }
+            }
+            () if self.fingerprint != theirs.fingerprint => {
+                Mismatch::Fingerprint { ours: self.fingerprint, theirs: theirs.fingerprint }
+            }
+            () => return Ok(()),
+        };
+        Err(theirs.refuse(mismatch))
+    }
+
+    /// Why who says this is refused.
+    fn refuse(&self, mismatch: Mismatch) -> Fault {
+        Fault::Mismatch { process: self.process, mismatch }
     }
 }
 
@@ -124,7 +132,7 @@ pub(super) fn connect(wire: &mut Wire, local: &Local, peer: usize) -> Result<Vec
     let theirs = Claim::receive(wire)?;
     local.claim.agree(&theirs)?;
     if theirs.process != peer {
-        return Err(Mismatch::Misplaced { expected: peer, theirs: theirs.process }.into());
+        return Err(theirs.refuse(Mismatch::Misplaced { expected: peer, theirs: theirs.process }));
     }
     let offer = wire.receive(Kind::Offer, if peer == 0 { MAX_OFFER } else { 0 })?;
     wire.send(Kind::Confirm, &[])?;
@@ -149,8 +157,8 @@ pub(super) fn accept(wire: &mut Wire, local: &Local, proved: impl FnOnce()) -> R
     let ours = &local.claim;
     ours.agree(&theirs)?;
     if theirs.process <= ours.process || theirs.process >= ours.processes {
-        let (ours, processes, theirs) = (ours.process, ours.processes, theirs.process);
-        return Err(Mismatch::Uncalled { ours, processes, theirs }.into());
+        let (ours, processes) = (ours.process, ours.processes);
+        return Err(theirs.refuse(Mismatch::Uncalled { ours, processes, theirs: theirs.process }));
     }
     wire.send(Kind::Offer, &local.offer)?;
     wire.receive(Kind::Confirm, 0)?;

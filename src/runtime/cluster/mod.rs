@@ -2,9 +2,10 @@
 //!
 //! [`join`] makes one TCP connection between every two processes and returns them in the order in which timely's
 //! `initialize_networking_from_sockets` takes them. Timely's own start-up is not used because it trusts its port: a
-//! stray `GET /` ends it, a silent client stops it, and a process of another build exchanges garbage with it.
+//! stray `GET /` ends it, a silent client stops it, and a process of another build exchanges garbage with it. What timely
+//! sends then goes in frames, with signs of life between them (`link`).
 //!
-//! This module knows sockets, clocks and the secret. It knows nothing of timely, of dataflows (a [`Fingerprint`]
+//! This module knows sockets, clocks and the secret. It knows nothing of timely but what it wants of a connection, of dataflows (a [`Fingerprint`]
 //! stands for one) and of what process 0 offers the others (bytes).
 //!
 //! Process i listens for all j > i, and connects to all j < i, again and again until [`ClusterConfig::join_timeout`].
@@ -17,12 +18,14 @@
 //!   if it speaks our protocol), and delays nobody: each connection has one deadline for its whole handshake, and
 //!   strangers compete only with each other. Each is logged, with its address.
 //! - Processes that know the secret and differ in build, dataflow, options, `-w` or `-n` never exchange data. The one
-//!   that connects fails at once, with both values; the one that listens logs both, and listens on.
+//!   that connects fails at once, with both values; the one that listens logs both, and listens on, as the right process
+//!   may still come. If none does, its own error says whom it refused, and why.
 //! - A process is seated when it has confirmed that it accepts us. Until all are seated, a newer connection of the
 //!   same index takes the place of an older one, so a process that died half-way can be started again.
 //!
 //! The secret protects the *start*: what timely sends afterwards is neither encrypted nor authenticated, so who can
-//! change packets on the network between two hosts can change the data. Such networks want a tunnel (WireGuard).
+//! change packets on the network between two hosts can change the data. Such networks want a tunnel (WireGuard). What is
+//! no message of the cluster at all (`messages`), or holds what cannot be read, ends the run, and says of whom it came.
 //!
 //! # The bytes
 //!
@@ -38,7 +41,7 @@
 //! | 6 | acceptor | claim | 2 | the same |
 //! | 7 | acceptor | offer | 3 | process 0: its offer, up to 16 MiB; others: none |
 //! | 8 | connector | confirm | 4 | none: the connector has accepted the claim and the offer |
-//! | 9 | acceptor | welcome | 5 | none: the connector is seated; timely's bytes follow |
+//! | 9 | acceptor | welcome | 5 | none: the connector is seated; frames follow, as `link` has them |
 //!
 //! A message after the hellos is kind (1), payload length (4), payload, tag (32). The tag is HMAC-SHA256, keyed with
 //! the secret (nothing, where there is none), over one byte that says whether there is a secret, then every message
@@ -51,6 +54,8 @@ mod dial;
 mod door;
 mod error;
 mod handshake;
+mod link;
+mod messages;
 mod roster;
 mod secret;
 mod wire;
@@ -65,10 +70,11 @@ use crate::runtime::clock::now;
 use crate::runtime::cluster::door::{Door, Visit};
 use crate::runtime::cluster::handshake::{Claim, Local};
 use crate::runtime::cluster::roster::Roster;
-use crate::runtime::cluster::wire::{Wire, deadline_in};
+use crate::runtime::cluster::wire::{Fault, Wire, deadline_in};
 
 pub use address::{localhost_addresses, parse_hostfile};
-pub use error::{ClusterError, Mismatch, Missing, Peer};
+pub use error::{ClusterError, Mismatch, Missing, Peer, Refused};
+pub(super) use link::{BEAT, Peers, link};
 pub use secret::Secret;
 
 /// The most that process 0 can hand to the others.
@@ -138,7 +144,8 @@ impl ClusterConfig {
         self.secret.is_none() && !self.insecure
     }
 
-    fn peers(&self) -> Vec<Peer> {
+    /// All processes, this one included.
+    pub(super) fn peers(&self) -> Vec<Peer> {
         let peer = |(process, address): (usize, &String)| Peer { process, address: address.clone() };
         self.addresses.iter().enumerate().map(peer).collect()
     }
@@ -184,7 +191,7 @@ enum Event {
     /// A connection has proved the secret.
     Proved(Visit),
     /// A connection was refused, and closed.
-    Refused(Visit),
+    Refused { visit: Visit, remote: SocketAddr, fault: Fault },
     /// A connection waits for its seat.
     Confirmed { visit: Visit, remote: SocketAddr, wire: Wire, claim: Claim },
 }
@@ -197,7 +204,8 @@ enum Event {
 ///
 /// At once when the configuration is unsafe or cannot be right, when our address cannot be listened on, and when a
 /// process with a lower index has another secret, build, dataflow, `-w` or `-n`; a higher one is refused and logged,
-/// as it may be a stranger and the right one may still come. [`ClusterError::Timeout`] names who is missing in the end.
+/// as it may be a stranger and the right one may still come. [`ClusterError::Timeout`] names who is missing in the end,
+/// and who was refused.
 ///
 /// ```
 /// use std::thread;
@@ -245,7 +253,8 @@ pub fn join(config: &ClusterConfig, offer: &[u8]) -> Result<Joined, ClusterError
         }
         if now() >= deadline {
             let (process, after, missing) = (config.process, config.join_timeout, meeting.roster.missing());
-            return Err(ClusterError::Timeout { process, after, missing });
+            let refused = meeting.roster.refusals();
+            return Err(ClusterError::Timeout { process, after, missing, refused });
         }
         if now() >= next_report {
             meeting.roster.missing().iter().for_each(|missing| log::warn!("cluster: waiting for {missing}"));
@@ -281,7 +290,11 @@ impl Meeting {
             }
             Event::Retrying { process, reason } => self.roster.note(process, reason),
             Event::Failed(error) => return Err(error),
-            Event::Proved(visit) | Event::Refused(visit) => self.forget(visit),
+            Event::Proved(visit) => self.forget(visit),
+            Event::Refused { visit, remote, fault } => {
+                self.forget(visit);
+                self.roster.refused(remote, &fault);
+            }
             Event::Confirmed { visit, remote, wire, claim } => {
                 self.forget(visit);
                 match handshake::welcome(wire) {

@@ -1,10 +1,12 @@
 //! Who has joined, who is missing, and who has gone again.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 
 use crate::runtime::cluster::handshake::Claim;
-use crate::runtime::cluster::{ClusterError, Missing, Peer};
+use crate::runtime::cluster::wire::Fault;
+use crate::runtime::cluster::{ClusterError, Missing, Peer, Refused};
 
 #[derive(Debug)]
 struct Seat {
@@ -21,7 +23,12 @@ pub(super) struct Roster {
     seats: Vec<Option<Seat>>,
     /// What was last seen of each process.
     last: Vec<String>,
+    /// Whom we refused, and may have meant; the last few that differ.
+    refused: VecDeque<Refused>,
 }
+
+/// How many refusals the error of a run tells.
+const REFUSALS: usize = 5;
 
 impl Roster {
     pub(super) fn new(ours: usize, peers: Vec<Peer>) -> Self {
@@ -33,6 +40,7 @@ impl Roster {
             ours,
             seats: peers.iter().map(|_| None).collect(),
             last: peers.iter().map(first).collect(),
+            refused: VecDeque::new(),
             peers,
         }
     }
@@ -67,6 +75,31 @@ impl Roster {
     pub(super) fn note(&mut self, process: usize, reason: String) {
         log::debug!("cluster: {}: {reason}", self.peers[process]);
         self.last[process] = reason;
+    }
+
+    /// Notes that whoever called from `remote` was refused, if it may be a process that was meant to join.
+    pub(super) fn refused(&mut self, remote: SocketAddr, fault: &Fault) {
+        if !fault.is_of_a_kin() {
+            return;
+        }
+        let process = fault.claimed();
+        if let Some(last) =
+            process.filter(|process| *process > self.ours).and_then(|at| self.last.get_mut(at))
+        {
+            *last = "it was refused".to_owned();
+        }
+        let refused = Refused { host: remote.ip(), process, reason: fault.to_string() };
+        // Who is refused calls again.
+        self.refused.retain(|before| *before != refused);
+        self.refused.push_back(refused);
+        if self.refused.len() > REFUSALS {
+            self.refused.pop_front();
+        }
+    }
+
+    /// Whom we refused, and may have meant.
+    pub(super) fn refusals(&self) -> Vec<Refused> {
+        self.refused.iter().cloned().collect()
     }
 
     /// Looks for connections that were closed after they were made.

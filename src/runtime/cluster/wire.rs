@@ -100,8 +100,23 @@ pub(super) enum Fault {
     Unproved,
     #[error("its {kind:?} was changed on the way")]
     Changed { kind: Kind },
-    #[error("{0}")]
-    Mismatch(#[from] Mismatch),
+    #[error("{mismatch}")]
+    Mismatch { process: usize, mismatch: Mismatch },
+}
+
+impl Fault {
+    /// Which process the other side says it is, where it came so far that this is known, and it is not ours.
+    pub(super) fn claimed(&self) -> Option<usize> {
+        match self {
+            Self::Mismatch { process, .. } => Some(*process),
+            _ => None,
+        }
+    }
+
+    /// Whether the other side may well be a process that was meant to join.
+    pub(super) fn is_of_a_kin(&self) -> bool {
+        matches!(self, Self::Version { .. } | Self::Unproved | Self::Mismatch { .. })
+    }
 }
 
 /// One connection in its handshake.

@@ -21,7 +21,8 @@ use crate::data::{InputCounts, Row};
 use crate::dataflow::{Build, Outline, Summary};
 use crate::door::UNNAMED;
 use crate::ledger::{Conductor, LedgerOptions};
-use crate::runtime::RunError;
+use crate::operators::Routing;
+use crate::runtime::{RunError, draw_routing};
 use crate::sink::panic_message;
 use crate::source::{Dealer, Dealt, ReadOptions, Source};
 use crate::time::{Time, TimeOptions};
@@ -217,6 +218,7 @@ impl RunBuilder {
             sources,
             conductor: Mutex::new(Some(conductor)),
             shared: Arc::clone(&shared),
+            routing: Routing::of(draw_routing()?),
         };
         let workers =
             timely::execute(timely::Config::process(self.workers), move |worker| work(worker, &job))

@@ -12,6 +12,7 @@ use timely::worker::Worker;
 use crate::dataflow::{Build, Flow, Summary};
 use crate::door::Lines;
 use crate::ledger::Conductor;
+use crate::operators::Routing;
 use crate::runtime::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Turn};
 use crate::runtime::messages::Messages;
 use crate::runtime::{RunError, assign};
@@ -110,6 +111,8 @@ pub(super) struct Job {
     /// For the first worker.
     pub(super) conductor: Mutex<Option<Conductor>>,
     pub(super) shared: Arc<Shared>,
+    /// How keys are dealt to workers.
+    pub(super) routing: Routing,
 }
 
 /// Runs `job` on `worker`. Whatever ends it early ends all workers, who would wait for it for ever.
@@ -135,6 +138,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) {
 fn run(worker: &mut Worker, job: &Job) -> Result<(), RunError> {
     let index = worker.index();
     let shared = &job.shared;
+    job.routing.install();
     let messages = Messages::install(worker);
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::new(Progress::default()), job.time);
@@ -170,8 +174,8 @@ fn run(worker: &mut Worker, job: &Job) -> Result<(), RunError> {
             Turn::Wait(longest) => worker.step_or_park(Some(longest)),
         };
         // Before what is closed is shown: all of it is the answer to what came before the line.
-        if let Some(line) = installed.faults.get() {
-            return Err(line.into());
+        if let Some(fault) = installed.faults.get() {
+            return Err(fault.into());
         }
         if let Some(outlet) = outlet.as_mut().filter(|_| !probe.done()) {
             outlet.advance(ingest.sealed(frontier(&probe)), summary.get(), shared);

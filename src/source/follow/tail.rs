@@ -141,7 +141,8 @@ impl Tail {
             }
         }
         let mut last = vec![0; LAST.min(usize::try_from(offset).unwrap_or(LAST))];
-        if file.read_exact_at(&mut last, offset - last.len() as u64).is_ok() {
+        let begin = offset - last.len() as u64;
+        if file.read_exact_at(&mut last, begin).is_ok() {
             *self.spot.lock().unwrap_or_else(PoisonError::into_inner) = Spot { offset, last };
         }
         Ok(())

@@ -115,6 +115,9 @@ pub(super) fn run_args() -> Vec<Arg> {
             .action(ArgAction::Append)
             .num_args(0..)
             .help("Files to read one after the other, the oldest rotation first; - is standard input"),
+        Arg::new("follow").long("follow").action(ArgAction::SetTrue).help(
+            "Read on as the files grow, whatever log rotation does with them, and take in new ones that match",
+        ),
         many(
             "source",
             "URI",

@@ -20,7 +20,9 @@ use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
 use crate::runtime::{ClusterSettings, Exit, Report, RunError, Settings, Usage};
 use crate::sink::SinkSpec;
-use crate::source::{FileSource, Progress, ReadOptions, Source, SourceError, SourceUriError, Sources};
+use crate::source::{
+    FileSource, FollowFrom, FollowSource, Progress, ReadOptions, Source, SourceError, SourceUriError, Sources,
+};
 use crate::time::{Clock, TimeOptions};
 use crate::view::Keep;
 
@@ -124,7 +126,10 @@ fn sources(given: &Given, known: &Sources, dataflow: &AnyDataflow) -> Result<Vec
         )));
     }
     let mut sources: Vec<Named> = Vec::new();
-    if !paths.is_empty() {
+    let follow = given.get("follow", false).map_err(Failure::configuration)?;
+    if follow && !paths.is_empty() {
+        sources.push((None, Arc::new(FollowSource::new(&paths, FollowFrom::Beginning))));
+    } else if !paths.is_empty() {
         sources.push((None, Arc::new(FileSource::sequence(&paths))));
     }
     // What stands on the command line counts, and not what the configuration says beside it.
@@ -134,7 +139,8 @@ fn sources(given: &Given, known: &Sources, dataflow: &AnyDataflow) -> Result<Vec
         uris => uris.iter().map(String::as_str).collect(),
     };
     for uri in stdin.into_iter().map(String::as_str).chain(uris) {
-        sources.push(known.open(uri).map_err(|SourceUriError { uri, reason, .. }| {
+        let uri = if follow { known.following(uri) } else { uri.into() };
+        sources.push(known.open(&uri).map_err(|SourceUriError { uri, reason, .. }| {
             Failure::configuration(anyhow!("`--source {uri}`: {reason}"))
         })?);
     }

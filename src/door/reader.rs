@@ -117,6 +117,24 @@ impl<'a, F: Format> Parsed<'a, F> {
         &self.origin.name
     }
 
+    /// What a directory above its file says of `key`: `2024-03-14` for `day` in `logs/day=2024-03-14/a.log`.
+    ///
+    /// ```
+    /// use thalweg::prelude::*;
+    /// use thalweg::testing::Script;
+    /// let build = Build::new("days", |flow| {
+    ///     let lines = flow.records(Text);
+    ///     lines.by(text("day"), |line| line.directory("day").map(str::as_bytes)).count("days").show("days");
+    ///     Ok(())
+    /// });
+    /// let files: [(&str, &[u8]); 3] = [("logs/day=1/a.log", b"one\ntwo\n"), ("logs/day=2/b.log", b"three\n"), ("c.log", b"four\n")];
+    /// assert_eq!(Script::new(build).epoch_of(&files).run().view("days"), ["1\t2", "2\t1"]);
+    /// ```
+    pub fn directory(&self, key: &str) -> Option<&'a str> {
+        let (directories, _) = self.partition().rsplit_once('/')?;
+        directories.rsplit('/').find_map(|name| name.strip_prefix(key)?.strip_prefix('='))
+    }
+
     /// Where its line begins in the partition, in bytes (of what is decompressed).
     #[inline]
     pub fn offset(&self) -> u64 {

@@ -13,17 +13,16 @@
 //!   text with such a thing in it reads as U+FFFD there.
 //! - A byte order mark before the object is passed over: files from some editors begin with one.
 //! - A number may have any size, and nesting any depth: neither is looked at before it is asked for, and passing over
-//!   nested values takes a byte of heap for each level and none of the stack. `-0` is the integer 0.
+//!   nested values takes a byte for each level, and none of the stack. `-0` is the integer 0.
 //! - A line that is empty or blank is malformed.
 //!
-//! # Why serde_json
+//! # How it is read
 //!
-//! 200,000 generated tweets (319 bytes a line; `text` and `created_at` wanted; one core, no CPU flags; the best of
-//! five): serde_json's raw values on text that is known to be UTF-8 810 MB/s, simd-json 720 (its tape alone, and it
-//! needs a copy of the line that it may write to), sonic-rs 690, jiter 660, hifijson 400 (and its recursion has no
-//! bound). With real tweets (4 kB a line) serde_json is first
-//! again: 1440, 1090, 1290, 1020, 510. `Json` itself, which takes any fields and reads two of them, had 590 and 850 MB/s
-//! on a busier machine.
+//! By hand, and without a library: a walk checks all of a line and keeps the pieces that are asked for; and because the
+//! lines of a log are alike, most are not walked but compared with the skeleton of one that was. Before, it was
+//! serde_json's raw values, which had been the fastest of five libraries. Access logs of 500,000 lines, through all doors of `access-log`
+//! on one core (processor time; the combined form takes 0.21 s for 99 MB): Caddy, 281 MB, 2.67 s before and 1.52 s by the walk alone; nginx, 179
+//! MB, 1.27 s and 0.72 s.
 
 mod path;
 mod record;

@@ -11,9 +11,10 @@
 //! 6. [`keyed`]: sessions, state of one's own, and duplicates.
 //! 7. [`tables`]: records and what is known beforehand.
 //! 8. [`joins`]: two kinds of records that belong together.
-//! 9. [`running`]: testing it, making a command of it, and making it fast.
-//! 10. [`own`]: a format, a source and a sink of one's own.
-//! 11. [`embedding`]: a dataflow inside another program.
+//! 9. [`sources`]: where lines come from.
+//! 10. [`running`]: testing it, making a command of it, and making it fast.
+//! 11. [`own`]: a format, a source and a sink of one's own.
+//! 12. [`embedding`]: a dataflow inside another program.
 //!
 //! # The words
 //!
@@ -46,5 +47,6 @@ pub mod keyed;
 pub mod options;
 pub mod own;
 pub mod running;
+pub mod sources;
 pub mod tables;
 pub mod time;

@@ -160,6 +160,8 @@ pub struct Conductor {
     /// How often a worker has asked for an epoch that was not opened.
     requested: usize,
     sealed: Vec<EpochRecord>,
+    /// Partitions that are at their end, and the epoch in which they came to it.
+    done: VecDeque<(u64, Partition)>,
     /// Whether workers know where the run begins.
     begin_sent: bool,
     /// What was read again, and was not what it had been.
@@ -198,6 +200,7 @@ impl Conductor {
             arrives: None,
             requested: 0,
             sealed: Vec::new(),
+            done: VecDeque::new(),
             begin_sent: false,
             changed: None,
         };
@@ -220,7 +223,8 @@ impl Conductor {
                 cursors.push_back(Cursor::new(partition, 0));
             }
             let (sequence, bounded) = (source.is_sequence(), source.is_bounded());
-            conductor.sources.push(SourceCut { sequence, bounded, finds: false, cursors });
+            let per_epoch = source.per_epoch();
+            conductor.sources.push(SourceCut { sequence, bounded, per_epoch, finds: false, cursors });
         }
         Ok(conductor)
     }
@@ -330,6 +334,11 @@ impl Conductor {
     /// The records of the epochs that were sealed since this was last asked.
     pub fn take_sealed(&mut self) -> Vec<EpochRecord> {
         std::mem::take(&mut self.sealed)
+    }
+
+    /// The partitions that came to their end in an epoch before `committed`, since this was last asked.
+    pub fn take_done(&mut self, committed: u64) -> impl Iterator<Item = Partition> {
+        std::iter::from_fn(move || self.done.pop_front_if(|(epoch, _)| *epoch < committed).map(|(_, it)| it))
     }
 
     /// The first epoch that is not sealed.
@@ -482,6 +491,8 @@ impl Conductor {
                 }
             }
             let ended = |cursor: &Cursor| reached.get(&cursor.partition.id).is_some_and(|one| one.ended);
+            let over = source.cursors.iter().filter(|cursor| ended(cursor));
+            self.done.extend(over.map(|cursor| (record.epoch, cursor.partition.clone())));
             source.cursors.retain(|cursor| !ended(cursor));
         }
         let sources = &self.sources;

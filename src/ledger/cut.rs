@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::record::Limit;
-use crate::source::{Access, Partition};
+use crate::source::{Access, Partition, PerEpoch};
 
 /// So many times its size is a compressed file taken to be.
 const EXPANSION: u64 = 16;
@@ -81,6 +81,9 @@ impl Cursor {
 pub(super) struct SourceCut {
     pub(super) sequence: bool,
     pub(super) bounded: bool,
+    /// How much of it an epoch has at most.
+    #[serde(default)]
+    pub(super) per_epoch: PerEpoch,
     /// Whether further partitions may come.
     #[serde(default)]
     pub(super) finds: bool,
@@ -104,7 +107,16 @@ impl SourceCut {
     fn cut(&mut self, chunks: u64, chunk_bytes: u64, limits: &mut Vec<Limit>) {
         let mut left = chunks;
         let parts = if self.sequence { 1 } else { self.cursors.len().max(1) as u64 };
+        let PerEpoch { partitions, bytes } = self.per_epoch;
+        let mut taken = PerEpoch { partitions: 0, bytes: 0 };
         for cursor in &mut self.cursors {
+            let size = cursor.partition.found.bytes;
+            if taken.partitions > 0
+                && (taken.partitions >= partitions || taken.bytes.saturating_add(size) > bytes)
+            {
+                return;
+            }
+            taken = PerEpoch { partitions: taken.partitions + 1, bytes: taken.bytes.saturating_add(size) };
             if !self.bounded {
                 let bytes = chunks.saturating_mul(chunk_bytes);
                 let upto = cursor.from.saturating_add(bytes);

@@ -124,6 +124,13 @@ impl Ingest {
         self.conductor.as_mut()
     }
 
+    /// Every sink has committed the epochs before `committed`: tells sources what of them has been read and shown.
+    pub(crate) fn commit(&mut self, committed: u64) {
+        if let Some(conductor) = &mut self.conductor {
+            conductor.take_done(committed).for_each(|partition| self.reading.done(&partition));
+        }
+    }
+
     /// Whether a partition could not be read to its end.
     pub(crate) fn has_damage(&self) -> bool {
         self.reading.has_damage()

@@ -20,6 +20,7 @@ mod embed;
 mod fatal;
 pub(crate) mod ingest;
 pub(crate) mod messages;
+mod open_files;
 mod overwrite;
 pub(crate) mod reading;
 mod rejects;
@@ -237,6 +238,7 @@ impl RunError {
 /// When the run cannot begin.
 pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Result<Report, RunError> {
     build.check()?;
+    open_files::raise_limit();
     let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
     let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
     let workers = settings.workers;

@@ -112,6 +112,11 @@ impl Reading {
         }
     }
 
+    /// All that was read of `partition` has been shown.
+    pub(super) fn done(&self, partition: &Partition) {
+        self.inputs.sources[partition.source as usize].done(&partition.found);
+    }
+
     /// Whether a partition could not be read to its end.
     pub(super) fn has_damage(&self) -> bool {
         self.damaged > 0

@@ -190,6 +190,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             let frontier = ingest.sealed(frontier);
             let epochs = ingest.epochs();
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
+            ingest.commit(outputs.committed());
             let counts = installed.summary.get().counts;
             if !told && !bounded && counts.lines >= verdict::SO_FAR {
                 told = true;
@@ -212,6 +213,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     vitals.beat(Doing::Write);
     let answered = outputs.has_answered();
     outputs.finish().unwrap_or_else(|error| failed(error));
+    ingest.commit(u64::MAX);
     if outputs.is_left() {
         stop::nobody_reads();
     }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Take};
+use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -36,9 +37,20 @@ pub(super) struct CompressedReader {
 impl CompressedReader {
     /// The lines of the file `found` that start at decompressed offset `from` or later.
     pub(super) fn new(found: FoundFile, from: u64, max_line: usize) -> Result<Self, SourceError> {
+        let name = found.name();
+        Self::named(found, name, from, max_line)
+    }
+
+    /// The same, as those of the partition `name`.
+    pub(super) fn named(
+        found: FoundFile,
+        name: Arc<str>,
+        from: u64,
+        max_line: usize,
+    ) -> Result<Self, SourceError> {
         let decoder = Decoder::new(found.open()?, &found)
             .map_err(|source| SourceError::Open { path: found.path.clone(), source })?;
-        let assembler = Assembler::new(found.name(), max_line);
+        let assembler = Assembler::new(name, max_line);
         // The gzip decoder has read the header already.
         let read = found.limit() - decoder.unread();
         Ok(CompressedReader { found, decoder, read, assembler, fault: None, from })

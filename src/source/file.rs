@@ -133,6 +133,14 @@ impl FoundFile {
         Ok(digest(&blocks))
     }
 
+    /// This, as the detail of a partition.
+    pub(super) fn detail(&self) -> Result<String, SourceError> {
+        serde_json::to_string(self).map_err(|error| SourceError::Detail {
+            partition: self.name().to_string(),
+            reason: error.to_string(),
+        })
+    }
+
     /// Its first lines, uncompressed: whole ones, or all that it has.
     pub(super) fn first_lines(&self) -> Result<Vec<u8>, SourceError> {
         /// How much of a file formats may look at beforehand, in bytes.
@@ -177,7 +185,7 @@ impl FoundFile {
         format!("file:{}", self.path.display()).into()
     }
 
-    fn of(partition: &Found) -> Result<Self, SourceError> {
+    pub(super) fn of(partition: &Found) -> Result<Self, SourceError> {
         serde_json::from_str(&partition.detail).map_err(|error| SourceError::Detail {
             partition: partition.name.to_string(),
             reason: error.to_string(),

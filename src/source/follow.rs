@@ -28,16 +28,17 @@ mod known;
 mod tail;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use self::known::Known;
 use self::tail::Tail;
-use self::watch::{Notices, Watch};
+pub(super) use self::watch::Notices;
+use self::watch::Watch;
 use super::compressed::CompressedReader;
 use super::file::FoundFile;
 use super::glob::expand_all;
@@ -93,9 +94,19 @@ struct Growing {
     skip: u64,
 }
 
-/// How far files have been read, for who has to tell a copy from another file: by identity.
+/// How far files have been read, for who has to tell a copy from another file: by identity, and also of some that are at their end,
+/// because the copy may be seen later.
 #[derive(Debug, Default)]
-struct Spots(Mutex<HashMap<String, Weak<Mutex<Spot>>>>);
+struct Spots(Mutex<ByIdentity>);
+
+#[derive(Debug, Default)]
+struct ByIdentity {
+    /// Each with the number that tells how old it is.
+    spots: BTreeMap<String, (u64, Arc<Mutex<Spot>>)>,
+    opened: u64,
+    /// How many there may be before it is looked how many are past.
+    room: usize,
+}
 
 /// How far a file has been read, and the last bytes before that.
 #[derive(Clone, Debug, Default)]
@@ -107,17 +118,29 @@ struct Spot {
 impl Spots {
     /// The spot of the partition of this identity.
     fn open(&self, identity: &str) -> Arc<Mutex<Spot>> {
+        /// Of how many files at their end it is remembered.
+        const PAST: usize = 1024;
         let spot = Arc::new(Mutex::new(Spot::default()));
-        let mut spots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spots.retain(|_, spot| spot.strong_count() > 0);
-        spots.insert(identity.to_owned(), Arc::downgrade(&spot));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ByIdentity { spots, opened, room } = &mut *all;
+        if spots.len() > *room {
+            let is_past = |spot: &Arc<Mutex<Spot>>| Arc::strong_count(spot) == 1;
+            let past = spots.values().filter(|(_, spot)| is_past(spot)).map(|(number, _)| *number);
+            let mut past: Vec<_> = past.collect();
+            past.sort_unstable();
+            let oldest = past.len().checked_sub(PAST).and_then(|at| past.get(at)).copied().unwrap_or(0);
+            spots.retain(|_, (number, spot)| *number >= oldest || !is_past(spot));
+            *room = 2 * spots.len() + PAST;
+        }
+        *opened += 1;
+        spots.insert(identity.to_owned(), (*opened, Arc::clone(&spot)));
         spot
     }
 
     /// How far that has been read, if it is read in this process.
     fn get(&self, identity: &str) -> Option<Spot> {
-        let spots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let spot = spots.get(identity)?.upgrade()?;
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, spot) = all.spots.get(identity)?;
         let spot = spot.lock().unwrap_or_else(PoisonError::into_inner);
         Some(spot.clone())
     }

@@ -59,6 +59,12 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     Ok(paths)
 }
 
+/// Whether a file of this name is one that log rotation has put aside.
+pub(super) fn is_rotated(path: &Path) -> bool {
+    let (base, _, date, Reverse(number)) = rotation(path);
+    number > 0 || !date.is_empty() || base != path
+}
+
 /// The order in which the files of a sequence are read: by name, but of a log and its rotated predecessors the oldest first, so
 /// that event time goes forward. They may have a number (`access.log.2.gz`, `access.log.1`, `access.log`), or the
 /// day on which they were put aside (`access.log-20260102.gz`, `access-2026-01-02.log`); the one without is the newest.

@@ -10,6 +10,7 @@ mod assemble;
 mod chunk;
 mod compressed;
 mod dealt;
+mod dir;
 mod file;
 mod follow;
 mod glob;
@@ -23,8 +24,11 @@ mod stdin;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
+pub use dir::DirSource;
 pub use file::{FileKind, FileSource};
 pub use follow::{FollowFrom, FollowSource};
 pub use memory::{Memory, MemoryWriter};
@@ -77,6 +81,16 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     ///
     /// When they cannot be found or examined.
     fn find(&self) -> Result<Vec<Found>, SourceError>;
+
+    /// How much of it an epoch has at most. As provided, there is no limit beside those of the run.
+    fn per_epoch(&self) -> PerEpoch {
+        PerEpoch::default()
+    }
+
+    /// What was read of `partition`, all of it, has been shown by every sink. As provided, it does nothing.
+    fn done(&self, partition: &Found) {
+        let _ = partition;
+    }
 
     /// What looks for partitions that come while the run goes on, after [`find`](Source::find). `None`, as provided, where none do.
     ///
@@ -136,6 +150,22 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     /// The files that it reads, which no sink may overwrite.
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+}
+
+/// How much of a source an epoch has at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerEpoch {
+    /// Partitions, such as files.
+    pub partitions: u64,
+    /// Bytes of partitions whose size is known; one partition is read, however large.
+    pub bytes: u64,
+}
+
+impl Default for PerEpoch {
+    /// No limit.
+    fn default() -> Self {
+        PerEpoch { partitions: u64::MAX, bytes: u64::MAX }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Source URIs, and who makes sources of them.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{FileSource, FollowSource, Source, Stdin};
+use super::{DirSource, FileSource, FollowSource, Source, Stdin};
 
 /// Makes a source of what follows the scheme and its colon, or says what is wrong with it.
 pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + Send + Sync>;
@@ -18,7 +19,7 @@ pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + S
 /// });
 /// let (input, source) = sources.open("greetings=hello:world")?;
 /// assert_eq!((input.as_deref(), source.is_bounded()), (Some("greetings"), true));
-/// assert!(sources.open("htp://x").unwrap_err().to_string().contains("`file:`, `hello:`, `stdin:`"));
+/// assert!(sources.open("htp://x").unwrap_err().to_string().contains("`dir:`, `file:`, `hello:`, `stdin:`"));
 /// # Ok::<(), thalweg::source::SourceUriError>(())
 /// ```
 #[derive(Clone)]
@@ -42,7 +43,7 @@ pub struct SourceUriError {
 }
 
 impl Sources {
-    /// `file:` and `stdin:`.
+    /// `file:`, `dir:` and `stdin:`.
     pub fn builtin() -> Self {
         Sources(Vec::new())
             .with("file", |path| match path {
@@ -53,6 +54,7 @@ impl Sources {
                     None => Ok(Arc::new(FileSource::new(path))),
                 },
             })
+            .with("dir", |rest| Ok(Arc::new(DirSource::new(rest)?)))
             .with("stdin", |path| match path {
                 "" => Ok(Arc::new(Stdin::default())),
                 _ => Err("`stdin:` takes no path".to_owned()),
@@ -72,6 +74,23 @@ impl Sources {
         self
     }
 
+    /// `uri`, so that what it names is followed if it is files.
+    ///
+    /// ```
+    /// use thalweg::source::Sources;
+    /// let sources = Sources::builtin();
+    /// assert_eq!(sources.following("clicks=file:a.log"), "clicks=file:a.log?follow");
+    /// assert_eq!(sources.following("a.log?follow&start=end"), "a.log?follow&start=end");
+    /// assert_eq!(sources.following("stdin:"), "stdin:");
+    /// ```
+    pub fn following<'a>(&self, uri: &'a str) -> Cow<'a, str> {
+        let (_, rest) = named(uri);
+        let scheme = rest.split_once(':').map(|(scheme, _)| scheme).filter(|_| !Path::new(rest).exists());
+        let is_file = rest != "-" && scheme.is_none_or(|scheme| scheme == "file" || !is_name(scheme));
+        let follows = rest.rsplit_once('?').is_some_and(|(_, options)| FollowSource::are_options(options));
+        if is_file && !follows { Cow::Owned(format!("{uri}?follow")) } else { Cow::Borrowed(uri) }
+    }
+
     /// The source that `uri` names, and the input of the dataflow that it is for, if it says so (`clicks=file:…`).
     ///
     /// A path without a scheme is that of a file, and `-` is standard input.
@@ -81,10 +100,8 @@ impl Sources {
     /// When its scheme is not known, or its kind of source refuses it.
     pub fn open(&self, uri: &str) -> Result<(Option<String>, Arc<dyn Source>), SourceUriError> {
         let error = |reason: String| SourceUriError { uri: uri.to_owned(), reason };
-        let (input, rest) = match uri.split_once('=') {
-            Some((input, rest)) if is_name(input) => (Some(input.to_owned()), rest),
-            _ => (None, uri),
-        };
+        let (input, rest) = named(uri);
+        let input = input.map(str::to_owned);
         let factory = |scheme: &str| self.0.iter().find(|(other, _)| other == scheme).map(|(_, make)| make);
         let known = rest.split_once(':').and_then(|(scheme, rest)| Some((factory(scheme)?, rest)));
         let known = known.or_else(|| match rest {
@@ -102,6 +119,14 @@ impl Sources {
                 )))
             }
         }
+    }
+}
+
+/// The input that `uri` names, if it does, and the rest.
+fn named(uri: &str) -> (Option<&str>, &str) {
+    match uri.split_once('=') {
+        Some((input, rest)) if is_name(input) => (Some(input), rest),
+        _ => (None, uri),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lines of one log are mostly alike: the same keys in the same order, with other values.
 //!
 //! A [`Skeleton`] is what a line has around its values. A line that has the same is valid JSON with the same fields in the same
-//! places, if its values are values: that is seen by comparing bytes, where a [walk](super::walk) looks each key up. Whatever is
+//! places, if its values are values: that is seen by comparing bytes, where a walk looks each key up. Whatever is
 //! not alike is walked, and learnt from when that has happened for a while.
 
 use super::walk::{Malformed, Node, Walk, is_scalar};

@@ -13,7 +13,7 @@ use super::{Detail, FollowFrom, Growing, HEAD, Spot, Spots};
 use crate::data::escape_terminal;
 use crate::source::compressed::Decoder;
 use crate::source::file::{FileKind, FoundFile};
-use crate::source::glob::expand_all;
+use crate::source::glob::{expand_all, is_rotated};
 use crate::source::{Access, Found, SourceError};
 
 /// Files that are gone, or were emptied, of which it is remembered what they began with: copies of them may still come.
@@ -189,16 +189,23 @@ impl Known {
 
     /// What the file of `key` is, which is at `path`.
     fn state_of(&self, path: &Path, key: (u64, u64), spots: &Spots) -> io::Result<State> {
-        let Some(file) = self.files.get(&key).filter(|file| !file.head.is_empty()) else {
-            return Ok(State::Open(0));
-        };
+        let Some(file) = self.files.get(&key) else { return Ok(State::Read) };
+        if file.head.is_empty() {
+            // A copy that is being made has the name of one; where a log begins, it is there before it has a line.
+            return Ok(if is_rotated(path) { State::Open(0) } else { State::Read });
+        }
         let others = self.files.iter().filter(|(other, it)| **other != key && it.state == State::Read);
         let alike =
             |head: &[u8]| !head.is_empty() && (file.head.starts_with(head) || head.starts_with(&file.head));
-        let others = others.filter(|(_, it)| alike(&it.head)).map(|(_, it)| spots.get(&it.identity));
-        let past = self.past.iter().filter(|it| alike(&it.head)).map(|it| it.spot.clone());
+        let others = others.map(|(_, it)| (&it.head, it.identity.as_str(), None));
+        let past = self.past.iter().map(|it| (&it.head, "", it.spot.as_ref()));
         let mut state = State::Read;
-        for spot in others.chain(past).flatten().filter(|spot| spot.offset > 0) {
+        for (head, identity, spot) in others.chain(past).filter(|(head, ..)| alike(head)) {
+            let Some(spot) = spot.cloned().or_else(|| spots.get(identity)) else { continue };
+            // Of one of which nothing has been read yet, what it begins with is all that is known.
+            if spot.offset == 0 && !file.head.starts_with(head) {
+                continue;
+            }
             match has(path, &spot)? {
                 Has::It => return Ok(State::Copy),
                 Has::NotYet => state = State::Open(0),
@@ -210,7 +217,7 @@ impl Known {
 }
 
 /// What a file has where another one has what was read last of it.
-enum Has {
+pub(super) enum Has {
     It,
     /// It is not that long, or not whole.
     NotYet,
@@ -218,7 +225,7 @@ enum Has {
 }
 
 /// Whether the file at `path` has, uncompressed, what was read last before `spot`.
-fn has(path: &Path, spot: &Spot) -> io::Result<Has> {
+pub(super) fn has(path: &Path, spot: &Spot) -> io::Result<Has> {
     let file = File::open(path)?;
     let begin = spot.offset.saturating_sub(spot.last.len() as u64);
     let mut bytes = vec![0; spot.last.len()];
@@ -241,14 +248,14 @@ fn has(path: &Path, spot: &Spot) -> io::Result<Has> {
     }
 }
 
-fn kind_of(file: &File) -> io::Result<FileKind> {
+pub(super) fn kind_of(file: &File) -> io::Result<FileKind> {
     let mut magic = [0; FileKind::MAGIC];
     let read = file.read_at(&mut magic, 0)?;
     Ok(FileKind::of(&magic[..read]))
 }
 
 /// What the file at `path` begins with, uncompressed.
-fn head_of(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn head_of(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let mut head = Vec::new();
     match kind_of(&file)? {

@@ -6,10 +6,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::known::digest;
+use super::known::{self, Has, digest, kind_of};
 use super::watch::{Followed, Watch};
 use super::{Growing, HEAD, Spot};
 use crate::source::assemble::Assembler;
+use crate::source::compressed::CompressedReader;
+use crate::source::file::{FileKind, FoundFile};
 use crate::source::{Pool, ReadOptions, Reader, SourceError, Step, Wake};
 
 /// The last bytes before the place to which a file has been read, that tell a copy of it from others.
@@ -33,9 +35,18 @@ pub(super) struct Tail {
     at_end: bool,
     /// It was emptied, and what is read is a copy of what it had.
     is_copy: bool,
+    /// The same, where the copy is compressed.
+    compressed: Option<Box<CompressedReader>>,
     /// How long it is known to have been.
     length: u64,
+    max_line: usize,
     stopped: bool,
+}
+
+/// A copy of what a file had before it was emptied.
+enum Copy {
+    Plain(File),
+    Compressed(FoundFile),
 }
 
 impl Tail {
@@ -82,7 +93,9 @@ impl Tail {
             head: begins,
             at_end: false,
             is_copy: false,
+            compressed: None,
             length: 0,
+            max_line: options.max_line,
             stopped: false,
         };
         if tail.file.is_none() {
@@ -153,9 +166,22 @@ impl Tail {
         let offset = self.assembler.filled_to();
         let spot = self.spot.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let copy = copy_of(&self.path, &self.head, &spot, offset);
-        if let Some((path, file)) = copy {
+        if let Some((path, copy)) = copy {
             log::debug!("{} was emptied: what it had is read from {}", self.name, path.display());
-            (self.file, self.is_copy) = (Some(file), true);
+            match copy {
+                Copy::Plain(file) => (self.file, self.is_copy) = (Some(file), true),
+                Copy::Compressed(found) => {
+                    // From the line that has not been given yet.
+                    let from = self.assembler.offset();
+                    match CompressedReader::named(found, Arc::clone(&self.name), from, self.max_line) {
+                        Ok(reader) => self.compressed = Some(Box::new(reader)),
+                        Err(error) => {
+                            log::warn!("{error}\n  what {} had from byte {from} on is lost", self.name);
+                            self.assembler.end();
+                        }
+                    }
+                }
+            }
             return;
         }
         let lost = self.length.saturating_sub(offset);
@@ -175,6 +201,9 @@ impl Tail {
 impl Reader for Tail {
     fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
         loop {
+            if let Some(reader) = &mut self.compressed {
+                return reader.poll(upto, pool);
+            }
             if let Some(chunk) = self.assembler.take(upto, pool) {
                 return Ok(Step::Chunk(chunk));
             }
@@ -202,7 +231,7 @@ impl Reader for Tail {
     }
 
     fn offset(&self) -> u64 {
-        self.assembler.offset()
+        self.compressed.as_ref().map_or(self.assembler.offset(), |reader| reader.offset())
     }
 
     fn stop(&mut self) {
@@ -228,20 +257,26 @@ fn find(path: &Path, (device, inode): (u64, u64)) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-/// A plain file beside the one at `path` that begins with `head`, and has what had been read last, at `offset` at least.
-fn copy_of(path: &Path, head: &[u8], spot: &Spot, offset: u64) -> Option<(PathBuf, File)> {
+/// A file beside the one at `path` that begins with `head`, and has what had been read last, up to `offset` at least.
+fn copy_of(path: &Path, head: &[u8], spot: &Spot, offset: u64) -> Option<(PathBuf, Copy)> {
     if head.is_empty() {
         return None;
     }
-    siblings(path).find_map(|other| {
-        let metadata = other.metadata().ok().filter(|it| it.is_file() && it.len() >= offset)?;
-        let same = path.metadata().is_ok_and(|it| (it.dev(), it.ino()) == (metadata.dev(), metadata.ino()));
-        let file = File::open(&other).ok().filter(|_| !same)?;
-        let begins = head_of(&file, head.len()).ok()? == head;
-        let mut last = vec![0; spot.last.len()];
-        let begin = spot.offset.saturating_sub(last.len() as u64);
-        let is_it = begins && file.read_exact_at(&mut last, begin).is_ok() && last == spot.last;
-        is_it.then_some((other, file))
+    let of = |path: &Path| path.metadata().ok().filter(|it| it.is_file()).map(|it| (it.dev(), it.ino()));
+    let own = of(path);
+    siblings(path).filter(|other| of(other).is_some_and(|it| Some(it) != own)).find_map(|other| {
+        let file = File::open(&other).ok()?;
+        let compressed = kind_of(&file).ok()? != FileKind::Plain;
+        let long_enough = compressed || file.metadata().ok()?.len() >= offset;
+        let begins = long_enough && known::head_of(&other).ok()?.starts_with(head);
+        if !begins || !matches!(known::has(&other, spot), Ok(Has::It)) {
+            return None;
+        }
+        let copy = match compressed {
+            false => Copy::Plain(file),
+            true => Copy::Compressed(FoundFile::examine(&other).ok()?.0),
+        };
+        Some((other, copy))
     })
 }
 

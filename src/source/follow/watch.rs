@@ -37,7 +37,7 @@ enum Notice {
 }
 
 /// The system's notices of directories.
-pub(super) struct Notices {
+pub(in crate::source) struct Notices {
     notices: Receiver<Notice>,
     sender: SyncSender<Notice>,
     watcher: Option<RecommendedWatcher>,
@@ -50,7 +50,7 @@ pub(super) struct Notices {
 
 impl Notices {
     /// Of no directory yet; it is time to look once in `every`.
-    pub(super) fn new(every: Duration) -> Self {
+    pub(in crate::source) fn new(every: Duration) -> Self {
         let (sender, notices) = sync_channel(QUEUE);
         let missed = Arc::new(AtomicBool::new(false));
         let (send, full) = (sender.clone(), Arc::clone(&missed));
@@ -94,7 +94,7 @@ impl Notices {
     }
 
     /// Of what is in `directory`, too.
-    pub(super) fn watch(&mut self, directory: &Path) {
+    pub(in crate::source) fn watch(&mut self, directory: &Path) {
         if self.watched.contains(directory) {
             return;
         }
@@ -124,7 +124,7 @@ impl Notices {
 
     /// Waits, about as long as `patience`, until files may have come; returns whether they may. If it is `eager`, they may whenever
     /// something has been written, too, and at each look.
-    pub(super) fn files_have_come(&mut self, patience: Duration, eager: bool) -> bool {
+    pub(in crate::source) fn files_have_come(&mut self, patience: Duration, eager: bool) -> bool {
         loop {
             match self.notices.recv_timeout(patience) {
                 Ok(Notice::Moved) => {

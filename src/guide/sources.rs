@@ -1,0 +1,37 @@
+//! Where lines come from: sources, and what becomes of what they bring.
+//!
+//! `--source` takes a path or a URI, and may be given several times: sources are read side by side, each at its own pace, and one
+//! that ends or falls silent holds no other up. A dataflow with several inputs takes `--source NAME=URI`.
+//!
+//! | source | what it reads | after a restart |
+//! |---|---|---|
+//! | `PATH`, `file:PATH` | files that are there, one after the other, the oldest rotation first | read on from its offset |
+//! | `file:PATH?follow` | files that grow, whatever log rotation does with them, and new ones that match ([`FollowSource`](crate::source::FollowSource)) | found again by what they are, read on from their offset |
+//! | `dir:PATH` | files that are put into a directory, each once ([`DirSource`](crate::source::DirSource)) | likewise |
+//! | `stdin:`, `-` | standard input | gone |
+//!
+//! Files may be plain, gzip or zstd, told by their content. A source of your own is in [`own`](super::own).
+//!
+//! # A log that is being written
+//!
+//! ```text
+//! thalweg run top-urls --follow /var/log/nginx/access.log
+//! ```
+//!
+//! What is there is read first, and then what comes; `--source 'file:/var/log/nginx/access.log?follow&start=end'` leaves out what was there.
+//! With a pattern in quotes (`'/var/log/nginx/*.log'`), files that come to match are taken in, and rotated ones are not read twice.
+//!
+//! # Files that are put into a directory
+//!
+//! Spark's `textFileStream` (only what comes later) and `readStream.text` (what is there, too, in order of its age):
+//!
+//! ```text
+//! thalweg run word-count --source 'dir:incoming?existing=ignore'
+//! thalweg run word-count --source 'dir:incoming?glob=*.log&max-files=10&clean=archive:done'
+//! ```
+//!
+//! # What a source promises
+//!
+//! It gives every line once, in the order of its partition; what it cannot read it names, and the run ends with an exit code that
+//! says so. What fails in passing (a listing, a file that is not there yet) is a warning, and is tried again. It is read no faster than
+//! the sinks take what comes of it, and holds a few megabytes at most of what has not been counted yet.

@@ -2,6 +2,8 @@
 //!
 //! Rotations are made by the real `logrotate`, under load.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -177,10 +179,36 @@ impl Logrotate {
 
     fn rotate(&self) {
         let state = self.directory.path().join("state");
-        let output = Command::new("logrotate").arg("-f").arg("-s").arg(state).arg(&self.rules).output();
+        let output =
+            Command::new("/usr/sbin/logrotate").arg("-f").arg("-s").arg(state).arg(&self.rules).output();
         let output = output.expect("logrotate is installed: `apt-get install logrotate`");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// The command follows, too, and says in the end what it has read.
+#[test]
+fn a_run_that_follows() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.log");
+    let mut logger = Logger::new(&path);
+    logger.log(100);
+    let mut command = support::command();
+    command.args(["run", "word-count", "--follow", path.to_str().unwrap(), "--summary", "json"]);
+    command.args(["--sink", "jsonl:-?mode=changes", "--tick", "10ms", "-w", "2"]);
+    let mut running = support::Running::start(&mut command);
+    let lines = running.stdout_lines();
+    lines.until(r#""word":"99""#);
+    for round in 1..=5 {
+        logger.log(100);
+        std::fs::rename(&path, directory.path().join(format!("app.log.{round}"))).unwrap();
+        logger.log(10);
+        logger.reopen();
+        logger.log(10);
+        lines.until(&format!(r#""word":"{}""#, logger.count - 1));
+    }
+    running.signal("TERM");
+    assert_eq!(running.wait().exits(0).summary()["lines"], logger.count);
 }
 
 /// So many rotations of each kind: four make a thousand.

@@ -283,7 +283,7 @@ fn summary_text(report: &Report, settings: &Settings) -> String {
     let times = [
         (counts.untimed, "without a time"),
         (counts.ahead, "too far ahead"),
-        (counts.late, "refused as too late (see --lateness)"),
+        (counts.late_records, "refused as too late (see --lateness)"),
     ];
     for (count, what) in times.into_iter().filter(|(count, _)| *count > 0) {
         let _ = write!(text, ", {} {what}", grouped(count));
@@ -306,6 +306,7 @@ fn summary_json(report: &Report) -> String {
         "untimed": counts.map(|counts| counts.untimed),
         "ahead": counts.map(|counts| counts.ahead),
         "late": counts.map(|counts| counts.late),
+        "late_records": counts.map(|counts| counts.late_records),
         "bytes": counts.map(|counts| counts.bytes),
         "interrupted": report.interrupted,
         "epochs": counts.map(|_| report.epochs),

@@ -267,7 +267,9 @@ impl Row for InputCounts {
         to.extend([i64::TYPE; 8]);
     }
     fn cells<'a>(&'a self, to: &mut Cells<'a>) {
-        let InputCounts { lines, parsed, malformed, oversize, bytes, untimed, ahead, late } = *self;
+        // How many records the refusals are of is for who sums a run up.
+        let InputCounts { lines, parsed, malformed, oversize, bytes, untimed, ahead, late, late_records: _ } =
+            *self;
         let all = [lines, parsed, malformed, oversize, bytes, untimed, ahead, late];
         to.extend(all.map(|count| Value::Int(count.into())));
     }

@@ -311,6 +311,8 @@ pub struct InputCounts {
     /// Refusals of records that came too late for the window, session or other door that refused them; what two doors
     /// refuse counts twice.
     pub late: i64,
+    /// Records of the lines that at least one door refused as too late.
+    pub late_records: i64,
 }
 
 impl Total for InputCounts {
@@ -324,6 +326,7 @@ impl Total for InputCounts {
             (&mut self.untimed, other.untimed),
             (&mut self.ahead, other.ahead),
             (&mut self.late, other.late),
+            (&mut self.late_records, other.late_records),
         ];
         for (sum, more) in pairs {
             *sum = sum.checked_add(more).ok_or(Overflow)?;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{InputCounts, escape_terminal};
 use crate::door::Lines;
 use crate::door::place::working_on;
+use crate::door::refusals::Marks;
 use crate::door::rejects::Rejects;
 use crate::door::summing::Door;
 use crate::time::Time;
@@ -33,6 +34,8 @@ pub struct Parsed<'a, F: Format> {
     time: Option<Millis>,
     /// Whether it is dated too far ahead of its arrival.
     ahead: bool,
+    /// Where it stands in its block.
+    place: u8,
     origin: &'a Origin,
 }
 
@@ -66,7 +69,7 @@ impl Arrival {
 impl<'a, F: Format> Parsed<'a, F> {
     /// A record that is a fact.
     pub(super) fn fact(record: F::Record<'a>, offset: u64, origin: &'a Origin) -> Self {
-        Parsed { record, line: b"", offset, time: None, ahead: false, origin }
+        Parsed { record, line: b"", offset, time: None, ahead: false, place: 0, origin }
     }
 
     /// The same at `time`.
@@ -154,6 +157,12 @@ impl<'a, F: Format> Parsed<'a, F> {
         self.origin.watermark
     }
 
+    /// Where it stands in the block that doors are given.
+    #[inline]
+    pub(super) fn place(&self) -> u8 {
+        self.place
+    }
+
     /// Where it stands in the order of arrival.
     #[inline]
     pub(super) fn arrival(&self) -> Arrival {
@@ -197,6 +206,8 @@ pub(super) struct BlockReader<F: Format> {
     pub(super) times: Option<Times<F>>,
     /// Whether no other reader counts and digests the same lines.
     first: bool,
+    /// Which records of the block doors have refused as too late.
+    marks: Marks,
 }
 
 /// How records get their times, and what came of it.
@@ -227,7 +238,7 @@ impl<F: Format> BlockReader<F> {
     const SAMPLES: usize = 3;
 
     /// Reads `lines` with `format`; `first` if nobody else counts them.
-    pub(super) fn new(format: F, lines: &Lines<'_>, first: bool) -> Self {
+    pub(super) fn new(format: F, lines: &Lines<'_>, first: bool, marks: Marks) -> Self {
         BlockReader {
             format,
             fields: Fields::ALL,
@@ -241,6 +252,7 @@ impl<F: Format> BlockReader<F> {
             newest: None,
             times: None,
             first,
+            marks,
         }
     }
 
@@ -281,6 +293,8 @@ impl<F: Format> BlockReader<F> {
             chunk,
             samples: &mut self.samples[0],
             rejected: self.rejects.as_ref().map(|_| Vec::new()),
+            marks: &self.marks,
+            late_records: 0,
             parsed: 0,
             malformed: 0,
             untimed: 0,
@@ -293,7 +307,7 @@ impl<F: Format> BlockReader<F> {
         blocks.release(false);
         blocks.hand_over();
         self.newest = blocks.neighbours.newest;
-        let Blocks { parsed, malformed, untimed, ahead, range, fatal, rejected, .. } = blocks;
+        let Blocks { parsed, malformed, late_records, untimed, ahead, range, fatal, rejected, .. } = blocks;
         if let (Some(rejects), Some(mut lines)) = (&self.rejects, rejected) {
             chunk.oversize.iter().for_each(|oversize| push_line(&mut lines, &oversize.sample));
             rejects.put(&lines);
@@ -319,6 +333,7 @@ impl<F: Format> BlockReader<F> {
         let digest = if wanted { digest(chunk) } else { 0 };
         let oversize = chunk.oversize.len() as i64;
         self.counts.untimed += untimed;
+        self.counts.late_records += late_records;
         self.counts.ahead += ahead;
         let lines = parsed + malformed;
         let seen = if self.first { (lines + oversize) as u64 } else { 0 };
@@ -349,6 +364,8 @@ struct Blocks<'c, 'a, F: Format> {
     samples: &'c mut usize,
     /// The lines of which no records come, if anybody wants them.
     rejected: Option<Vec<u8>>,
+    marks: &'c Cell<u128>,
+    late_records: i64,
     parsed: i64,
     malformed: i64,
     untimed: i64,
@@ -462,7 +479,8 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
         }
     }
 
-    fn push(&mut self, record: Parsed<'a, F>) {
+    fn push(&mut self, mut record: Parsed<'a, F>) {
+        record.place = self.block.len() as u8;
         let (time, offset, line, ahead) = (record.time, record.offset, record.line, record.ahead);
         self.block.push(record);
         self.take_in(time, offset, line, ahead);
@@ -475,6 +493,7 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
             working_on(&self.origin.name, first.offset, last.offset, || {
                 doors.iter_mut().for_each(|door| door.absorb(block));
             });
+            self.late_records += i64::from(self.marks.take().count_ones());
         }
         self.block.clear();
     }
@@ -510,7 +529,16 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
         self.parsed += 1;
         let offset = self.chunk.place.offset + offset as u64;
         // Into its place at once, and looked at there: to build it elsewhere and move it costs a tenth of all.
-        self.block.push(Parsed { record, line, offset, time: None, ahead: false, origin: self.origin });
+        let place = self.block.len() as u8;
+        self.block.push(Parsed {
+            record,
+            line,
+            offset,
+            time: None,
+            ahead: false,
+            place,
+            origin: self.origin,
+        });
         if let Some(times) = self.times {
             self.time(times);
         } else if self.block.len() == BlockReader::<F>::BLOCK {

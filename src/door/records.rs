@@ -85,10 +85,10 @@ impl<'scope, F: Format> Records<'scope, F> {
         let mut input = builder.new_input(lines.stream.clone(), Pipeline);
         let (output, counts_stream) = builder.new_output::<Updates<(), InputCounts>>();
         let mut counts = OutputBuilder::from(output);
-        let reader = BlockReader::new(format, lines, first);
         let observations = Rc::clone(&lines.site.shared.observations);
         let refusals = Refusals::default();
         let late = refusals.count();
+        let reader = BlockReader::new(format, lines, first, refusals.marks());
         let assemble = move |builder: OperatorBuilder<'scope, Epoch>,
                              mut doors: Vec<Box<dyn Door<F>>>,
                              fields: Fields,

@@ -33,6 +33,8 @@ type TooLate = dyn Fn(Millis, Watermark) -> bool;
 pub(super) struct Refusals {
     /// How often since this was last taken.
     late: Rc<Cell<i64>>,
+    /// Which records of the block that the doors are given were refused by any of them, by their place.
+    marks: Marks,
     /// What is too late for each door that goes by time.
     doors: Rc<RefCell<Vec<(Bytes, Rc<TooLate>)>>>,
 }
@@ -54,14 +56,22 @@ impl Refusals {
         P: Fn(Millis, Watermark) -> bool + Copy + 'static,
     {
         self.doors.borrow_mut().push((Bytes::from(door), Rc::new(too_late)));
-        Gate { late: self.count(), too_late }
+        Gate { late: self.count(), marks: Rc::clone(&self.marks), too_late }
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        Rc::clone(&self.marks)
     }
 }
+
+/// Records of a block, by their place: a bit each.
+pub(super) type Marks = Rc<Cell<u128>>;
 
 /// Lets the records through that are in time for a door.
 #[derive(Debug)]
 pub(crate) struct Gate<P> {
     late: Rc<Cell<i64>>,
+    marks: Marks,
     too_late: P,
 }
 
@@ -72,6 +82,7 @@ impl<P: Fn(Millis, Watermark) -> bool> Gate<P> {
         let time = record.millis()?;
         if (self.too_late)(time, record.watermark()) {
             self.late.set(self.late.get() + 1);
+            self.marks.set(self.marks.get() | 1 << record.place());
             return None;
         }
         Some(time)
@@ -101,12 +112,14 @@ impl<'scope, F: Format> Records<'scope, F> {
     ///     let seconds = |line: &[u8]| std::str::from_utf8(line).ok()?.parse().ok().map(|seconds: i64| 1000 * seconds);
     ///     let lines = flow.records(Text).event_time(move |line| seconds(line.line()));
     ///     lines.all().by_window(Window::tumbling(Duration::from_secs(10))?).count("tens").show("tens");
+    ///     lines.all().by_window(Window::tumbling(Duration::from_secs(20))?).count("twenties").show("twenties");
     ///     lines.refused("refused", text("line"), |line| Some(line.line())).show("refused");
     ///     Ok(())
     /// });
     /// // With a lateness of ten seconds, the watermark is 80 s as the second epoch begins.
     /// let answer = Script::new(build).epoch("90\nnoon\n").epoch("79\n80\n99999999999\n").run();
-    /// assert_eq!(answer.view("refused"), ["untimed\t\tnoon", "ahead\t\t99999999999", "late\ttens\t79"]);
+    /// assert_eq!(answer.view("refused"), ["untimed\t\tnoon", "ahead\t\t99999999999", "late\ttens\t79", "late\ttwenties\t79"]);
+    /// assert_eq!((answer.counts().late, answer.counts().late_records), (2, 1));
     /// ```
     #[track_caller]
     pub fn refused<C: Columns, L>(

@@ -6,7 +6,7 @@ use crate::runtime::{Exit, Report};
 /// Why nothing came of the input that was read, or has come of it so far, and what to do; `None` if something did, or if there was
 /// no input. `event_time` says whether anything goes by time, and `answered` whether a view has had a row.
 pub(super) fn nothing(counts: InputCounts, event_time: bool, answered: bool) -> Option<String> {
-    let InputCounts { lines, parsed, malformed, oversize, untimed, ahead, late, .. } = counts;
+    let InputCounts { lines, parsed, malformed, oversize, untimed, ahead, late_records: late, .. } = counts;
     if lines == 0 {
         return None;
     }

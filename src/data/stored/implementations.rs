@@ -125,6 +125,7 @@ impl_stored!(InputCounts {
     untimed: i64,
     ahead: i64,
     late: i64,
+    late_records: i64,
 });
 
 impl Stored for Span {

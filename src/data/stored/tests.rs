@@ -74,7 +74,7 @@ proptest! {
         survive(&stats);
         survive(&stats.iter().map(|(stats, n)| (Time(*n), *stats)).collect::<Vec<_>>());
         let counts = counts.iter().map(|&[lines, parsed, malformed, oversize, bytes, untimed, ahead, late]| {
-            InputCounts { lines, parsed, malformed, oversize, bytes, untimed, ahead, late }
+            InputCounts { lines, parsed, malformed, oversize, bytes, untimed, ahead, late, late_records: late / 2 }
         });
         survive(&counts.collect::<Vec<_>>());
         survive(&spans.iter().map(|(start, end)| Span::new(*start, *end)).collect::<Vec<_>>());

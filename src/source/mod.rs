@@ -7,6 +7,7 @@
 //! A source is one file of this folder and an entry in [`Sources::builtin`]; a user's own is registered beside them.
 
 mod assemble;
+mod blocks;
 mod chunk;
 mod compressed;
 mod dealt;
@@ -23,6 +24,7 @@ mod stdin;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use blocks::{BlockReader, BlockWriter};
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
 pub use file::{FileKind, FileSource};

@@ -1,6 +1,6 @@
 //! thalweg keeps statistics over live logs up to date.
 //!
-//! Lines arrive from files and standard input; windowed counts and cumulative per-key state come out as
+//! Lines arrive from files, standard input and sockets; windowed counts and cumulative per-key state come out as
 //! differential-dataflow collections that change incrementally, across worker threads (`-w`) and processes (`-n`).
 //!
 //! # The map

@@ -19,6 +19,7 @@ mod partition;
 mod progress;
 mod registry;
 mod shared;
+mod socket;
 mod stdin;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;
 pub use registry::{SourceFactory, SourceUriError, Sources};
+pub use socket::{TcpListenSource, TcpSource};
 pub use stdin::{Pipe, Stdin};
 
 /// How bytes are read.

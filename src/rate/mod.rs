@@ -2,23 +2,23 @@
 //!
 //! The lines are those of [`generate`](crate::generate), but each carries the time at which it was made, so that how long its way
 //! to a sink takes can be seen: to the second in an `access-log` and in `actions`, to the millisecond in `tweets`; `words` have
-//! no time. They come in time: after *t* seconds, *t* times the rate of them have been made. When the run cannot keep up,
-//! nothing is left out; the lines that are due come as soon as they are taken.
+//! no time. After *t* seconds *t* times the rate of them have been made. When the run cannot keep up,
+//! no line is left out: what is due is made as soon as there is room for it, with the time of then.
 //!
 //! | option | | default |
 //! |---|---|---|
 //! | `kind=KIND` | what kind of lines, as in `thalweg generate` | `access-log` |
 //! | `seed=N` | another seed, other lines | 0 |
-//! | `ramp-up=TIME` | the rate rises evenly from nothing for so long | 0s |
-//! | `partitions=N` | so many partitions share the lines, each with a thread of its own | 1 |
-//! | `lines=N` | the source ends after so many | none: it goes on for ever |
+//! | `ramp-up=TIME` | how long the rate takes to rise, linearly from zero | 0s |
+//! | `partitions=N` | how many partitions share the lines, each with a thread of its own; 1024 at most | 1 |
+//! | `lines=N` | how many lines there are in all | no end |
 //! | `keys=N`, `skew=X`, `malformed=SHARE` | as in `thalweg generate` | those of the kind |
 //!
 //! # Promise on restart
 //!
 //! None: lines that were read are gone, because no line is made twice with the same time.
 //!
-//! The module is handed its clock ([`RateClock`]), as all that is no part of the [`runtime`](crate::runtime).
+//! The module reads no clock but the one that it is handed ([`RateClock`]): only the [`runtime`](crate::runtime) has one.
 
 mod pace;
 
@@ -34,13 +34,13 @@ use crate::source::{
 };
 use crate::time::Time;
 
-/// Bytes of a block, about: what is due is handed over in such pieces.
+/// About how many bytes a block has.
 const BLOCK: usize = 256 << 10;
 
-/// The shortest wait: so long lines may come late, together with others.
+/// The shortest wait: lines that are due within it come together.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The longest, after which it is seen whether the lines are still wanted.
+/// The longest wait before the thread checks whether it is to stop.
 const LONGEST: Duration = Duration::from_millis(100);
 
 /// The most partitions.
@@ -143,7 +143,7 @@ impl RateSource {
         Ok(RateSource { uri: format!("rate:{rest}"), kind, options: lines, pace, clock, taken })
     }
 
-    /// What partition `number` is made of: lines of its own, and its part of those that there are to be.
+    /// The options of partition `number`: a seed of its own, and its share of the lines.
     fn part(&self, number: usize) -> Options {
         let (of, number) = (self.taken.len() as u64, number as u64);
         Options {
@@ -202,7 +202,7 @@ impl Source for RateSource {
     }
 }
 
-/// What the thread of a partition does.
+/// The thread of a partition.
 struct Work {
     generator: Generator,
     lines: Option<u64>,
@@ -211,7 +211,7 @@ struct Work {
 }
 
 impl Work {
-    /// Makes lines as they are due, until there are all or nobody wants any more.
+    /// Makes lines as they are due, until all are made or the reader has gone.
     fn make(mut self, writer: BlockWriter) {
         let all = self.lines.unwrap_or(u64::MAX);
         let begun = (self.clock.now)();

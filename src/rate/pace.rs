@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// So many lines in a second, at which the pace arrives evenly from none.
+/// A rate that rises linearly from zero over `ramp_up`, and is constant from then on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pace {
     pub(super) lines_per_second: f64,

@@ -1,4 +1,4 @@
-//! Lines out of blocks of bytes that a thread of one's own fills: what reading a pipe and making lines up have in common.
+//! Lines from blocks of bytes that a separate thread fills: what reading a pipe and generating lines have in common.
 
 use std::io;
 use std::sync::Arc;

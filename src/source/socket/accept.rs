@@ -17,17 +17,17 @@ use super::poller::{Poller, timespec};
 use super::reader::Connection;
 use crate::source::{Access, Found, Wake};
 
-/// Beside the numbers of clients, which count from 0.
+/// Tokens beside the numbers of clients, which count from 0.
 const LISTENER: u64 = u64::MAX - 1;
 const TIMER: u64 = u64::MAX - 2;
 
-/// Connections that are accepted before those that there are are looked at again.
+/// How many connections are accepted before events of the others are handled.
 const AT_ONCE: usize = 64;
 
-/// How long to wait before another attempt where the system has no more to give.
+/// How long to wait after the system had no descriptor or memory for a connection.
 const SCARCE: Duration = Duration::from_millis(100);
 
-/// Into so many parts the time is divided after which a client is idle.
+/// Ticks of the timer in the idle time.
 const PARTS: u32 = 8;
 
 /// What bounds connections.
@@ -41,9 +41,9 @@ pub(super) struct Limits {
 pub(super) struct Client {
     pub(super) connection: Arc<Connection>,
     peer: SocketAddr,
-    /// Whether it has something to say, and is known to the run.
+    /// Whether it has sent something and is a partition.
     found: AtomicBool,
-    /// When something last came of it, in ticks of the timer.
+    /// The tick in which something last came from it.
     heard: AtomicU64,
     /// Wakes the worker that reads it, once one does.
     pub(super) wake: OnceLock<Wake>,
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Client {
 #[derive(Debug)]
 pub(super) struct Clients {
     pub(super) poller: Poller,
-    /// Nobody wants any more.
+    /// The source was dropped.
     pub(super) over: AtomicBool,
     /// By their numbers, in the order in which they came.
     all: Mutex<HashMap<u64, Arc<Client>>>,
@@ -76,7 +76,7 @@ impl Clients {
     }
 }
 
-/// Accepts connections, and says which have something to say.
+/// Accepts connections, and announces those that have sent something.
 pub(super) struct Reception {
     uri: String,
     listener: TcpListener,
@@ -88,7 +88,7 @@ pub(super) struct Reception {
     /// How often the timer has ticked.
     ticks: u64,
     refused: u64,
-    /// Whether the system had no more to give, and that was said.
+    /// Whether the last attempt to accept failed, which is logged once.
     scarce: bool,
 }
 
@@ -122,7 +122,7 @@ impl Reception {
         })
     }
 
-    /// Goes on until nobody wants any more.
+    /// Accepts and watches until the source is dropped.
     pub(super) fn attend(mut self) {
         let (mut events, mut again) = (Vec::new(), None);
         while !self.clients.over.load(Ordering::SeqCst) {
@@ -144,7 +144,7 @@ impl Reception {
         }
     }
 
-    /// Accepts those that wait; returns how soon to look again, where that is to be done unasked.
+    /// Accepts the connections that wait; returns the time until the next attempt, where no event will announce it.
     fn accept(&mut self) -> Option<Duration> {
         for _ in 0..AT_ONCE {
             match self.listener.accept() {
@@ -204,7 +204,7 @@ impl Reception {
         })
     }
 
-    /// Something has come of client `number`, or it has gone away.
+    /// Client `number` has sent something or has gone away.
     fn heard(&self, number: u64) {
         let client = self.clients.all().get(&number).cloned();
         let Some(client) = client else { return };
@@ -226,11 +226,11 @@ impl Reception {
                     bytes: 0,
                     detail: number.to_string(),
                 };
-                // If nobody finds any more, nobody reads, either.
+                // The finder is dropped only as the run ends.
                 let _ = self.found.send(found);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // It has not said a word.
+            // It went away without a byte.
             Ok(_) | Err(_) => drop(self.clients.all().remove(&number)),
         }
     }
@@ -244,7 +244,7 @@ impl Reception {
         let ticks = self.ticks;
         self.clients.all().retain(|number, client| {
             let found = client.found.load(Ordering::Relaxed);
-            // What has come and has not been read is not the client's silence.
+            // Bytes that wait for this side are no silence of the client's.
             if found && client.connection.is_readable() {
                 client.heard.store(ticks, Ordering::Relaxed);
             }
@@ -253,7 +253,7 @@ impl Reception {
                 return true;
             }
             log::info!("{}: {}#{number} has been idle for too long and is closed", self.uri, client.peer);
-            // Its reader sees the end, and has done with it then.
+            // Its reader sees the end of the stream, and removes it.
             let _ = client.connection.stream().shutdown(Shutdown::Both);
             found
         });

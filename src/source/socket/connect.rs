@@ -23,8 +23,10 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// another attempt follows, for ever: a new `nc` for each chunk of a log is one log. What a connection brought last is a line,
 /// whether it has an LF or not.
 ///
-/// Between attempts are 50 to 100 milliseconds at first, and twice as much after each that fails or brings nothing, up to 10
-/// seconds. The first failure is a warning, the others are logged as `debug`, and when the server is back a second line says so.
+/// After an end of stream the next attempt follows within 50 to 100 milliseconds. The wait doubles after each attempt that fails or
+/// brings nothing, up to 10 seconds. The first failure is logged as a warning, the others as `debug`, and the next success as a
+/// warning again.
+///
 /// A server that vanishes without a word (its machine lost its power) is noticed after about a minute.
 ///
 /// # Promise on restart
@@ -143,7 +145,7 @@ struct Dial {
     poller: Poller,
     /// The connection that there is; the reader takes it away when it is at its end, and rings the bell.
     now: Mutex<Option<Arc<Connection>>>,
-    /// Nobody reads any more.
+    /// The reader was dropped.
     over: AtomicBool,
 }
 
@@ -152,7 +154,7 @@ impl Dial {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that there is a connection, until nobody reads any more.
+    /// Connects, again and again, until the reader is dropped.
     fn keep(&self, wake: &Wake) {
         let mut backoff = Backoff::new();
         let mut away = false;
@@ -199,8 +201,8 @@ impl Dial {
         Err(last)
     }
 
-    /// Has `connection` read, and says when there is something to read, until it is at its end; returns whether it brought
-    /// anything.
+    /// Hands `connection` to the reader, and wakes the worker when there is something to read, until it ends; returns whether it
+    /// brought anything.
     fn watch(&self, connection: &Arc<Connection>, wake: &Wake) -> bool {
         if let Err(error) = self.poller.add(connection.stream(), 0) {
             log::warn!("{}: the connection cannot be watched: {error}", self.uri);
@@ -211,7 +213,7 @@ impl Dial {
         let mut events = Vec::new();
         while !self.over.load(Ordering::SeqCst) && self.now().is_some() {
             if let Err(error) = self.poller.wait(None, &mut events) {
-                // Without the system's word nothing is noticed any more: another connection is as good as a first.
+                // The reader would never be woken: connect anew.
                 log::warn!("{}: the connection is no longer watched: {error}", self.uri);
                 *self.now() = None;
             }
@@ -223,7 +225,7 @@ impl Dial {
         connection.has_brought()
     }
 
-    /// Waits, unless nobody reads any more.
+    /// Waits, or until the reader is dropped.
     fn pause(&self, wait: Duration) {
         let _ = self.poller.wait(Some(wait), &mut Vec::new());
     }

@@ -8,13 +8,13 @@ use memchr::memrchr;
 use crate::source::assemble::Assembler;
 use crate::source::{Chunk, Pool};
 
-/// Bytes that are read at once at most, and that the beginning of a line may have before it is taken for a long one.
+/// How many bytes are read at once, and how many of an unfinished line are held back from the assembler.
 const BLOCK: usize = 64 << 10;
 
-/// A beginning of a line that had more bytes than this does not keep its memory.
+/// The buffer of an unfinished line is freed after the line if it is larger than this.
 const SMALL: usize = 4 << 10;
 
-/// Where all connections of a source are read to, one after the other: only what was read is kept for each.
+/// The buffer that all connections of a source are read into, one at a time: each keeps only what was read.
 #[derive(Clone, Debug)]
 pub(super) struct Scratch(Arc<Mutex<Box<[u8]>>>);
 

@@ -25,17 +25,17 @@ use crate::source::{Finder, Found, ReadOptions, Reader, Share, Source, SourceErr
 ///
 /// | option | | default |
 /// |---|---|---|
-/// | `connections=N` | so many at a time; further ones are closed at once, counted, and warned of ever more rarely | 1000 |
-/// | `idle=TIME` | one that has sent nothing for so long, and up to an eighth longer, is closed | 1h |
+/// | `connections=N` | how many at a time; further ones are closed at once, counted, and warned of: the 1st, the 2nd, the 4th, the 8th … | 1000 |
+/// | `idle=TIME` | a connection that has sent nothing for this time (and up to an eighth longer) is closed | 1h |
 ///
 /// # Bounds
 ///
 /// Of a connection nothing is read before it is wanted: what comes faster stays with the system, and its client waits. A line that
-/// has not ended is kept, up to the run's `--max-line`, so that what strangers can fill is `connections` times that. One thread
+/// has not ended is kept in memory, up to the run's `--max-line`; so strangers can fill `connections` times that. One thread
 /// watches all connections.
 ///
-/// A client is heard from the next epoch on (`--tick`), and counts among the connections until then, even if it has gone away: of
-/// those that come for a moment each, no more than `connections` are taken in a tick.
+/// A client is read from the next epoch on (`--tick`), and counts as a connection until then even if it has gone away: of short
+/// connections, `connections` are accepted in each tick.
 ///
 /// # Promise on restart
 ///
@@ -50,11 +50,11 @@ pub struct TcpListenSource {
     scratch: Scratch,
 }
 
-/// What there is once it listens.
+/// The state of a source that listens.
 #[derive(Debug)]
 struct Listening {
     clients: Arc<Clients>,
-    /// Those that have something to say, until there is a finder.
+    /// The clients that have sent something, until the finder takes this.
     found: Option<Receiver<Found>>,
 }
 
@@ -170,7 +170,7 @@ impl Drop for TcpListenSource {
     }
 }
 
-/// Finds clients that have something to say.
+/// Finds clients that have sent something.
 struct ClientFinder(Receiver<Found>);
 
 impl Finder for ClientFinder {
@@ -190,7 +190,7 @@ impl Finder for ClientFinder {
 #[derive(Debug)]
 struct Reading {
     number: u64,
-    /// Until it is at its end: then it makes room for another, however long its reader is still known.
+    /// `None` at its end: it is closed at once, however long the reader is kept.
     connection: Option<Arc<Connection>>,
     clients: Arc<Clients>,
 }

@@ -40,13 +40,13 @@ impl Connection {
         self.readable.load(Ordering::SeqCst)
     }
 
-    /// Bytes that have come and have not been read; they are to be read now, whether the watching thread has seen them or not.
+    /// How many bytes have come and not been read. The next read tries them, even if the watching thread has not seen them yet.
     fn waiting(&self) -> u64 {
         self.mark_readable();
         rustix::io::ioctl_fionread(&self.stream).unwrap_or(0)
     }
 
-    /// Whether its end has come, and everything before was read.
+    /// Whether the peer has closed it and everything was read.
     fn is_at_end(&self) -> bool {
         self.stream.peek(&mut [0]).is_ok_and(|len| len == 0)
     }
@@ -73,10 +73,10 @@ impl Connection {
 
 /// The connections of one partition, one after the other.
 pub(super) trait Connections: std::fmt::Debug {
-    /// The one that there is now.
+    /// The current one, if there is one.
     fn current(&mut self) -> Option<Arc<Connection>>;
 
-    /// That one is at its end: another takes its place some time, or none ever does. Returns whether one may.
+    /// The current one has ended. Returns whether another may follow.
     fn next(&mut self) -> bool;
 }
 
@@ -103,7 +103,7 @@ impl<C: Connections> SocketReader<C> {
         }
     }
 
-    /// Nothing more is taken from outside.
+    /// Stops for good, and warns of a line that is not whole.
     fn finish(&mut self) {
         let unfinished = self.lines.unfinished();
         if !std::mem::replace(&mut self.stopped, true) && unfinished > 0 {
@@ -144,7 +144,7 @@ impl<C: Connections> Reader for SocketReader<C> {
                     return Ok(Step::Chunk(chunk.unwrap_or_else(|| self.lines.nothing(pool))));
                 }
                 Came::Nothing => {
-                    // All that had come was read, or the system did not say how much that was.
+                    // Everything that had come was read.
                     self.left = self.left.map(|_| 0);
                     if self.left.is_none() {
                         return Ok(Step::CaughtUp);

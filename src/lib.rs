@@ -1,6 +1,6 @@
 //! thalweg keeps statistics over live logs up to date.
 //!
-//! Lines arrive from files and standard input; windowed counts and cumulative per-key state come out as
+//! Lines arrive from files, standard input and sockets; windowed counts and cumulative per-key state come out as
 //! differential-dataflow collections that change incrementally, across worker threads (`-w`) and processes (`-n`).
 //!
 //! # The map
@@ -25,6 +25,7 @@
 //! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | all above |
 //! | [`testing`] | for tests of dataflows | all above |
 //! | [`generate`] | seeded logs, for tests and benchmarks | nothing |
+//! | [`rate`] | generated lines as a live source, at a rate | `time`, `source`, `generate` |
 //! | [`bench`](mod@bench) | what is measured, each against a plain loop | all above |
 //! | [`cli`] | arguments, subcommands, the terminal | all above |
 //! | [`guide`] | how to write a dataflow, step by step; it has no code | nothing |
@@ -68,6 +69,7 @@ pub mod guide;
 pub mod ledger;
 pub mod lookup;
 pub mod operators;
+pub mod rate;
 pub mod runtime;
 pub mod sink;
 pub mod source;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::cli::main_from;
 use crate::dataflow::AnyDataflow;
+use crate::rate::{RateClock, RateSource};
+use crate::runtime;
 use crate::runtime::end_on_panic;
 use crate::sink::{Sink, SinkSpecError, SinkUri, Sinks};
 use crate::source::{Source, Sources};
@@ -39,7 +41,10 @@ pub struct App {
 impl App {
     /// The command with `dataflows`, and the sources and sinks of this crate.
     pub fn new(dataflows: &[AnyDataflow]) -> Self {
-        App { dataflows: dataflows.to_vec(), sources: Sources::builtin(), sinks: Sinks::builtin() }
+        let clock = RateClock { now: runtime::now, time: runtime::time };
+        let sources =
+            Sources::builtin().with("rate", move |rest| Ok(Arc::new(RateSource::parse(rest, clock)?)));
+        App { dataflows: dataflows.to_vec(), sources, sinks: Sinks::builtin() }
     }
 
     /// This, and a source: `make` is given what follows `scheme:` in its URI, and returns the

@@ -223,13 +223,33 @@ impl Generator {
 
     /// Appends the next line and its LF to `out`, or answers `false` after the last.
     pub fn next_line(&mut self, out: &mut Vec<u8>) -> bool {
+        self.line(None, out)
+    }
+
+    /// The same, but for the line's event time, which is `millis` UTC (of the range of [`Options::start`]) whatever the options
+    /// say: for lines that are made as they are read.
+    ///
+    /// ```
+    /// use thalweg::generate::{Generator, Kind, Options};
+    /// let mut generator = Generator::new(Kind::Actions, &Options::default_for(Kind::Actions))?;
+    /// let mut line = Vec::new();
+    /// generator.next_line_at(1_700_000_000_123, &mut line);
+    /// assert!(line.starts_with(br#"{"time":1700000000,"action":"#));
+    /// # Ok::<(), thalweg::generate::GenerateError>(())
+    /// ```
+    pub fn next_line_at(&mut self, millis: i64, out: &mut Vec<u8>) -> bool {
+        self.line(Some(millis.clamp(0, Options::MAX_TIME)), out)
+    }
+
+    fn line(&mut self, millis: Option<i64>, out: &mut Vec<u8>) -> bool {
         match &mut self.remaining {
             Some(0) => return false,
             Some(remaining) => *remaining -= 1,
             None => {}
         }
         let start = out.len();
-        let moment = self.clock.next(&mut self.draws);
+        let mut moment = self.clock.next(&mut self.draws);
+        moment.millis = millis.unwrap_or(moment.millis);
         self.lines.write(&mut self.draws, moment, out);
         if self.spoils.draw().chance(self.malformed) {
             self.lines.spoil(&mut self.spoils, start, out);

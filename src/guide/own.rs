@@ -13,7 +13,9 @@
 //! (`Access::Sequential`). A reader is asked for lines again and again, and must not wait: where there
 //! is nothing yet it says `CaughtUp`, and calls `wake` when there is. It gives only lines that start
 //! before the offset which it is told, because there the epoch ends; and what is given is a
-//! [`Chunk`](crate::source::Chunk) of whole lines, with the offset of the first.
+//! [`Chunk`](crate::source::Chunk) of whole lines, with the offset of the first. A source that has to
+//! wait for its bytes does so on a thread, and gives what
+//! [`BlockReader`](crate::source::BlockReader) makes of them.
 //!
 //! This one, `gen:LINES`, makes lines of ten bytes up. The same offset always has the same line, so a
 //! reader can begin anywhere, and the ledger of a run can be replayed.

@@ -12,8 +12,14 @@ use crate::time::Time;
 /// So many damaged partitions are named, of what may be thousands.
 const NAMED: u64 = 5;
 
-/// Bytes of live sources that are read before their epoch is opened, at most.
+/// Bytes of a live partition that are read before their epoch is opened, at most.
 const AHEAD: usize = 4 << 20;
+
+/// Bytes of all live partitions together, about: where there are very many, each has its part, ...
+const ALL_AHEAD: usize = 64 << 20;
+
+/// ... and no less than this, so that there is something to go on with.
+const LEAST_AHEAD: usize = 64 << 10;
 
 /// The sources of a run, and which input of the dataflow each is for.
 #[derive(Clone, Debug)]
@@ -270,12 +276,15 @@ impl Reading {
     /// room.
     pub(super) fn read_ahead(&mut self) -> Result<(bool, bool), SourceError> {
         let (mut any, mut full) = (false, false);
+        let room = (ALL_AHEAD / self.readers.len().max(1)).clamp(LEAST_AHEAD, AHEAD);
         for open in self.readers.values_mut().filter(|open| open.live && !self.exact) {
-            if !open.ended && open.bytes < AHEAD {
+            if !open.ended && open.bytes < room {
                 match open.reader.poll(u64::MAX, &self.pool)? {
                     Step::Chunk(chunk) => {
                         open.bytes += chunk.bytes().len();
-                        open.ahead.push_back(chunk);
+                        if !open.ahead.back_mut().is_some_and(|last| last.append(&chunk)) {
+                            open.ahead.push_back(chunk);
+                        }
                     }
                     Step::Ended => {
                         open.ended = true;
@@ -286,7 +295,7 @@ impl Reading {
                 }
             }
             any |= !open.ahead.is_empty();
-            full |= open.bytes >= AHEAD;
+            full |= open.bytes >= room;
         }
         Ok((any, full))
     }

@@ -76,6 +76,9 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// So many bytes are few.
+    const SMALL: usize = 64 << 10;
+
     /// A chunk of the lines in `buffer[start .. end]`, the first of which begins at `place`.
     pub fn new(place: Place, buffer: Buffer, start: usize, end: usize) -> Self {
         assert!(start <= end && end <= buffer.bytes.len(), "chunk {start}..{end} of {}", buffer.bytes.len());
@@ -109,6 +112,23 @@ impl Chunk {
     /// little beyond the last line.
     pub fn readable(&self) -> &[u8] {
         &self.buffer.bytes[self.start..]
+    }
+
+    /// Takes in `next` if it follows at once and is small; returns whether it did.
+    ///
+    /// What waits may have come a line at a time, and each has a buffer that may be thousands of times as large.
+    pub(crate) fn append(&mut self, next: &Chunk) -> bool {
+        let (here, more) = (self.bytes().len(), next.bytes().len());
+        let follows = next.place.offset == self.place.offset + here as u64 || more == 0;
+        let whole = self.oversize.is_empty() && next.oversize.is_empty();
+        if !(follows && whole && here + more <= Self::SMALL) {
+            return false;
+        }
+        self.consumed += next.consumed;
+        let end = self.end + more;
+        self.buffer.room(end)[self.end..].copy_from_slice(next.bytes());
+        self.end = end;
+        true
     }
 
     /// Each line with the offset at which it begins, without its LF or CR LF.
@@ -210,5 +230,32 @@ impl Pool {
             }
             free.push(bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(chunk: &Chunk) -> Vec<(u64, String)> {
+        chunk.lines().map(|(offset, line)| (offset, String::from_utf8_lossy(line).into_owned())).collect()
+    }
+
+    #[test]
+    fn small_chunks_that_follow_one_another_become_one() {
+        let mut chunk = Chunk::from_bytes("test:", 10, b"one\n");
+        assert!(chunk.append(&Chunk::from_bytes("test:", 14, b"two\n")));
+        assert!(chunk.append(&Chunk::from_bytes("test:", 18, b"")), "bytes without a line");
+        assert_eq!(text(&chunk), [(10, "one".to_owned()), (14, "two".to_owned())]);
+        assert_eq!(chunk.consumed, 8);
+
+        let gap = Chunk::from_bytes("test:", 19, b"three\n");
+        let large = Chunk::from_bytes("test:", 18, &[b'\n'; Chunk::SMALL]);
+        let mut long = Chunk::from_bytes("test:", 18, b"");
+        long.oversize.push(Oversize { place: long.place.clone(), sample: Vec::new() });
+        for other in [gap, large, long] {
+            assert!(!chunk.append(&other), "{other:?}");
+        }
+        assert_eq!((text(&chunk).len(), chunk.consumed), (2, 8));
     }
 }

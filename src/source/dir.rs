@@ -1,28 +1,4 @@
-//! `dir:PATH`: files that are put into a directory, each read once.
-//!
-//! A file is read as it is when it is found, and what is appended later is not: write it elsewhere, on the same file system, and
-//! move it in when it is whole. Names that begin with a dot are passed over. Files are read one after the other in the order of their
-//! modification times, the oldest first.
-//!
-//! | option | meaning | default |
-//! |---|---|---|
-//! | `glob=PATTERN` | which names, below the directory; `day=*/*.log` goes into directories | `*` |
-//! | `existing=take` or `ignore` | whether what is there as the run begins is read | `take` |
-//! | `remember=TIME` | with `ignore`: what is put in later, but was modified so long before the newest of what was there, is not read either | `60s` |
-//! | `max-files=N`, `max-bytes=SIZE` | so much of an epoch at most, and one file at least | no limit |
-//! | `clean=delete`, `clean=archive:PATH` | what becomes of a file when all that comes of it has been shown: it is deleted, or moved there | nothing |
-//! | `poll=TIME` | how often the directory is listed where the system gives no notices | `1s` |
-//!
-//! With `existing=ignore` that is what Spark's `textFileStream` does; with `take`, its `readStream.text`. (Spark compares with the clock
-//! what this compares with the newest file that was there: a source has no clock, and machines that share a file system have several.) A
-//! listing that fails is a warning, and the next one may not.
-//!
-//! Directories that are called `key=value` are fields of the records below them:
-//! [`Parsed::directory`](crate::door::Parsed::directory).
-//!
-//! # Promise on restart
-//!
-//! A file is found again by its device, inode and first bytes, and read on from its offset.
+//! Files that are put into a directory.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -45,7 +21,31 @@ enum Clean {
     Archive(PathBuf),
 }
 
-/// The files that are put into a directory, see [the module](self).
+/// `dir:PATH`: files that are put into a directory, each read once.
+///
+/// A file is read as it is when it is found, and what is appended later is not: write it elsewhere, on the same file system, and
+/// move it in when it is whole. Names that begin with a dot are passed over. Files are read one after the other in the order of their
+/// modification times, the oldest first.
+///
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `glob=PATTERN` | which names, below the directory; `day=*/*.log` goes into directories | `*` |
+/// | `existing=take` or `ignore` | whether what is there as the run begins is read | `take` |
+/// | `remember=TIME` | with `ignore`: what is put in later, but was modified so long before the newest of what was there, is not read either | `60s` |
+/// | `max-files=N`, `max-bytes=SIZE` | so much of an epoch at most, and one file at least | no limit |
+/// | `clean=delete`, `clean=archive:PATH` | what becomes of a file when all that comes of it has been shown: it is deleted, or moved there | nothing |
+/// | `poll=TIME` | how often the directory is listed where the system gives no notices | `1s` |
+///
+/// With `existing=ignore` that is what Spark's `textFileStream` does; with `take`, its `readStream.text`. (Spark compares with the clock
+/// what this compares with the newest file that was there: a source has no clock, and machines that share a file system have several.) A
+/// listing that fails is a warning, and the next one may not.
+///
+/// Directories that are called `key=value` are fields of the records below them:
+/// [`Parsed::directory`](crate::door::Parsed::directory).
+///
+/// # Promise on restart
+///
+/// A file is found again by its device, inode and first bytes, and read on from its offset.
 #[derive(Debug)]
 pub struct DirSource {
     uri: String,

@@ -1,28 +1,4 @@
-//! `file:PATH?follow`: files that grow, as logs do, whatever becomes of them.
-//!
-//! What is there is read from its beginning, and then what comes: one run, without a gap between the two. Each file is a partition,
-//! and files are read side by side. Which file it is is told by its device, its inode and its first bytes, and not by its name:
-//!
-//! | what happens to it | what is done |
-//! |---|---|
-//! | it grows | what was appended is read; a last line without its LF waits for it |
-//! | it is renamed, and another is created (`create`) | the old one is read to its end, and some seconds longer; the new one is another partition |
-//! | it is copied and emptied (`copytruncate`) | what was not read of it yet is read from the copy; the emptied one is another partition |
-//! | it is deleted | what has been written to it is read |
-//! | it is compressed, or copied elsewhere under a name that matches, too | nothing: it has been read |
-//! | a new file comes to match the pattern | it is read from its beginning |
-//!
-//! What is written between the copying and the emptying is in neither file; that is so with whatever reads the log. Where there is no copy
-//! to be found, what was not read is lost, and a warning says how much that is at most.
-//!
-//! # How changes are noticed
-//!
-//! The system says so (inotify), and besides all files are looked at from time to time: once in ten seconds, or once a second
-//! where the system says nothing, as with network file systems.
-//!
-//! # Promise on restart
-//!
-//! A file is found again by what it is, under whatever name, and read on from its offset.
+//! Files that grow.
 
 mod known;
 mod tail;
@@ -57,7 +33,31 @@ pub enum FollowFrom {
     End,
 }
 
-/// Files that are followed, see [the module](self).
+/// `file:PATH?follow`: files that grow, as logs do, whatever becomes of them.
+///
+/// What is there is read from its beginning, and then what comes: one run, without a gap between the two. Each file is a partition,
+/// and files are read side by side. Which file it is is told by its device, its inode and its first bytes, and not by its name:
+///
+/// | what happens to it | what is done |
+/// |---|---|
+/// | it grows | what was appended is read; a last line without its LF waits for it |
+/// | it is renamed, and another is created (`create`) | the old one is read to its end, and some seconds longer; the new one is another partition |
+/// | it is copied and emptied (`copytruncate`) | what was not read of it yet is read from the copy; the emptied one is another partition |
+/// | it is deleted | what has been written to it is read |
+/// | it is compressed, or copied elsewhere under a name that matches, too | nothing: it has been read |
+/// | a new file comes to match the pattern | it is read from its beginning |
+///
+/// What is written between the copying and the emptying is in neither file; that is so with whatever reads the log. Where there is no copy
+/// to be found, what was not read is lost, and a warning says how much that is at most.
+///
+/// # How changes are noticed
+///
+/// The system says so (inotify), and besides all files are looked at from time to time: once in ten seconds, or once a second
+/// where the system says nothing, as with network file systems.
+///
+/// # Promise on restart
+///
+/// A file is found again by what it is, under whatever name, and read on from its offset.
 #[derive(Debug)]
 pub struct FollowSource {
     uri: String,

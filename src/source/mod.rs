@@ -7,6 +7,7 @@
 //! A source is one file of this folder and an entry in [`Sources::builtin`]; a user's own is registered beside them.
 
 mod assemble;
+mod blocks;
 mod chunk;
 mod compressed;
 mod dealt;
@@ -19,6 +20,7 @@ mod partition;
 mod progress;
 mod registry;
 mod shared;
+mod socket;
 mod stdin;
 
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use blocks::{BlockReader, BlockWriter};
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
@@ -35,6 +38,7 @@ pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;
 pub use registry::{SourceFactory, SourceUriError, Sources};
+pub use socket::{TcpListenSource, TcpSource};
 pub use stdin::{Pipe, Stdin};
 
 /// How bytes are read.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{DirSource, FileSource, FollowSource, Source, Stdin};
+use super::{DirSource, FileSource, FollowSource, Source, Stdin, TcpListenSource, TcpSource};
 
 /// Makes a source of what follows the scheme and its colon, or says what is wrong with it.
 pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + Send + Sync>;
@@ -43,7 +43,11 @@ pub struct SourceUriError {
 }
 
 impl Sources {
-    /// `file:`, `dir:` and `stdin:`.
+    /// Those of this module: files ([`FileSource`], [`FollowSource`]) as `file:PATH`, directories ([`DirSource`]) as `dir:PATH`, standard input ([`Stdin`]) as `stdin:`, a
+    /// server to connect to ([`TcpSource`]) as `tcp://HOST:PORT`, and clients that connect ([`TcpListenSource`]) as
+    /// `tcp-listen://ADDRESS:PORT`.
+    ///
+    /// The command has `rate:`, too ([`RateSource`](crate::rate::RateSource)), which has to be handed a clock.
     pub fn builtin() -> Self {
         Sources(Vec::new())
             .with("file", |path| match path {
@@ -59,6 +63,8 @@ impl Sources {
                 "" => Ok(Arc::new(Stdin::default())),
                 _ => Err("`stdin:` takes no path".to_owned()),
             })
+            .with("tcp", |rest| Ok(Arc::new(TcpSource::parse(rest)?)))
+            .with("tcp-listen", |rest| Ok(Arc::new(TcpListenSource::parse(rest)?)))
     }
 
     /// These, and another; of two with the same scheme the later counts.

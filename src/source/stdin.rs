@@ -9,31 +9,21 @@
 use std::io::{self, BufReader, Chain, Cursor, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 
 use flate2::bufread::MultiGzDecoder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::assemble::Assembler;
+use super::blocks::{BlockReader, BlockWriter};
 use super::compressed::{ZSTD_WINDOW_LOG_MAX, explain};
 use super::file::FileKind;
 use super::{Access, Found, Pool, ReadOptions, Reader, Share, Source, SourceError, Step, Wake};
 
 /// Bytes read at a time.
 const BLOCK: usize = 256 << 10;
-/// Blocks that wait for the worker at most.
-const QUEUE: usize = 4;
 /// How long the thread waits for something to read before it looks whether it is to stop.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-
-/// What one read gave; nothing at the end of the input.
-#[derive(Debug)]
-struct Block {
-    bytes: Box<[u8]>,
-    len: usize,
-}
 
 /// Standard input as a source, with one partition that the first worker of the run reads.
 ///
@@ -117,16 +107,7 @@ impl Source for Stdin {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Pipe {
-    assembler: Assembler,
-    blocks: Receiver<io::Result<Block>>,
-    /// Takes blocks back to the thread.
-    empty: Sender<Box<[u8]>>,
-    /// Bytes that have arrived and that no chunk has accounted for.
-    arrived: u64,
-    stop: Arc<AtomicBool>,
-    stopped: bool,
-}
+pub struct Pipe(BlockReader);
 
 impl Pipe {
     /// Reads `input`, as the partition `name`, and calls `wake` whenever there is more.
@@ -142,38 +123,17 @@ impl Pipe {
         max_line: usize,
         wake: Wake,
     ) -> Result<Self, SourceError> {
-        let (full, blocks) = sync_channel(QUEUE);
-        let (empty, recycled) = channel();
-        let stop = Arc::new(AtomicBool::new(false));
         let failed = |source| SourceError::Read { partition: name.to_owned(), offset: 0, source };
-        let waiting = Waiting { input, stop: Arc::clone(&stop) };
+        let (writer, reader) = BlockReader::new(Arc::from(name), max_line, wake);
+        let waiting = Waiting { input, stop: reader.stop_flag() };
         Builder::new()
             .name("stdin".to_owned())
-            .spawn(move || {
-                let stop = Arc::clone(&waiting.stop);
-                match decoded(waiting) {
-                    Ok(read) => hand_over(read, &full, &recycled, &wake, &stop),
-                    Err(error) => {
-                        let _ = full.send(Err(error));
-                    }
-                }
-                drop(full);
-                wake();
+            .spawn(move || match decoded(waiting) {
+                Ok(read) => hand_over(read, writer),
+                Err(error) => writer.fail(error),
             })
             .map_err(failed)?;
-        let assembler = Assembler::new(Arc::from(name), max_line);
-        Ok(Pipe { assembler, blocks, empty, arrived: 0, stop, stopped: false })
-    }
-
-    fn account(&mut self, mut chunk: super::Chunk) -> super::Chunk {
-        chunk.consumed = std::mem::take(&mut self.arrived);
-        chunk
-    }
-}
-
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
+        Ok(Pipe(reader))
     }
 }
 
@@ -268,95 +228,49 @@ impl<R: Read> Read for Decoded<R> {
 }
 
 /// Reads to the end, to the first error, or until it is told to stop.
-fn hand_over<R: Read>(
-    mut read: Decoded<R>,
-    full: &SyncSender<io::Result<Block>>,
-    recycled: &Receiver<Box<[u8]>>,
-    wake: &Wake,
-    stop: &AtomicBool,
-) {
+fn hand_over<R: Read>(mut read: Decoded<R>, writer: BlockWriter) {
     loop {
-        let mut bytes = recycled.try_recv().unwrap_or_else(|_| vec![0; BLOCK].into_boxed_slice());
-        let block = loop {
+        let mut bytes = writer.take();
+        bytes.resize(BLOCK, 0);
+        let len = loop {
             match read.read(&mut bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other.map(|len| Block { bytes, len }),
+                other => break other,
             }
         };
-        let last = !matches!(&block, Ok(block) if block.len > 0);
-        if last && stop.load(Ordering::SeqCst) {
+        let last = !matches!(len, Ok(1..));
+        if last && writer.is_stopped() {
             // Not the end of the input, nor a stream that breaks off: nobody wants to know more.
             return;
         }
-        let block = block.map_err(|error| match read.kind() {
-            FileKind::Plain => error,
-            kind => explain(error, kind),
-        });
-        let heard = full.send(block).is_ok();
-        wake();
-        if last || !heard {
-            return;
+        match len {
+            Ok(0) => return writer.end(),
+            Ok(len) if writer.send(bytes, len) => {}
+            Ok(_) => return,
+            Err(error) => {
+                return writer.fail(match read.kind() {
+                    FileKind::Plain => error,
+                    kind => explain(error, kind),
+                });
+            }
         }
     }
 }
 
 impl Reader for Pipe {
     fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
-        if let Some(chunk) = self.assembler.take(upto, pool) {
-            return Ok(Step::Chunk(self.account(chunk)));
-        }
-        if self.assembler.ended() {
-            return Ok(Step::Ended);
-        }
-        if self.assembler.offset() >= upto {
-            return Ok(Step::Reached);
-        }
-        if self.stopped {
-            return Ok(Step::CaughtUp);
-        }
-        let block = match self.blocks.try_recv() {
-            Ok(block) => block,
-            Err(TryRecvError::Empty) => return Ok(Step::CaughtUp),
-            Err(TryRecvError::Disconnected) if self.stop.load(Ordering::SeqCst) => {
-                self.stopped = true;
-                let unfinished = self.assembler.filled_to() - self.assembler.offset();
-                if unfinished > 0 {
-                    log::warn!(
-                        "{}: the last {unfinished} bytes are no whole line and were not counted",
-                        self.assembler.partition()
-                    );
-                }
-                return Ok(Step::CaughtUp);
-            }
-            Err(TryRecvError::Disconnected) => Err(io::Error::other("its thread has ended")),
-        };
-        let Block { bytes, len } = block.map_err(|source| SourceError::Read {
-            partition: self.assembler.partition().to_string(),
-            offset: self.assembler.filled_to(),
-            source,
-        })?;
-        if len == 0 {
-            self.assembler.end();
-        }
-        self.assembler.space(len, pool).copy_from_slice(&bytes[..len]);
-        self.assembler.filled(len);
-        self.arrived += len as u64;
-        // If the thread has ended it needs no more blocks.
-        let _ = self.empty.send(bytes);
-        // Given even if no line has ended: a long one must not keep the worker here.
-        let chunk = self.assembler.take(upto, pool).unwrap_or_else(|| self.assembler.nothing(pool));
-        Ok(Step::Chunk(self.account(chunk)))
+        self.0.poll(upto, pool)
     }
 
     fn offset(&self) -> u64 {
-        self.assembler.offset()
+        self.0.offset()
     }
 
     fn stop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.0.stop();
     }
 
     fn has_stopped(&self) -> bool {
-        self.stopped
+        self.0.has_stopped()
     }
 }

@@ -3,4 +3,5 @@
 pub(crate) mod doors;
 pub(crate) mod machine;
 mod ranking;
+mod slots;
 mod two_stacks;

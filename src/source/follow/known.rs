@@ -1,5 +1,6 @@
 //! What is known of the files that a pattern names, and which of them are new.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +11,6 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{Detail, FollowFrom, Growing, HEAD, Spot, Spots};
-use crate::data::escape_terminal;
 use crate::source::compressed::Decoder;
 use crate::source::file::{FileKind, FoundFile};
 use crate::source::glob::{expand_all, is_rotated};
@@ -156,10 +156,9 @@ impl Known {
                 }
             }
         }
-        if !self.files.contains_key(&key) {
+        if let Entry::Vacant(entry) = self.files.entry(key) {
             let (head, identity) = (head_of(path)?, String::new());
-            let file = KnownFile { length, modified, head, identity, state: State::Open(0), seen: true };
-            self.files.insert(key, file);
+            entry.insert(KnownFile { length, modified, head, identity, state: State::Open(0), seen: true });
         }
         let mut state = self.state_of(path, key, spots)?;
         if let State::Open(looks) = &mut state {
@@ -298,6 +297,7 @@ fn found(
     })
 }
 
+/// With quotes, and nothing in it that a terminal would obey.
 fn shown(path: &Path) -> String {
-    escape_terminal(path.to_string_lossy().as_bytes())
+    format!("{path:?}")
 }

@@ -192,6 +192,12 @@ pub trait Reader: std::fmt::Debug {
     /// How far it has been read: every line of this share that starts before has been given, and no other line has.
     fn offset(&self) -> u64;
 
+    /// Whether [`Step::CaughtUp`] means that the source is at its end for now. If not, more is under way: the partition is
+    /// not taken for idle, and what is read again as it was read before waits for it.
+    fn is_at_end(&self) -> bool {
+        true
+    }
+
     /// Takes nothing more from outside; what it has taken is still to be given.
     fn stop(&mut self) {}
 

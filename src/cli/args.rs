@@ -118,7 +118,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         many(
             "source",
             "URI",
-            "Where to read: PATH or file:PATH (globs), - or stdin:, plain, gzip or zstd; NAME=URI for an input of that name (repeatable, side by side)",
+            "Where to read: PATH or file:PATH (globs), - or stdin:, plain, gzip or zstd; kafka://HOST:PORT/TOPIC,… or //REGEX/ with ?start=earliest|latest|TIME&on-data-loss=fail|continue&framing=message|lines&group=NAME&kafka.OPTION=VALUE; NAME=URI for an input of that name (repeatable, side by side)",
         ),
         many(
             "sink",

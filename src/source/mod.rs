@@ -13,6 +13,8 @@ mod dealt;
 mod file;
 mod follow;
 mod glob;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod memory;
 mod partition;
 mod progress;
@@ -27,6 +29,8 @@ pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
 pub use file::{FileKind, FileSource};
 pub use follow::{FollowFrom, FollowSource};
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaSource;
 pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;
@@ -286,6 +290,26 @@ pub enum SourceError {
         offset: u64,
         /// The system's or the decoder's reason.
         source: std::io::Error,
+    },
+    /// A service cannot be asked for what it has, or refuses it.
+    #[error("{service}: {reason}")]
+    Service {
+        /// Which one, as a URI without secrets.
+        service: String,
+        /// What is wrong, with a hint where there is one.
+        reason: String,
+    },
+    /// What was to be read next is not there any more.
+    #[error("{partition} cannot be read on from offset {offset}: {reason}\n  hint: {hint}")]
+    Lost {
+        /// The partition's name.
+        partition: String,
+        /// What its source counts, up to where everything has been read.
+        offset: u64,
+        /// What has become of it.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// A file is not the one that was planned.
     #[error(

@@ -4,6 +4,7 @@
 
 #[allow(dead_code, reason = "not all of it is used here")]
 mod cluster_support;
+mod services;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,9 +38,7 @@ impl Brokers {
     }
 
     fn producer(&self) -> BaseProducer {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.address()).set("linger.ms", "1").set("log_level", "0");
-        config.create().unwrap()
+        producer(&self.address(), &[])
     }
 
     /// Sends `message` to each of the partitions in turn.
@@ -50,6 +49,13 @@ impl Brokers {
         }
         producer.flush(LONG).unwrap();
     }
+}
+
+fn producer(brokers: &str, options: &[(&str, &str)]) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("linger.ms", "1").set("log_level", "0");
+    config.extend(options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    config.create().unwrap()
 }
 
 fn send(producer: &BaseProducer, topic: &str, partition: i32, message: Option<&str>) {
@@ -96,8 +102,9 @@ fn counted(cluster: &Cluster, file: &str) -> BTreeMap<String, i64> {
 
 /// Waits until `words` words have been counted, and looks that none was counted twice or is not one of them.
 fn all_once(cluster: &Cluster, file: &str, words: u32) {
-    let found =
-        poll(LONG, "all words", || Some(counted(cluster, file)).filter(|it| it.len() >= words as usize));
+    let found = poll(LONG, &format!("{words} words"), || {
+        Some(counted(cluster, file)).filter(|it| it.len() >= words as usize)
+    });
     let expected: BTreeMap<_, _> = self::words(0, words).map(|word| (word, 1)).collect();
     assert!(found == expected, "{:?}", found.iter().find(|it| expected.get(it.0) != Some(it.1)));
 }
@@ -358,4 +365,39 @@ fn what_is_wrong_is_said_without_secrets() {
         process.ends_with(code, &[expected]);
         assert!(!process.stderr().contains("hush"), "{}", process.stderr());
     }
+}
+
+#[test]
+fn a_real_cluster_adds_partitions_and_creates_a_topic_anew() {
+    let Some(kafka) = services::Kafka::start() else { return };
+    let (address, dir) = (kafka.address(), Cluster::new(thalweg(), 1));
+    let send_all = |partitions: i32, from: u32, to: u32| {
+        for (codec, first) in [("none", 0), ("gzip", 1), ("snappy", 2), ("lz4", 3)] {
+            let codec = [("compression.codec", codec)];
+            let producer = producer(&address, &[&services::Kafka::OPTIONS[..], &codec].concat());
+            let mine = (from..to).filter(|n| n % 4 == first);
+            mine.for_each(|n| send(&producer, "t", n as i32 / 4 % partitions, Some(&format!("w{n}"))));
+            producer.flush(LONG).unwrap();
+        }
+    };
+    kafka.topics("--create --topic t --partitions 2 --replication-factor 1");
+    let told = services::Kafka::OPTIONS.map(|(key, value)| format!("&kafka.{key}={value}")).concat();
+    let process = dir.alone(&format!(
+        "run word-count -w 2 --tick 20ms --sink jsonl:out?mode=changes --log info --source \
+         kafka://{address}/t?refresh=200ms&on-data-loss=continue&kafka.topic.metadata.refresh.interval.ms=500\
+         &kafka.topic.metadata.propagation.max.ms=500{told}"
+    ));
+    send_all(2, 0, 4_000);
+    all_once(&dir, "out", 4_000);
+    kafka.topics("--alter --topic t --partitions 4");
+    send_all(4, 4_000, 6_000);
+    all_once(&dir, "out", 6_000);
+    // It has fewer messages now than have been read of it.
+    kafka.topics("--delete --topic t");
+    says(&process, "the topic, or this partition of it, is not there");
+    kafka.topics("--create --topic t --partitions 4 --replication-factor 1");
+    send_all(4, 6_000, 6_100);
+    all_once(&dir, "out", 6_100);
+    let said = ended(process);
+    assert!(said.contains("created anew, or cut short"), "{said}");
 }

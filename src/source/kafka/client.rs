@@ -74,13 +74,8 @@ impl ClientContext for Says {
         use RDKafkaErrorCode::{AllBrokersDown, Authentication, SSL, SaslAuthenticationFailed};
         log::debug!(target: "librdkafka", "{error}: {reason}");
         match error.rdkafka_error_code() {
-            Some(AllBrokersDown) => {
-                if !self.quiet && !self.down.swap(true, Ordering::Relaxed) {
-                    log::warn!(
-                        "kafka://{}: no broker can be reached; it is tried until one can",
-                        self.brokers
-                    );
-                }
+            Some(AllBrokersDown) if !self.quiet && !self.down.swap(true, Ordering::Relaxed) => {
+                log::warn!("kafka://{}: no broker can be reached; it is tried until one can", self.brokers);
             }
             Some(Authentication | SaslAuthenticationFailed | SSL) => self.once(reason.to_owned()),
             // One broker of several, a group that nobody asked for, and other things that librdkafka tries again.

@@ -20,6 +20,11 @@ const FIRST: Duration = Duration::from_secs(10);
 /// ... and later, when it is asked again soon.
 const LATER: Duration = Duration::from_secs(2);
 
+/// A topic that has just been created, or a partition that changes its leader, is asked for again so soon ...
+const AGAIN: Duration = Duration::from_millis(250);
+/// ... and so often.
+const ATTEMPTS: u32 = 20;
+
 /// Asks a cluster for its topics. It has a connection of its own, so that no question waits for messages.
 pub(super) struct Scout {
     options: Options,
@@ -43,16 +48,32 @@ impl Scout {
 
     /// All partitions that there are as the run begins.
     pub(super) fn first(&mut self) -> Result<Vec<Found>, SourceError> {
-        let partitions = self.partitions(FIRST).map_err(|error| self.unanswered(error))?;
+        use RDKafkaErrorCode::{BrokerTransportFailure, OperationTimedOut};
+        let mut left = ATTEMPTS;
+        loop {
+            match self.look() {
+                Ok(found) => return Ok(found),
+                Err(error) => match error.rdkafka_error_code() {
+                    // That has taken long enough.
+                    Some(BrokerTransportFailure | OperationTimedOut) => return Err(self.unanswered(&error)),
+                    _ if left == 0 => return Err(self.unanswered(&error)),
+                    _ => left -= 1,
+                },
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    fn look(&mut self) -> Result<Vec<Found>, KafkaError> {
+        let partitions = self.partitions(FIRST)?;
         // By the cluster's own name it is the same, whichever of its brokers are named.
         self.cluster = self.consumer.client().fetch_cluster_id(FIRST).unwrap_or_default();
-        let start = self.options.start;
-        let found = self.found(&partitions, start, FIRST).map_err(|error| self.unanswered(error))?;
+        let found = self.found(&partitions, self.options.start, FIRST)?;
         self.known = partitions.into_iter().collect();
         Ok(found)
     }
 
-    fn unanswered(&self, error: KafkaError) -> SourceError {
+    fn unanswered(&self, error: &KafkaError) -> SourceError {
         let brokers = &self.options.brokers;
         let reason = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {

@@ -294,7 +294,7 @@ mod tests {
             ("//a:1/t?kafka.group.id=hush", "say `group=NAME`"),
             (&file, "line 3: librdkafka has no option `sasl.pasword`"),
         ] {
-            let error = Options::parse(rest).expect_err(rest);
+            let error = Options::parse(rest).err().unwrap_or_default();
             assert!(error.contains(expected), "{rest}: {error}");
             assert!(!error.contains("hush"), "{rest}: {error}");
         }

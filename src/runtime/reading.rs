@@ -219,8 +219,10 @@ impl Reading {
                     }
                     Step::Reached => {}
                     Step::CaughtUp => {
-                        reached.caught_up = true;
-                        let waiting = if epoch.stop { !open.reader.has_stopped() } else { epoch.hold };
+                        reached.caught_up = open.reader.is_at_end();
+                        // What is read as it was before is under way, where it is not there.
+                        let hold = epoch.hold || self.exact && !reached.caught_up;
+                        let waiting = if epoch.stop { !open.reader.has_stopped() } else { hold };
                         if waiting {
                             break;
                         }

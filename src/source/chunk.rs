@@ -1,18 +1,18 @@
 //! Chunks: whole lines on their way from a source to the formats.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::PartitionId;
 use crate::time::Time;
 
-/// A place in a source: which partition, and how many bytes into it.
+/// A place in a source: which partition, and how far into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The partition's name as a person would write it, such as `file:data/access.log`.
     pub partition: Arc<str>,
-    /// Bytes from the partition's beginning; for compressed files, of the decompressed bytes.
+    /// Bytes from the partition's beginning; for compressed files, of the decompressed bytes. Sources of messages count these.
     pub offset: u64,
 }
 
@@ -73,6 +73,8 @@ pub struct Chunk {
     buffer: Buffer,
     start: usize,
     end: usize,
+    /// Which of the buffer's numbers was looked up last: lines are asked for in order.
+    last: Cell<usize>,
 }
 
 impl Chunk {
@@ -80,6 +82,8 @@ impl Chunk {
     const SMALL: usize = 64 << 10;
 
     /// A chunk of the lines in `buffer[start .. end]`, the first of which begins at `place`.
+    ///
+    /// Their offsets are counted in bytes, unless the buffer has [numbers](Buffer::number) for them.
     pub fn new(place: Place, buffer: Buffer, start: usize, end: usize) -> Self {
         assert!(start <= end && end <= buffer.bytes.len(), "chunk {start}..{end} of {}", buffer.bytes.len());
         Chunk {
@@ -93,13 +97,14 @@ impl Chunk {
             buffer,
             start,
             end,
+            last: Cell::new(0),
         }
     }
 
     /// A chunk of `bytes`, for tests and for sources that have no buffers to recycle.
     pub fn from_bytes(partition: &str, offset: u64, bytes: &[u8]) -> Self {
         let place = Place { partition: partition.into(), offset };
-        let buffer = Buffer { bytes: bytes.to_vec(), pool: None };
+        let buffer = Buffer { bytes: bytes.to_vec(), numbers: Vec::new(), pool: None };
         Chunk::new(place, buffer, 0, bytes.len())
     }
 
@@ -120,7 +125,9 @@ impl Chunk {
     pub(crate) fn append(&mut self, next: &Chunk) -> bool {
         let (here, more) = (self.bytes().len(), next.bytes().len());
         let follows = next.place.offset == self.place.offset + here as u64 || more == 0;
-        let whole = self.oversize.is_empty() && next.oversize.is_empty();
+        // Lines with numbers are messages, of which many have come together anyhow.
+        let plain = self.buffer.numbers.is_empty() && next.buffer.numbers.is_empty();
+        let whole = plain && self.oversize.is_empty() && next.oversize.is_empty();
         if !(follows && whole && here + more <= Self::SMALL) {
             return false;
         }
@@ -133,15 +140,53 @@ impl Chunk {
 
     /// Each line with the offset at which it begins, without its LF or CR LF.
     pub fn lines(&self) -> Lines<'_> {
-        Lines { rest: self.bytes(), offset: self.place.offset }
+        Lines { chunk: self, position: 0 }
+    }
+
+    /// The offset of the line in which the byte at `position` of [`bytes`](Self::bytes) is: that of the byte itself, unless the buffer
+    /// has [numbers](Buffer::number).
+    ///
+    /// ```
+    /// use thalweg::source::{Chunk, Place, Pool};
+    /// let place = |offset| Place { partition: "test:".into(), offset };
+    /// assert_eq!(Chunk::from_bytes("test:", 100, b"one\ntwo\n").offset_of(4), 104);
+    /// // Messages, each of which is a line.
+    /// let mut buffer = Pool::default().take();
+    /// buffer.room(8).copy_from_slice(b"one\ntwo\n");
+    /// buffer.number(0, 17);
+    /// buffer.number(4, 19);
+    /// let chunk = Chunk::new(place(17), buffer, 0, 8);
+    /// assert_eq!([0, 3, 4, 7].map(|position| chunk.offset_of(position)), [17, 17, 19, 19]);
+    /// assert_eq!(chunk.lines().collect::<Vec<_>>(), [(17, &b"one"[..]), (19, b"two")]);
+    /// ```
+    #[inline]
+    pub fn offset_of(&self, position: usize) -> u64 {
+        if self.buffer.numbers.is_empty() {
+            return self.place.offset + position as u64;
+        }
+        self.number_of(position)
+    }
+
+    fn number_of(&self, position: usize) -> u64 {
+        let (numbers, at) = (&self.buffer.numbers, self.start + position);
+        let is_it = |it: usize| {
+            numbers.get(it).is_some_and(|(begin, _)| *begin <= at)
+                && numbers.get(it + 1).is_none_or(|(next, _)| *next > at)
+        };
+        let last = self.last.get();
+        let found = [last, last + 1].into_iter().find(|it| is_it(*it));
+        let found =
+            found.unwrap_or_else(|| numbers.partition_point(|(begin, _)| *begin <= at).saturating_sub(1));
+        self.last.set(found);
+        numbers.get(found).map_or(self.place.offset, |(_, offset)| *offset)
     }
 }
 
 /// The lines of a [`Chunk`].
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
-    rest: &'a [u8],
-    offset: u64,
+    chunk: &'a Chunk,
+    position: usize,
 }
 
 impl<'a> Iterator for Lines<'a> {
@@ -149,16 +194,16 @@ impl<'a> Iterator for Lines<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
+        let rest = &self.chunk.bytes()[self.position..];
+        if rest.is_empty() {
             return None;
         }
-        let offset = self.offset;
-        let (line, taken) = match memchr::memchr(b'\n', self.rest) {
-            Some(at) => (&self.rest[..at], at + 1),
-            None => (self.rest, self.rest.len()),
+        let offset = self.chunk.offset_of(self.position);
+        let (line, taken) = match memchr::memchr(b'\n', rest) {
+            Some(at) => (&rest[..at], at + 1),
+            None => (rest, rest.len()),
         };
-        self.rest = &self.rest[taken..];
-        self.offset += taken as u64;
+        self.position += taken;
         Some((offset, line.strip_suffix(b"\r").unwrap_or(line)))
     }
 }
@@ -167,10 +212,19 @@ impl<'a> Iterator for Lines<'a> {
 pub struct Buffer {
     /// The bytes; a source fills them, and may let them grow.
     pub bytes: Vec<u8>,
+    /// Where lines begin that are not counted in bytes, and their offsets.
+    numbers: Vec<(usize, u64)>,
     pool: Option<Pool>,
 }
 
 impl Buffer {
+    /// The line that begins at `position` has `offset`, of whatever its source counts; lines are numbered in order, all or none.
+    ///
+    /// See [`Chunk::offset_of`].
+    pub fn number(&mut self, position: usize, offset: u64) {
+        self.numbers.push((position, offset));
+    }
+
     /// The first `len` bytes, to be written to: they hold whatever the last use of the buffer left in them.
     ///
     /// ```
@@ -196,7 +250,7 @@ impl std::fmt::Debug for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
-            pool.put(std::mem::take(&mut self.bytes));
+            pool.put(std::mem::take(&mut self.bytes), std::mem::take(&mut self.numbers));
         }
     }
 }
@@ -206,8 +260,11 @@ impl Drop for Buffer {
 /// Fresh large allocations come from the kernel page by page and cost as much as reading into them.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
-    free: Rc<RefCell<Vec<Vec<u8>>>>,
+    free: Rc<RefCell<Vec<Recycled>>>,
 }
+
+/// The memory of a buffer, and of its numbers.
+type Recycled = (Vec<u8>, Vec<(usize, u64)>);
 
 impl Pool {
     /// Buffers kept at most; more are freed.
@@ -217,18 +274,22 @@ impl Pool {
 
     /// A buffer, recycled if there is one: its length and bytes are those of its last use.
     pub fn take(&self) -> Buffer {
-        let bytes = self.free.borrow_mut().pop().unwrap_or_default();
-        Buffer { bytes, pool: Some(self.clone()) }
+        let (bytes, numbers) = self.free.borrow_mut().pop().unwrap_or_default();
+        Buffer { bytes, numbers, pool: Some(self.clone()) }
     }
 
-    fn put(&self, mut bytes: Vec<u8>) {
+    fn put(&self, mut bytes: Vec<u8>, mut numbers: Vec<(usize, u64)>) {
         let mut free = self.free.borrow_mut();
         if free.len() < Self::KEPT && bytes.capacity() <= Self::LARGEST {
             // Length is kept: zeroing on every reuse would cost as much as the copy from the page cache.
             if bytes.len() > Self::LARGEST {
                 bytes.truncate(Self::LARGEST);
             }
-            free.push(bytes);
+            numbers.clear();
+            if numbers.capacity() * size_of::<(usize, u64)>() > Self::LARGEST {
+                numbers = Vec::new();
+            }
+            free.push((bytes, numbers));
         }
     }
 }

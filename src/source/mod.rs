@@ -15,6 +15,8 @@ mod dir;
 mod file;
 mod follow;
 mod glob;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod memory;
 mod partition;
 mod progress;
@@ -34,6 +36,8 @@ pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
 pub use file::{FileKind, FileSource};
 pub use follow::{FollowFrom, FollowSource};
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaSource;
 pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;
@@ -226,6 +230,12 @@ pub trait Reader: std::fmt::Debug {
     /// How far it has been read: every line of this share that starts before has been given, and no other line has.
     fn offset(&self) -> u64;
 
+    /// Whether [`Step::CaughtUp`] means that the source is at its end for now. If not, more is under way: the partition is
+    /// not taken for idle, and what is read again as it was read before waits for it.
+    fn is_at_end(&self) -> bool {
+        true
+    }
+
     /// Takes nothing more from outside; what it has taken is still to be given.
     fn stop(&mut self) {}
 
@@ -314,6 +324,26 @@ pub enum SourceError {
         offset: u64,
         /// The system's or the decoder's reason.
         source: std::io::Error,
+    },
+    /// A service cannot be asked for what it has, or refuses it.
+    #[error("{service}: {reason}")]
+    Service {
+        /// Which one, as a URI without secrets.
+        service: String,
+        /// What is wrong, with a hint where there is one.
+        reason: String,
+    },
+    /// What was to be read next is not there any more.
+    #[error("{partition} cannot be read on from offset {offset}: {reason}\n  hint: {hint}")]
+    Lost {
+        /// The partition's name.
+        partition: String,
+        /// What its source counts, up to where everything has been read.
+        offset: u64,
+        /// What has become of it.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// A file is not the one that was planned.
     #[error(

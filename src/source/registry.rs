@@ -19,7 +19,8 @@ pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + S
 /// });
 /// let (input, source) = sources.open("greetings=hello:world")?;
 /// assert_eq!((input.as_deref(), source.is_bounded()), (Some("greetings"), true));
-/// assert!(sources.open("htp://x").unwrap_err().to_string().contains("`dir:`, `file:`, `hello:`, `stdin:`"));
+/// let error = sources.open("htp://x").unwrap_err().to_string();
+/// assert!(error.contains("`dir:`, `file:`, `hello:`"), "{error}");
 /// # Ok::<(), thalweg::source::SourceUriError>(())
 /// ```
 #[derive(Clone)]
@@ -36,20 +37,28 @@ impl std::fmt::Debug for Sources {
 #[error("`{uri}`: {reason}")]
 #[non_exhaustive]
 pub struct SourceUriError {
-    /// The URI as given.
+    /// The URI as given, with `***` for what may be a secret.
     pub uri: String,
     /// What is wrong with it.
     pub reason: String,
 }
 
 impl Sources {
-    /// Those of this module: files ([`FileSource`], [`FollowSource`]) as `file:PATH`, directories ([`DirSource`]) as `dir:PATH`, standard input ([`Stdin`]) as `stdin:`, a
-    /// server to connect to ([`TcpSource`]) as `tcp://HOST:PORT`, and clients that connect ([`TcpListenSource`]) as
+    /// Those of this module: files ([`FileSource`], [`FollowSource`]) as `file:PATH`, directories
+    /// ([`DirSource`]) as `dir:PATH`, standard input ([`Stdin`]) as `stdin:`, a server to connect to ([`TcpSource`]) as `tcp://HOST:PORT`, and clients that connect ([`TcpListenSource`]) as
     /// `tcp-listen://ADDRESS:PORT`.
     ///
     /// The command has `rate:`, too ([`RateSource`](crate::rate::RateSource)), which has to be handed a clock.
+    ///
+    /// `kafka:` is there in programs that are built with the feature of that name, and otherwise says so.
     pub fn builtin() -> Self {
+        #[cfg(feature = "kafka")]
+        let kafka = |rest: &str| Ok(Arc::new(super::KafkaSource::new(rest)?) as Arc<dyn Source>);
+        #[cfg(not(feature = "kafka"))]
+        let kafka =
+            |_: &str| Err("this program was built without Kafka: `cargo build --features kafka`".to_owned());
         Sources(Vec::new())
+            .with("kafka", kafka)
             .with("file", |path| match path {
                 "" => Err("say which file: `file:PATH`".to_owned()),
                 path => match path.rsplit_once('?').filter(|(_, options)| FollowSource::are_options(options))
@@ -105,7 +114,7 @@ impl Sources {
     ///
     /// When its scheme is not known, or its kind of source refuses it.
     pub fn open(&self, uri: &str) -> Result<(Option<String>, Arc<dyn Source>), SourceUriError> {
-        let error = |reason: String| SourceUriError { uri: uri.to_owned(), reason };
+        let error = |reason: String| SourceUriError { uri: without_secrets(uri), reason };
         let (input, rest) = named(uri);
         let input = input.map(str::to_owned);
         let factory = |scheme: &str| self.0.iter().find(|(other, _)| other == scheme).map(|(_, make)| make);
@@ -136,6 +145,26 @@ fn named(uri: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// `uri` with `***` in place of options' values that may be secrets: it goes into logs and messages.
+pub(super) fn without_secrets(uri: &str) -> String {
+    const SECRET: [&str; 7] =
+        ["password", "secret", "token", "credential", "jaas", ".pem", "oauthbearer.config"];
+    let is_secret = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        SECRET.iter().any(|word| key.contains(word))
+    };
+    let hide = |option: &str| match option.split_once('=') {
+        Some((key, value)) if is_secret(key) && !value.is_empty() => format!("{key}=***"),
+        _ => option.to_owned(),
+    };
+    match uri.split_once('?') {
+        Some((place, options)) => {
+            format!("{place}?{}", options.split('&').map(hide).collect::<Vec<_>>().join("&"))
+        }
+        None => uri.to_owned(),
+    }
+}
+
 /// Whether `text` begins as a URI does.
 fn has_scheme(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| is_name(scheme))
@@ -144,4 +173,19 @@ fn has_scheme(text: &str) -> bool {
 /// Whether `text` can be the name of an input: neither a scheme nor a path is.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_left_out_of_uris() {
+        let uri = "in=kafka://a:1/t?kafka.sasl.password=hush&kafka.sasl.username=me&kafka.ssl.key.pem=hush";
+        let shown = "in=kafka://a:1/t?kafka.sasl.password=***&kafka.sasl.username=me&kafka.ssl.key.pem=***";
+        assert_eq!(without_secrets(uri), shown);
+        let error = Sources::builtin().open("nothing://x?password=hush").err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains("password=***") && !error.contains("hush")));
+        assert_eq!(without_secrets("data/password=2.log"), "data/password=2.log");
+    }
 }

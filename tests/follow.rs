@@ -2,6 +2,8 @@
 //!
 //! Rotations are made by the real `logrotate`, under load.
 
+#![allow(clippy::unwrap_used, reason = "a test fails there, and says where")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -11,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
+use thalweg::runtime::now;
 use thalweg::source::{
     Finder, FollowFrom, FollowSource, Found, Pool, ReadOptions, Reader, Share, Source, Step,
 };
@@ -92,7 +95,7 @@ impl Follower {
 
     /// Turns until `done`.
     fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
+        let begun = now();
         while !done(self) {
             assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}; {} lines", self.lines.len());
             self.turn();
@@ -103,7 +106,7 @@ impl Follower {
     #[track_caller]
     fn reads(&mut self, lines: usize) {
         self.until("the lines", |follower| follower.lines.len() >= lines);
-        let begun = Instant::now();
+        let begun = now();
         while begun.elapsed() < Duration::from_millis(100) {
             self.turn();
         }
@@ -353,7 +356,7 @@ fn a_wait_ends_when_something_is_written() {
     follower.reads(1);
     let woken = follower.woken.load(Ordering::Relaxed);
     logger.log(1);
-    let begun = Instant::now();
+    let begun = now();
     while follower.woken.load(Ordering::Relaxed) == woken {
         assert!(begun.elapsed() < DEADLINE, "nobody says that there is more");
         std::thread::yield_now();

@@ -11,35 +11,48 @@ use super::machine::Burst;
 use crate::data::Total;
 use crate::time::{Gap, Millis};
 
-/// Sessions that are a gap apart, by the time of their first record.
+/// Sessions that are a gap apart, by the time of their first record; and where their key's live entry in the queue is.
+///
+/// Each form has the entry's time, because beside the form it would take the room of two: there may be millions of these.
 #[derive(Debug)]
 pub(super) enum InOrder<A> {
     /// None.
-    Nothing,
+    Nothing(Millis),
     /// One.
-    One(Burst<A>),
+    One(Millis, Burst<A>),
     /// More, at most [`InOrder::FEW`].
-    Few(Vec<Burst<A>>),
+    Few(Millis, Vec<Burst<A>>),
     /// However many.
-    Many(BTreeMap<Millis, Burst<A>>),
+    Many(Millis, BTreeMap<Millis, Burst<A>>),
 }
 
 impl<A: Total> InOrder<A> {
     const FEW: usize = 16;
 
+    /// Where the key's live entry in the queue is.
+    pub(super) fn queued(&self) -> Millis {
+        let (InOrder::Nothing(at) | InOrder::One(at, _) | InOrder::Few(at, _) | InOrder::Many(at, _)) = self;
+        *at
+    }
+
+    pub(super) fn queue(&mut self, to: Millis) {
+        let (InOrder::Nothing(at) | InOrder::One(at, _) | InOrder::Few(at, _) | InOrder::Many(at, _)) = self;
+        *at = to;
+    }
+
     /// Those that stand in a list.
     fn list(&self) -> &[Burst<A>] {
         match self {
-            InOrder::Nothing | InOrder::Many(_) => &[],
-            InOrder::One(one) => std::slice::from_ref(one),
-            InOrder::Few(few) => few,
+            InOrder::Nothing(_) | InOrder::Many(..) => &[],
+            InOrder::One(_, one) => std::slice::from_ref(one),
+            InOrder::Few(_, few) => few,
         }
     }
 
     /// The first of them.
     pub(super) fn first(&self) -> Option<&Burst<A>> {
         match self {
-            InOrder::Many(many) => many.first_key_value().map(|(_, session)| session),
+            InOrder::Many(_, many) => many.first_key_value().map(|(_, session)| session),
             _ => self.list().first(),
         }
     }
@@ -47,14 +60,14 @@ impl<A: Total> InOrder<A> {
     /// The one whose first record is of `first`.
     pub(super) fn get(&self, first: Millis) -> Option<&Burst<A>> {
         match self {
-            InOrder::Many(many) => many.get(&first),
+            InOrder::Many(_, many) => many.get(&first),
             _ => self.list().iter().find(|session| session.first == first),
         }
     }
 
     /// Takes those out that are less than a gap from `burst`.
     pub(super) fn take_near(&mut self, burst: &Burst<A>, gap: Gap) -> SmallVec<[Burst<A>; 2]> {
-        if let InOrder::Many(many) = self {
+        if let InOrder::Many(_, many) = self {
             let mut near = SmallVec::new();
             while let Some((first, session)) = many.range(..burst.end(gap)).next_back() {
                 if session.end(gap) <= burst.first {
@@ -76,9 +89,10 @@ impl<A: Total> InOrder<A> {
         if places.is_empty() {
             return SmallVec::new();
         }
-        let mut few = match std::mem::replace(self, InOrder::Nothing) {
-            InOrder::One(one) => return SmallVec::from_iter([one]),
-            InOrder::Few(few) => few,
+        let queued = self.queued();
+        let mut few = match std::mem::replace(self, InOrder::Nothing(queued)) {
+            InOrder::One(_, one) => return SmallVec::from_iter([one]),
+            InOrder::Few(_, few) => few,
             other => {
                 *self = other;
                 return SmallVec::new();
@@ -86,11 +100,11 @@ impl<A: Total> InOrder<A> {
         };
         let out = few.drain(places).collect();
         *self = match few.pop() {
-            None => InOrder::Nothing,
-            Some(one) if few.is_empty() => InOrder::One(one),
+            None => InOrder::Nothing(queued),
+            Some(one) if few.is_empty() => InOrder::One(queued, one),
             Some(last) => {
                 few.push(last);
-                InOrder::Few(few)
+                InOrder::Few(queued, few)
             }
         };
         out
@@ -99,21 +113,22 @@ impl<A: Total> InOrder<A> {
     /// Puts one in that is a gap from all others.
     pub(super) fn put(&mut self, session: Burst<A>) {
         let at = self.list().partition_point(|other| other.first < session.first);
-        *self = match std::mem::replace(self, InOrder::Nothing) {
-            InOrder::Nothing => InOrder::One(session),
-            InOrder::One(one) if at == 0 => InOrder::Few(vec![session, one]),
-            InOrder::One(one) => InOrder::Few(vec![one, session]),
-            InOrder::Few(mut few) if few.len() < Self::FEW => {
+        let queued = self.queued();
+        *self = match std::mem::replace(self, InOrder::Nothing(queued)) {
+            InOrder::Nothing(_) => InOrder::One(queued, session),
+            InOrder::One(_, one) if at == 0 => InOrder::Few(queued, vec![session, one]),
+            InOrder::One(_, one) => InOrder::Few(queued, vec![one, session]),
+            InOrder::Few(_, mut few) if few.len() < Self::FEW => {
                 few.insert(at, session);
-                InOrder::Few(few)
+                InOrder::Few(queued, few)
             }
-            InOrder::Few(few) => {
+            InOrder::Few(_, few) => {
                 let all = few.into_iter().chain([session]);
-                InOrder::Many(all.map(|session| (session.first, session)).collect())
+                InOrder::Many(queued, all.map(|session| (session.first, session)).collect())
             }
-            InOrder::Many(mut many) => {
+            InOrder::Many(_, mut many) => {
                 many.insert(session.first, session);
-                InOrder::Many(many)
+                InOrder::Many(queued, many)
             }
         };
     }
@@ -121,10 +136,10 @@ impl<A: Total> InOrder<A> {
     /// Takes the first out, if it is so.
     pub(super) fn pop_if(&mut self, so: impl FnOnce(&Burst<A>) -> bool) -> Option<Burst<A>> {
         self.first().filter(|first| so(first))?;
-        let InOrder::Many(many) = self else { return self.take_out(0..1).pop() };
+        let InOrder::Many(queued, many) = self else { return self.take_out(0..1).pop() };
         let (_, first) = many.pop_first()?;
         if many.len() <= Self::FEW / 4 {
-            *self = InOrder::Few(std::mem::take(many).into_values().collect());
+            *self = InOrder::Few(*queued, std::mem::take(many).into_values().collect());
         }
         Some(first)
     }
@@ -133,7 +148,7 @@ impl<A: Total> InOrder<A> {
     #[cfg(test)]
     pub(super) fn iter(&self) -> Box<dyn Iterator<Item = &Burst<A>> + '_> {
         match self {
-            InOrder::Many(many) => Box::new(many.values()),
+            InOrder::Many(_, many) => Box::new(many.values()),
             _ => Box::new(self.list().iter()),
         }
     }

@@ -89,15 +89,6 @@ impl<A> IsZero for Burst<A> {
     }
 }
 
-/// The open sessions of one key.
-#[derive(Debug)]
-struct Open<A> {
-    /// A gap apart. Never none between epochs.
-    sessions: InOrder<A>,
-    /// Where the key's live entry in the queue is.
-    queued: Millis,
-}
-
 /// The sessions of one key that an epoch has changed.
 struct Touched<A> {
     /// Those that there are now, by the time of their first record: in order, because bursts come in order of their buckets.
@@ -106,23 +97,23 @@ struct Touched<A> {
     before: BTreeMap<Millis, Burst<A>>,
 }
 
-impl<A: Total> Open<A> {
-    /// Takes `burst` in, and notes what that changes. Bursts come in the order of their buckets.
-    fn join(&mut self, burst: Burst<A>, gap: Gap, touched: &mut Touched<A>) -> Result<(), Overflow> {
+impl<A: Total> Touched<A> {
+    /// Takes `burst` into `sessions`, and notes what that changes. Bursts come in the order of their buckets.
+    fn join(&mut self, burst: Burst<A>, sessions: &mut InOrder<A>, gap: Gap) -> Result<(), Overflow> {
         let mut joined = burst;
-        for session in self.sessions.take_near(&joined, gap) {
+        for session in sessions.take_near(&joined, gap) {
             joined.try_add(&session)?;
-            match touched.now.binary_search(&session.first) {
-                Ok(at) => drop(touched.now.remove(at)),
-                Err(_) => drop(touched.before.insert(session.first, session)),
+            match self.now.binary_search(&session.first) {
+                Ok(at) => drop(self.now.remove(at)),
+                Err(_) => drop(self.before.insert(session.first, session)),
             }
         }
         debug_assert!(
-            touched.now.last().is_none_or(|last| *last < joined.first),
+            self.now.last().is_none_or(|last| *last < joined.first),
             "all that it has not joined are before it"
         );
-        touched.now.push(joined.first);
-        self.sessions.put(joined);
+        self.now.push(joined.first);
+        sessions.put(joined);
         Ok(())
     }
 }
@@ -133,7 +124,7 @@ pub(crate) struct Sessions<K, A> {
     name: String,
     gap: Gap,
     /// In one list, with an index beside it: a table of hashes has half as many empty places again, of the size of what is in it.
-    keys: IndexMap<K, Open<A>, RandomState>,
+    keys: IndexMap<K, InOrder<A>, RandomState>,
     /// Keys by the end of their first open session, or an earlier time.
     deadlines: Deadlines<K>,
     /// Whether it must say which rows are final.
@@ -167,17 +158,16 @@ where
     ) {
         let Sessions { name, gap, keys, deadlines, .. } = self;
         let gap = *gap;
-        let none = || Open { sessions: InOrder::Nothing, queued: Millis::MAX };
+        let none = || InOrder::Nothing(Millis::MAX);
         let open = keys.entry(key.clone()).or_insert_with(none);
         let mut touched = Touched { now: SmallVec::new(), before: BTreeMap::new() };
         for burst in bursts {
-            if open.join(burst, gap, &mut touched).is_err() {
+            if touched.join(burst, open, gap).is_err() {
                 panic!("in `{name}`, the total of a session of key {key:?} overflows");
             }
         }
-        if let Some(end) = open.sessions.first().map(|first| first.end(gap)).filter(|end| *end < open.queued)
-        {
-            open.queued = end;
+        if let Some(end) = open.first().map(|first| first.end(gap)).filter(|end| *end < open.queued()) {
+            open.queue(end);
             deadlines.push(end, key.clone());
         }
         let mut emit = |burst: Burst<A>, diff| {
@@ -185,7 +175,7 @@ where
             rows.push(((span, key.clone(), burst.sum), epoch, diff));
         };
         let Touched { now, before: mut replaced } = touched;
-        for session in now.into_iter().filter_map(|first| open.sessions.get(first)) {
+        for session in now.into_iter().filter_map(|first| open.get(first)) {
             let Burst { first, last, sum } = session;
             if replaced.get(first) == Some(session) {
                 replaced.remove(first);
@@ -196,7 +186,7 @@ where
         }
         for (first, burst) in replaced {
             // A session that begins where another did has been put in its place.
-            if keeper.is_on() && open.sessions.get(first).is_none() {
+            if keeper.is_on() && open.get(first).is_none() {
                 keeper.take((&Time(first), &key));
             }
             emit(burst, -1);
@@ -210,7 +200,7 @@ where
             self.keys = IndexMap::default();
         }
         while let Some((key, mut open)) = self.keys.pop() {
-            while let Some(burst) = open.sessions.pop_if(|_| true) {
+            while let Some(burst) = open.pop_if(|_| true) {
                 let span = Span::new(burst.first, burst.end(self.gap));
                 emitted.notes.push(((span, key.clone(), burst.sum), epoch, 1));
             }
@@ -242,27 +232,27 @@ where
                 return false;
             }
             let Some((at, key)) = self.deadlines.pop(watermark) else { break };
-            let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued == at) else { continue };
+            let Some(open) = self.keys.get_mut(&key).filter(|open| open.queued() == at) else { continue };
             let over = |session: &Burst<A>| watermark.reaches(session.end(gap));
-            while let Some(burst) = open.sessions.pop_if(over) {
+            while let Some(burst) = open.pop_if(over) {
                 keeper.take((&Time(burst.first), &key));
                 if self.finals_consumed.get() {
                     let span = Span::new(burst.first, burst.end(gap));
                     emitted.notes.push(((span, key.clone(), burst.sum), closing.epoch, 1));
                 }
             }
-            match open.sessions.first().map(|session| session.end(gap)) {
+            match open.first().map(|session| session.end(gap)) {
                 None => {
                     self.keys.swap_remove(&key);
                 }
                 Some(end) => {
-                    open.queued = end;
+                    open.queue(end);
                     self.deadlines.push(end, key);
                 }
             }
         }
         let keys = &self.keys;
-        self.deadlines.tidy(keys.len(), |at, key| keys.get(key).is_some_and(|open| open.queued == at));
+        self.deadlines.tidy(keys.len(), |at, key| keys.get(key).is_some_and(|open| open.queued() == at));
         if self.keys.len() < self.keys.capacity() / 8 {
             self.keys.shrink_to(2 * self.keys.len());
         }
@@ -339,8 +329,7 @@ mod tests {
 
     impl Scan for Sessions<u32, i64> {
         fn scan(&self) -> Vec<((Time, u32), (Time, i64))> {
-            let sessions =
-                self.keys.iter().flat_map(|(key, open)| open.sessions.iter().map(move |one| (key, one)));
+            let sessions = self.keys.iter().flat_map(|(key, open)| open.iter().map(move |one| (key, one)));
             sessions.map(|(key, one)| ((Time(one.first), *key), (Time(one.last), one.sum))).collect()
         }
     }

@@ -12,8 +12,10 @@ use crate::time::Time;
 /// So many damaged partitions are named, of what may be thousands.
 const NAMED: u64 = 5;
 
-/// Bytes of live sources that are read before their epoch is opened, at most.
+/// Bytes of a live partition that are read before their epoch is opened, at most ...
 const AHEAD: usize = 4 << 20;
+/// ... and of all that this worker reads, about.
+const AHEAD_IN_ALL: usize = 32 << 20;
 
 /// The sources of a run, and which input of the dataflow each is for.
 #[derive(Clone, Debug)]
@@ -267,8 +269,10 @@ impl Reading {
     /// room.
     pub(super) fn read_ahead(&mut self) -> Result<(bool, bool), SourceError> {
         let (mut any, mut full) = (false, false);
+        let live = self.readers.values().filter(|open| open.live).count();
+        let room = (AHEAD_IN_ALL / live.max(1)).min(AHEAD);
         for open in self.readers.values_mut().filter(|open| open.live && !self.exact) {
-            if !open.ended && open.bytes < AHEAD {
+            if !open.ended && open.bytes < room {
                 match open.reader.poll(u64::MAX, &self.pool)? {
                     Step::Chunk(chunk) => {
                         open.bytes += chunk.bytes().len();
@@ -283,7 +287,7 @@ impl Reading {
                 }
             }
             any |= !open.ahead.is_empty();
-            full |= open.bytes >= AHEAD;
+            full |= open.bytes >= room;
         }
         Ok((any, full))
     }

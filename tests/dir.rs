@@ -1,6 +1,6 @@
 //! Directories into which files are put, by runs of the command: both of the lessons' meanings.
 
-#![allow(clippy::unwrap_used, reason = "a test fails there, and says where")]
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
 mod support;
 
@@ -8,12 +8,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Lines, Running, command};
 use tempfile::TempDir;
-use thalweg::runtime::time;
 
 /// Puts a file into `directory` as it should be: whole, by a rename.
 fn put(directory: &Path, name: &str, content: &str) {
@@ -22,53 +21,11 @@ fn put(directory: &Path, name: &str, content: &str) {
     fs::rename(aside, directory.join(name)).unwrap();
 }
 
-/// Sets when a file was modified, in seconds before now.
+/// Makes a file so many seconds older.
 fn age(path: &Path, seconds: u64) {
     let file = File::options().write(true).open(path).unwrap();
-    file.set_modified(
-        SystemTime::UNIX_EPOCH + Duration::from_millis(time().0.unsigned_abs())
-            - Duration::from_secs(seconds),
-    )
-    .unwrap();
-}
-
-struct Watched {
-    directory: TempDir,
-    options: String,
-}
-
-impl Watched {
-    fn new(options: &str) -> Self {
-        Watched { directory: tempfile::tempdir().unwrap(), options: options.to_owned() }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Counts words, each change as it comes.
-    fn run(&self, args: &[&str]) -> (Running, Lines) {
-        let uri = format!("dir:{}?poll=20ms{}", self.path().display(), self.options);
-        let mut command = command();
-        command.args([
-            "run",
-            "word-count",
-            "--source",
-            &uri,
-            "--sink",
-            "jsonl:-?mode=changes",
-            "--tick",
-            "10ms",
-        ]);
-        let mut running = Running::start(command.args(args).stdin(Stdio::piped()));
-        let lines = running.stdout_lines();
-        (running, lines)
-    }
-}
-
-/// The next word that is counted, and the epoch.
-fn next(lines: &Lines) -> (Value, Value, Value) {
-    let mut line: Value = serde_json::from_str(&lines.until(r#""diff":1"#)).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(modified - Duration::from_secs(seconds)).unwrap();
     (line["row"]["word"].take(), line["row"]["count"].take(), line["epoch"].take())
 }
 

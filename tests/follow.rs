@@ -2,7 +2,7 @@
 //!
 //! Rotations are made by the real `logrotate`, under load.
 
-#![allow(clippy::unwrap_used, reason = "a test fails there, and says where")]
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
 mod support;
 

@@ -16,7 +16,7 @@ const NAMED: u64 = 5;
 const AHEAD: usize = 4 << 20;
 
 /// Bytes of all live partitions together, about: where there are very many, each has its part, ...
-const ALL_AHEAD: usize = 64 << 20;
+const ALL_AHEAD: usize = 32 << 20;
 
 /// ... and no less than this, so that there is something to go on with.
 const LEAST_AHEAD: usize = 64 << 10;
@@ -278,7 +278,8 @@ impl Reading {
     /// room.
     pub(super) fn read_ahead(&mut self) -> Result<(bool, bool), SourceError> {
         let (mut any, mut full) = (false, false);
-        let room = (ALL_AHEAD / self.readers.len().max(1)).clamp(LEAST_AHEAD, AHEAD);
+        let live = self.readers.values().filter(|open| open.live).count();
+        let room = (ALL_AHEAD / live.max(1)).clamp(LEAST_AHEAD, AHEAD);
         for open in self.readers.values_mut().filter(|open| open.live && !self.exact) {
             if !open.ended && open.bytes < room {
                 match open.reader.poll(u64::MAX, &self.pool)? {

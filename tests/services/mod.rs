@@ -2,6 +2,11 @@
 //!
 //! A server that cannot be had is a test that fails, unless `THALWEG_SKIP_SERVICES` (`kafka,…`) names it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the environment says where servers are, and which tests go without"
+)]
+
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -71,9 +76,8 @@ impl Kafka {
         fs::write(
             path("kafka"),
             format!(
-                "broker.id=0\nport={port}\nhost.name=127.0.0.1\nlog.dirs={}\ndelete.topic.enable=true\n\
-                 zookeeper.connect=127.0.0.1:{zookeeper}\nauto.create.topics.enable=false\n\
-                 file.delete.delay.ms=100\n",
+                "broker.id=0\nport={port}\nhost.name=127.0.0.1\nlog.dirs={}\n\
+                 zookeeper.connect=127.0.0.1:{zookeeper}\nauto.create.topics.enable=false\n",
                 logs.display()
             ),
         )
@@ -115,7 +119,7 @@ impl Kafka {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Creates, alters or deletes topics: what Kafka's own command is given.
+    /// Creates and alters topics: what Kafka's own command is given.
     pub fn topics(&self, arguments: &str) {
         let zookeeper = format!("127.0.0.1:{}", self.zookeeper);
         let mut command = Kafka::java();

@@ -14,7 +14,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::options::Options;
 use crate::source::{Share, Wake};
@@ -248,7 +248,12 @@ impl Client {
 fn attend(consumer: &BaseConsumer<Says>, client: &Weak<Client>) {
     for look in 1u64.. {
         // Errors have been said by the time they are returned, and messages come by other queues.
-        let _ = consumer.poll(LOOK);
+        if let Some(Ok(message)) = consumer.poll(LOOK) {
+            let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+            log::error!(
+                "{topic}/{partition}: the message at offset {offset} came by a queue that nobody reads"
+            );
+        }
         let Some(client) = client.upgrade() else { return };
         client.answer();
         if look.is_multiple_of(COMMIT_EVERY) {

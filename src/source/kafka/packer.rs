@@ -39,9 +39,16 @@ pub(super) struct Packer<'a> {
 
 impl<'a> Packer<'a> {
     pub(super) fn new(rules: &'a Rules, pool: &Pool) -> Self {
-        let mut buffer = pool.take();
-        buffer.room(rules.chunk_bytes);
-        Packer { rules, buffer, end: 0, first: None, messages: 0, consumed: 0, oversize: Vec::new() }
+        // No room beforehand: of a thousand partitions that have a message each, none takes a whole chunk.
+        Packer {
+            rules,
+            buffer: pool.take(),
+            end: 0,
+            first: None,
+            messages: 0,
+            consumed: 0,
+            oversize: Vec::new(),
+        }
     }
 
     /// Whether it is time to hand it on.

@@ -26,6 +26,45 @@ fn age(path: &Path, seconds: u64) {
     let file = File::options().write(true).open(path).unwrap();
     let modified = file.metadata().unwrap().modified().unwrap();
     file.set_modified(modified - Duration::from_secs(seconds)).unwrap();
+}
+
+struct Watched {
+    directory: TempDir,
+    options: String,
+}
+
+impl Watched {
+    fn new(options: &str) -> Self {
+        Watched { directory: tempfile::tempdir().unwrap(), options: options.to_owned() }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Counts words, each change as it comes.
+    fn run(&self, args: &[&str]) -> (Running, Lines) {
+        let uri = format!("dir:{}?poll=20ms{}", self.path().display(), self.options);
+        let mut command = command();
+        command.args([
+            "run",
+            "word-count",
+            "--source",
+            &uri,
+            "--sink",
+            "jsonl:-?mode=changes",
+            "--tick",
+            "10ms",
+        ]);
+        let mut running = Running::start(command.args(args).stdin(Stdio::piped()));
+        let lines = running.stdout_lines();
+        (running, lines)
+    }
+}
+
+/// The next word that is counted, and the epoch.
+fn next(lines: &Lines) -> (Value, Value, Value) {
+    let mut line: Value = serde_json::from_str(&lines.until(r#""diff":1"#)).unwrap();
     (line["row"]["word"].take(), line["row"]["count"].take(), line["epoch"].take())
 }
 

@@ -21,7 +21,8 @@
 //!
 //! Each topic partition is a partition, read by one worker of the run, and its offsets are Kafka's. Partitions and topics that come
 //! while the run goes on are read from their first message. Of what was written in a transaction, what is committed is read
-//! (`kafka.isolation.level`).
+//! (`kafka.isolation.level`). librdkafka assigns nothing without a group: without `group=` it is told `thalweg`, for which nothing is
+//! committed.
 //!
 //! # Messages and lines
 //!

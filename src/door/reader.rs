@@ -138,7 +138,7 @@ impl<'a, F: Format> Parsed<'a, F> {
         directories.rsplit('/').find_map(|name| name.strip_prefix(key)?.strip_prefix('='))
     }
 
-    /// Where its line begins in the partition, in bytes (of what is decompressed).
+    /// Where its line begins in the partition, in bytes (of what is decompressed), or what its source counts: messages.
     #[inline]
     pub fn offset(&self) -> u64 {
         self.offset
@@ -461,18 +461,24 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
             time
         };
         record.time = time;
-        let (offset, line, ahead) = (record.offset, record.line, record.ahead);
-        self.take_in(time, offset, line, ahead);
+        let (line, ahead) = (record.line, record.ahead);
+        self.take_in(time, line, ahead);
     }
 
     /// Takes in what the last record of the block says of its time, and hands the block over when it is full.
     #[inline(always)]
-    fn take_in(&mut self, time: Option<Millis>, offset: u64, line: &'a [u8], ahead: bool) {
+    fn take_in(&mut self, time: Option<Millis>, line: &'a [u8], ahead: bool) {
         if let Some(time) = time {
             self.range.include(time);
         }
         if ahead {
-            self.reject((offset - self.chunk.place.offset) as usize, line);
+            // Not by its offset, which may be counted in messages: by where it stands in memory.
+            let begin = self.chunk.bytes().as_ptr().addr();
+            let position = line.as_ptr().addr().checked_sub(begin);
+            // A format of somebody's own may hand over something else than its line.
+            if let Some(position) = position.filter(|it| *it <= self.chunk.bytes().len()) {
+                self.reject(position, line);
+            }
         }
         if self.block.len() == BlockReader::<F>::BLOCK {
             self.hand_over();
@@ -481,9 +487,9 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
 
     fn push(&mut self, mut record: Parsed<'a, F>) {
         record.place = self.block.len() as u8;
-        let (time, offset, line, ahead) = (record.time, record.offset, record.line, record.ahead);
+        let (time, line, ahead) = (record.time, record.line, record.ahead);
         self.block.push(record);
-        self.take_in(time, offset, line, ahead);
+        self.take_in(time, line, ahead);
     }
 
     /// Hands the block to the doors.
@@ -515,8 +521,8 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
     }
 
     fn place(&self, offset: usize) -> Place {
-        let Place { partition, offset: begin } = &self.chunk.place;
-        Place { partition: Arc::clone(partition), offset: begin + offset as u64 }
+        let partition = Arc::clone(&self.chunk.place.partition);
+        Place { partition, offset: self.chunk.offset_of(offset) }
     }
 }
 
@@ -527,7 +533,7 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
             return;
         }
         self.parsed += 1;
-        let offset = self.chunk.place.offset + offset as u64;
+        let offset = self.chunk.offset_of(offset);
         // Into its place at once, and looked at there: to build it elsewhere and move it costs a tenth of all.
         let place = self.block.len() as u8;
         self.block.push(Parsed {

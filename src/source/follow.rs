@@ -237,6 +237,15 @@ impl Source for FollowSource {
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         let mut known = Known::default();
         let found = self.scan(&mut known, true)?;
+        if found.is_empty() {
+            let cwd = std::env::current_dir().unwrap_or_default();
+            log::warn!(
+                "no file with a line matches {:?} yet; one that comes to match is read\n  hint: a relative path starts at \
+                 the working directory, {}",
+                self.patterns.join(" "),
+                cwd.display()
+            );
+        }
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
         Ok(found)
     }

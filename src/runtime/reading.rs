@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crate::ledger::{Limit, Opened, Reached};
 use crate::source::{
@@ -35,6 +37,10 @@ pub(super) struct Reading {
     share: Share,
     options: ReadOptions,
     wake: Wake,
+    /// Whether a source has woken this worker since it was last looked for something to read ahead.
+    woken: Arc<AtomicBool>,
+    /// So many times nothing was looked for since nothing was found, and there was nothing to wait for either.
+    quiet: u32,
     pool: Pool,
     /// What the conductor has found, until it has been read to its end.
     partitions: BTreeMap<PartitionId, Partition>,
@@ -104,11 +110,21 @@ pub(super) enum Look {
 
 impl Reading {
     pub(super) fn new(inputs: Inputs, share: Share, options: ReadOptions, wake: Wake) -> Self {
+        let woken = Arc::new(AtomicBool::new(true));
+        let wake: Wake = {
+            let woken = Arc::clone(&woken);
+            Arc::new(move || {
+                woken.store(true, Release);
+                wake();
+            })
+        };
         Reading {
             inputs,
             share,
             options,
             wake,
+            woken,
+            quiet: 0,
             pool: Pool::default(),
             partitions: BTreeMap::new(),
             readers: BTreeMap::new(),
@@ -199,6 +215,7 @@ impl Reading {
                     &self.partitions,
                     &self.inputs,
                     (self.share, self.options, &self.wake),
+                    &self.woken,
                     *limit,
                 )?;
                 if epoch.stop {
@@ -253,6 +270,7 @@ impl Reading {
         partitions: &BTreeMap<PartitionId, Partition>,
         inputs: &Inputs,
         (share, options, wake): (Share, ReadOptions, &Wake),
+        woken: &AtomicBool,
         limit: Limit,
     ) -> Result<&'a mut Open, SourceError> {
         use std::collections::btree_map::Entry;
@@ -261,6 +279,7 @@ impl Reading {
             Entry::Vacant(entry) => {
                 let partition = &partitions[&limit.partition];
                 let source = &inputs.sources[partition.source as usize];
+                woken.store(true, Release);
                 // The first chunks of many small files are not all for the first worker.
                 let turn = limit.partition.0 as usize % share.peers;
                 let worker = (share.worker + share.peers - turn) % share.peers;
@@ -277,6 +296,13 @@ impl Reading {
     /// Reads ahead of the next epoch, as far as there is room; returns how many bytes wait, and whether there is no more
     /// room.
     pub(super) fn read_ahead(&mut self) -> Result<(bool, bool), SourceError> {
+        // There may be ten thousand that are all quiet. Sources wake who reads them; and should one not do so, it is looked all the
+        // same once in a while.
+        let woken = self.woken.swap(false, Acquire);
+        if !woken && (1..Self::QUIET).contains(&self.quiet) {
+            self.quiet += 1;
+            return Ok((false, false));
+        }
         let (mut any, mut full) = (false, false);
         let live = self.readers.values().filter(|open| open.live).count();
         let room = (ALL_AHEAD / live.max(1)).clamp(LEAST_AHEAD, AHEAD);
@@ -300,8 +326,12 @@ impl Reading {
             any |= !open.ahead.is_empty();
             full |= open.bytes >= room;
         }
+        self.quiet = u32::from(!any && !full);
         Ok((any, full))
     }
+
+    /// Times that nothing is looked for before it is again: a second's worth.
+    const QUIET: u32 = 20;
 
     /// How far the partitions of the epoch were read, which ends with this.
     pub(super) fn end(&mut self) -> BTreeMap<PartitionId, Reached> {

@@ -119,6 +119,17 @@ impl Assembler {
         self.end += len;
     }
 
+    /// Gives the buffer back and keeps what it holds, which is no more than part of a line: nothing comes for a while, and there may
+    /// be thousands of these.
+    pub(super) fn give_back(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            self.tail.clear();
+            self.tail.extend_from_slice(&buffer.bytes[self.start..self.end]);
+            self.tail.shrink_to_fit();
+            (self.start, self.end) = (0, self.tail.len());
+        }
+    }
+
     /// No byte comes after those filled in; what follows the last LF is a line.
     pub(super) fn end(&mut self) {
         self.ended = true;

@@ -132,6 +132,7 @@ impl Tail {
         self.length = self.length.max(length);
         self.note(offset)?;
         self.at_end = true;
+        self.assembler.give_back();
         if self.is_copy || is_over {
             self.assembler.end();
         }

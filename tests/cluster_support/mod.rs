@@ -35,6 +35,10 @@ pub fn faulty() -> PathBuf {
             if target.ends_with("release") {
                 cargo.arg("--release");
             }
+            // As these tests were built, or it is all built once more.
+            if cfg!(feature = "kafka") {
+                cargo.args(["--features", "kafka"]);
+            }
             assert!(cargo.status().unwrap().success(), "{cargo:?}");
         }
         assert!(path.exists(), "{} is missing; `cargo build --example faulty` makes it", path.display());

@@ -27,6 +27,12 @@ fn shell(command: &str) -> Output {
     let binaries = binary.parent().expect("the binary is in a directory");
     let path = format!("{}:{}", binaries.display(), environment("PATH").unwrap_or_default());
     let command = command.replace("cargo run --release -- ", "thalweg ");
+    // A log that is followed has no end: it is ended in order, as a user would.
+    let command = match command.strip_prefix("thalweg ").filter(|rest| rest.contains("--follow")) {
+        Some(rest) => format!("timeout --preserve-status -s TERM 3 thalweg {rest}"),
+        None => command,
+    };
+    let command = command.replace("/var/log/nginx/access.log", "data/access.log");
     // The ports that timely takes by default may be taken.
     let hosts = tempfile::NamedTempFile::new().expect("a file");
     let ports = support::free_ports(2).into_iter().map(|port| format!("127.0.0.1:{port}\n"));

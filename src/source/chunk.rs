@@ -104,7 +104,7 @@ impl Chunk {
     /// A chunk of `bytes`, for tests and for sources that have no buffers to recycle.
     pub fn from_bytes(partition: &str, offset: u64, bytes: &[u8]) -> Self {
         let place = Place { partition: partition.into(), offset };
-        let buffer = Buffer { bytes: bytes.to_vec(), numbers: Vec::new(), pool: None };
+        let buffer = Buffer::of(bytes);
         Chunk::new(place, buffer, 0, bytes.len())
     }
 
@@ -218,6 +218,11 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// A copy of `bytes`, of no pool.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Buffer { bytes: bytes.to_vec(), numbers: Vec::new(), pool: None }
+    }
+
     /// The line that begins at `position` has `offset`, of whatever its source counts; lines are numbered in order, all or none.
     ///
     /// See [`Chunk::offset_of`].

@@ -128,7 +128,9 @@ impl Assembler {
         if let Some(buffer) = self.buffer.take() {
             self.tail.clear();
             self.tail.extend_from_slice(&buffer.bytes[self.start..self.end]);
-            self.tail.shrink_to_fit();
+            if self.tail.capacity() > LITTLE {
+                self.tail.shrink_to_fit();
+            }
             (self.start, self.end) = (0, self.tail.len());
         }
     }
@@ -253,7 +255,11 @@ impl Assembler {
             None => {
                 let bytes = self.buffer.as_ref().map_or(&self.tail, |buffer| &buffer.bytes);
                 if len < LITTLE {
-                    return Chunk::new(place, Buffer::of(&bytes[from..to]), 0, len);
+                    let chunk = Chunk::new(place, Buffer::of(&bytes[from..to]), 0, len);
+                    if rest < LITTLE {
+                        self.give_back();
+                    }
+                    return chunk;
                 }
                 let mut copy = pool.take();
                 copy.room(len).copy_from_slice(&bytes[from..to]);

@@ -371,7 +371,9 @@ impl Partitions {
     /// Adds the lines of an epoch; returns where each partition ends then, by name.
     fn append(&mut self, lines: Vec<(String, Vec<u8>)>) -> BTreeMap<String, u64> {
         for (name, mut lines) in lines {
-            let (input, partition) = match name.split_once('=') {
+            // A directory may be called `day=1`.
+            let named = name.split_once('=').filter(|(input, _)| !input.contains('/'));
+            let (input, partition) = match named {
                 Some((input, partition)) => (Some(input.to_owned()), partition),
                 None => (None, name.as_str()),
             };

@@ -263,8 +263,10 @@ proptest! {
             }
             // The first offset that is not in epoch `epoch`, `epoch` + 1, …
             let mut ends = vec![left.saturating_mul(chunk_bytes)];
+            // What begins as names of columns do is read in order, by one worker, to an end that it finds.
+            let in_order = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).starts_with(b"#");
             match kind {
-                FileKind::Plain => {
+                FileKind::Plain if !in_order => {
                     let chunks = length.div_ceil(chunk_bytes);
                     while *ends.last().unwrap() < length {
                         ends.push(ends.last().unwrap().saturating_add(chunks_per_epoch.saturating_mul(chunk_bytes)));

@@ -4,7 +4,7 @@
 //! places, if its values are values: that is seen by comparing bytes, where a walk looks each key up. Whatever is
 //! not alike is walked, and learnt from when that has happened for a while.
 
-use super::walk::{Malformed, Node, Walk, is_scalar};
+use super::walk::{Malformed, Node, Walk, is_scalar, text};
 
 /// What is around the values of a line.
 #[derive(Clone, Debug, Default)]
@@ -42,10 +42,8 @@ impl Skeleton {
         line: &'a [u8],
         values: &mut [Option<&'a str>],
     ) -> Result<(), Malformed> {
-        if !self.ends.is_empty()
-            && let Ok(line) = std::str::from_utf8(line)
-            && self.fits(line)
-        {
+        let line = text(line)?;
+        if !self.ends.is_empty() && self.fits(line) {
             self.next_wait /= 2;
             for (field, [begin, end]) in &self.fields {
                 let place = |anchor: &Anchor| self.begins[anchor.piece] + anchor.behind;
@@ -53,7 +51,7 @@ impl Skeleton {
             }
             return Ok(());
         }
-        root.find(line, values)?;
+        root.find_in(line, values)?;
         if self.wait == 0 {
             self.learn(line, values);
         } else {
@@ -82,17 +80,17 @@ impl Skeleton {
 
     /// Learns from `line`, which is valid and has these `values`.
     #[cold]
-    fn learn(&mut self, line: &[u8], values: &[Option<&str>]) {
+    fn learn(&mut self, line: &str, values: &[Option<&str>]) {
         self.next_wait = (2 * self.next_wait + 1).min(Self::MOST);
         self.wait = self.next_wait;
         let (mut text, mut ends, mut begins, mut from) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for (begin, end) in scalars(line) {
-            text.extend_from_slice(&line[from..begin]);
+            text.extend_from_slice(&line.as_bytes()[from..begin]);
             ends.push(text.len());
             begins.push(from);
             from = end;
         }
-        text.extend_from_slice(&line[from..]);
+        text.extend_from_slice(&line.as_bytes()[from..]);
         ends.push(text.len());
         begins.push(from);
         let anchor = |place: usize, before: bool| {
@@ -114,10 +112,9 @@ impl Skeleton {
 }
 
 /// Where the scalar values of `line`, which is valid, begin and end.
-fn scalars(line: &[u8]) -> Vec<(usize, usize)> {
+fn scalars(line: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
-    let text = std::str::from_utf8(line).unwrap_or_default();
-    let mut walk = Walk::new(text);
+    let mut walk = Walk::new(line);
     while let Some(byte) = walk.next() {
         let begin = walk.at();
         if !is_scalar(byte) {

@@ -97,7 +97,12 @@ impl Node {
         line: &'a [u8],
         values: &mut [Option<&'a str>],
     ) -> Result<(), Malformed> {
-        let line = std::str::from_utf8(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))?;
+        self.find_in(text(line)?, values)
+    }
+
+    /// The same, of a line whose encoding has been looked at.
+    #[inline]
+    pub(super) fn find_in<'a>(&self, line: &'a str, values: &mut [Option<&'a str>]) -> Result<(), Malformed> {
         let mut walk = Walk { line, at: 0, values };
         let found = walk.line(self);
         if found.is_err() {
@@ -105,6 +110,12 @@ impl Node {
         }
         found
     }
+}
+
+/// `line` as text, without a byte order mark.
+#[inline]
+pub(super) fn text(line: &[u8]) -> Result<&str, Malformed> {
+    Ok(std::str::from_utf8(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))?)
 }
 
 /// What `name` begins with, in a register: of names of one length up to eight bytes, all.

@@ -5,7 +5,7 @@
 //! source is read when it has something, once a tick: the epoch takes what is there, and is over when all have caught
 //! up. One that has more than it can hold is read at once, and until the tick is over.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,7 +206,10 @@ impl Conductor {
         };
         let mut seen = BTreeSet::new();
         for (number, source) in (0..).zip(sources) {
-            let mut cursors = VecDeque::new();
+            let (sequence, bounded, per_epoch) =
+                (source.is_sequence(), source.is_bounded(), source.per_epoch());
+            let cursors = VecDeque::new();
+            conductor.sources.push(SourceCut { sequence, bounded, per_epoch, finds: false, cursors });
             for found in source.find()? {
                 if !seen.insert(found.identity.clone()) {
                     log::debug!("{} is named more than once and read once", found.name);
@@ -216,15 +219,8 @@ impl Conductor {
                     log::debug!("{} is empty", found.name);
                     continue;
                 }
-                let id = PartitionId(conductor.partitions);
-                conductor.partitions += 1;
-                let partition = Partition { id, source: number, found };
-                conductor.news.push(partition.clone());
-                cursors.push_back(Cursor::new(partition, 0));
+                conductor.take_in(number, found);
             }
-            let (sequence, bounded) = (source.is_sequence(), source.is_bounded());
-            let per_epoch = source.per_epoch();
-            conductor.sources.push(SourceCut { sequence, bounded, per_epoch, finds: false, cursors });
         }
         Ok(conductor)
     }
@@ -238,19 +234,30 @@ impl Conductor {
 
     /// Source `source` has further partitions, the oldest first. One that is read already is read once.
     pub fn discover(&mut self, source: u32, found: Vec<Found>) {
-        for found in found {
-            let mut cursors = self.sources.iter().flat_map(|source| &source.cursors);
-            if cursors.any(|cursor| cursor.partition.found.identity == found.identity) {
+        let cursors = self.sources.iter().flat_map(|source| &source.cursors);
+        let known: HashSet<&str> = cursors.map(|cursor| cursor.partition.found.identity.as_str()).collect();
+        let mut among_them = HashSet::new();
+        let is_new = |found: &Found| {
+            let new = !known.contains(found.identity.as_str()) && among_them.insert(found.identity.clone());
+            if !new {
                 log::debug!("{} is being read already", found.name);
-                continue;
             }
-            let Some(cut) = self.sources.get_mut(source as usize) else { return };
-            let partition = Partition { id: PartitionId(self.partitions), source, found };
-            self.partitions += 1;
-            self.news.push(partition.clone());
-            cut.cursors.push_back(Cursor::new(partition, 0));
+            new
+        };
+        let new: Vec<Found> = found.into_iter().filter(is_new).collect();
+        for found in new {
+            self.take_in(source, found);
             self.waiting = self.waiting.max(Waiting::Something);
         }
+    }
+
+    /// Numbers what source `source` has found; it is to be read from its beginning.
+    fn take_in(&mut self, source: u32, found: Found) {
+        let Some(cut) = self.sources.get_mut(source as usize) else { return };
+        let partition = Partition { id: PartitionId(self.partitions), source, found };
+        self.partitions += 1;
+        self.news.push(partition.clone());
+        cut.cursors.push_back(Cursor::new(partition, 0));
     }
 
     /// Describes the partitions that were found among `sources` so closely that other processes can tell whether they

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use self::pace::Pace;
 use crate::generate::{Generator, Kind, Options};
 use crate::source::{
-    Access, BlockReader, BlockWriter, Found, ReadOptions, Reader, Share, Source, SourceError, Wake,
+    self, Access, BlockReader, BlockWriter, Found, ReadOptions, Reader, Share, Source, SourceError, Wake,
 };
 use crate::time::Time;
 
@@ -103,8 +103,7 @@ impl RateSource {
     /// ```
     pub fn parse(rest: &str, clock: RateClock) -> Result<Self, String> {
         let (rate, options) = rest.split_once('?').unwrap_or((rest, ""));
-        let given = options.split('&').filter(|option| !option.is_empty());
-        let given: Vec<_> = given.map(|option| option.split_once('=').unwrap_or((option, ""))).collect();
+        let given: Vec<_> = source::options(options).collect();
         let kind = given.iter().rfind(|(name, _)| *name == "kind").map(|(_, kind)| kind.parse());
         let kind: Kind = kind.transpose().map_err(|error| format!("{error}"))?.unwrap_or(Kind::AccessLog);
         let mut lines = Options { lines: None, ..Options::default_for(kind) };

@@ -10,7 +10,7 @@ use super::compressed::CompressedReader;
 use super::file::FoundFile;
 use super::follow::Notices;
 use super::glob::expand_all;
-use super::{Access, Finder, Found, PerEpoch, ReadOptions, Reader, Share, Source, SourceError, Wake};
+use super::{Finder, Found, PerEpoch, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// What becomes of a file that has been read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -189,14 +189,7 @@ impl Listed {
 
 fn found(path: &Path) -> Result<Found, SourceError> {
     let (file, identity) = FoundFile::examine(path)?;
-    Ok(Found {
-        name: file.name(),
-        identity,
-        access: Access::Sequential,
-        length: None,
-        bytes: file.length,
-        detail: file.detail()?,
-    })
+    file.found(identity, false)
 }
 
 impl Source for DirSource {

@@ -133,11 +133,16 @@ impl FoundFile {
         Ok(digest(&blocks))
     }
 
-    /// This, as the detail of a partition.
-    pub(super) fn detail(&self) -> Result<String, SourceError> {
-        serde_json::to_string(self).map_err(|error| SourceError::Detail {
-            partition: self.name().to_string(),
-            reason: error.to_string(),
+    /// It as a partition of this identity: which all workers read, or one.
+    pub(super) fn found(&self, identity: String, shared: bool) -> Result<Found, SourceError> {
+        let name = self.name();
+        Ok(Found {
+            identity,
+            access: if shared { Access::Shared } else { Access::Sequential },
+            length: shared.then_some(self.length),
+            bytes: self.length,
+            detail: Found::write_detail(&name, self)?,
+            name,
         })
     }
 
@@ -186,14 +191,12 @@ impl FoundFile {
     }
 
     pub(super) fn of(partition: &Found) -> Result<Self, SourceError> {
-        serde_json::from_str(&partition.detail).map_err(|error| SourceError::Detail {
-            partition: partition.name.to_string(),
-            reason: error.to_string(),
-        })
+        partition.read_detail()
     }
 }
 
-fn digest(head: &[u8]) -> String {
+/// SHA-256 in hexadecimal.
+pub(super) fn digest(head: &[u8]) -> String {
     Sha256::digest(head).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -300,18 +303,7 @@ impl Source for FileSource {
                 continue;
             }
             let (file, identity) = FoundFile::examine(&path)?;
-            let shared = file.is_open_to_all();
-            files.push(Found {
-                name: file.name(),
-                identity,
-                access: if shared { Access::Shared } else { Access::Sequential },
-                length: shared.then_some(file.length),
-                bytes: file.length,
-                detail: serde_json::to_string(&file).map_err(|error| SourceError::Detail {
-                    partition: file.name().to_string(),
-                    reason: error.to_string(),
-                })?,
-            });
+            files.push(file.found(identity, file.is_open_to_all())?);
         }
         Ok(files)
     }
@@ -325,9 +317,7 @@ impl Source for FileSource {
         let mut file = FoundFile::of(&partition)?;
         // A short one is told by its beginning.
         file.samples = (file.length > FoundFile::HEAD).then(|| file.samples()).transpose()?;
-        let name = || partition.name.to_string();
-        let detail = serde_json::to_string(&file)
-            .map_err(|error| SourceError::Detail { partition: name(), reason: error.to_string() })?;
+        let detail = Found::write_detail(&partition.name, &file)?;
         Ok(Found { detail, ..partition })
     }
 

@@ -216,13 +216,6 @@ impl FollowSource {
         let from = if first { self.from } else { FollowFrom::Beginning };
         known.scan(&self.patterns, &self.spots, from)
     }
-
-    fn detail(partition: &Found) -> Result<Detail, SourceError> {
-        serde_json::from_str(&partition.detail).map_err(|error| SourceError::Detail {
-            partition: partition.name.to_string(),
-            reason: error.to_string(),
-        })
-    }
 }
 
 impl Source for FollowSource {
@@ -268,7 +261,7 @@ impl Source for FollowSource {
         options: ReadOptions,
         wake: Wake,
     ) -> Result<Box<dyn Reader>, SourceError> {
-        match Self::detail(partition)? {
+        match partition.read_detail()? {
             Detail::Whole(found) => Ok(Box::new(CompressedReader::new(found, from, options.max_line)?)),
             Detail::Growing(growing) => {
                 let watch =
@@ -284,7 +277,7 @@ impl Source for FollowSource {
     }
 
     fn head(&self, partition: &Found) -> Result<Vec<u8>, SourceError> {
-        match Self::detail(partition)? {
+        match partition.read_detail()? {
             Detail::Whole(found) => found.first_lines(),
             // Whoever reads it reads all of it, from its first line on.
             Detail::Growing(_) => Ok(Vec::new()),

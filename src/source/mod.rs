@@ -41,6 +41,7 @@ pub use kafka::KafkaSource;
 pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;
+pub(crate) use registry::options;
 pub use registry::{SourceFactory, SourceUriError, Sources};
 pub use socket::{TcpListenSource, TcpSource};
 pub use stdin::{Pipe, Stdin};

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::SourceError;
 
 /// The number of a partition within a run, in the order in which partitions were found.
 ///
@@ -42,6 +45,22 @@ pub struct Found {
     pub bytes: u64,
     /// What else its source has to know to open it; nobody else reads this.
     pub detail: String,
+}
+
+impl Found {
+    /// What its source has to know, as it was put into `detail` by [`Found::write_detail`].
+    pub(super) fn read_detail<T: DeserializeOwned>(&self) -> Result<T, SourceError> {
+        serde_json::from_str(&self.detail).map_err(|error| SourceError::Detail {
+            partition: self.name.to_string(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// `detail` as text, for a partition called `name`.
+    pub(super) fn write_detail<T: Serialize>(name: &str, detail: &T) -> Result<String, SourceError> {
+        serde_json::to_string(detail)
+            .map_err(|error| SourceError::Detail { partition: name.to_owned(), reason: error.to_string() })
+    }
 }
 
 /// A partition of a run.

@@ -145,6 +145,12 @@ fn named(uri: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// The options of a URI, each with its value, or none if it has none: what stands behind the `?`.
+pub(crate) fn options(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let given = text.split('&').filter(|option| !option.is_empty());
+    given.map(|option| option.split_once('=').unwrap_or((option, "")))
+}
+
 /// `uri` with `***` in place of options' values that may be secrets: it goes into logs and messages.
 pub(super) fn without_secrets(uri: &str) -> String {
     const SECRET: [&str; 7] =

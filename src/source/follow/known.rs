@@ -8,11 +8,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::{Detail, FollowFrom, Growing, HEAD, Spot, Spots};
 use crate::source::compressed::Decoder;
-use crate::source::file::{FileKind, FoundFile};
+use crate::source::file::{FileKind, FoundFile, digest};
 use crate::source::glob::{expand_all, is_rotated};
 use crate::source::{Access, Found, SourceError};
 
@@ -178,7 +176,7 @@ impl Known {
             return Ok(None);
         }
         file.identity = format!("{}:{}:{}:{count}", key.0, key.1, &digest(&file.head)[..16]);
-        found(path, key, length, file.identity.clone(), from).map(Some)
+        found(path, key, file, from).map(Some)
     }
 
     /// Whether there are files of which it is not known yet what they are.
@@ -265,23 +263,11 @@ pub(super) fn head_of(path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-pub(super) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn found(
-    path: &Path,
-    (device, inode): (u64, u64),
-    length: u64,
-    identity: String,
-    from: FollowFrom,
-) -> io::Result<Found> {
-    let file = File::open(path)?;
-    let detail = if kind_of(&file)? == FileKind::Plain {
-        let mut head = Vec::new();
-        file.take(HEAD as u64).read_to_end(&mut head)?;
-        let skip = if from == FollowFrom::End { length } else { 0 };
-        let (head, digest) = (head.len(), digest(&head));
+/// `file`, which is at `path`, as a partition that is read `from` there.
+fn found(path: &Path, (device, inode): (u64, u64), file: &KnownFile, from: FollowFrom) -> io::Result<Found> {
+    let detail = if kind_of(&File::open(path)?)? == FileKind::Plain {
+        let skip = if from == FollowFrom::End { file.length } else { 0 };
+        let (head, digest) = (file.head.len(), digest(&file.head));
         Detail::Growing(Growing { path: path.to_owned(), device, inode, head, digest, skip })
     } else {
         let (whole, _) = FoundFile::examine(path).map_err(|error| io::Error::other(error.to_string()))?;
@@ -289,7 +275,7 @@ fn found(
     };
     Ok(Found {
         name: Arc::from(format!("file:{}", path.display())),
-        identity,
+        identity: file.identity.clone(),
         access: Access::Sequential,
         length: None,
         bytes: 0,

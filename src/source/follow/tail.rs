@@ -6,12 +6,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::known::{self, Has, digest, kind_of};
+use super::known::{self, Has, kind_of};
 use super::watch::{Followed, Watch};
 use super::{Growing, HEAD, Spot};
 use crate::source::assemble::Assembler;
 use crate::source::compressed::CompressedReader;
-use crate::source::file::{FileKind, FoundFile};
+use crate::source::file::{FileKind, FoundFile, digest};
 use crate::source::{Pool, ReadOptions, Reader, SourceError, Step, Wake};
 
 /// The last bytes before the place to which a file has been read, that tell a copy of it from others.

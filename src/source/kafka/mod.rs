@@ -161,9 +161,7 @@ impl Source for KafkaSource {
         options: ReadOptions,
         wake: Wake,
     ) -> Result<Box<dyn Reader>, SourceError> {
-        let detail: Detail = serde_json::from_str(&partition.detail).map_err(|error| {
-            SourceError::Detail { partition: partition.name.to_string(), reason: error.to_string() }
-        })?;
+        let detail: Detail = partition.read_detail()?;
         let client = self.client(&detail, share)?;
         let reader =
             KafkaReader::open((&partition.name, detail), from, options, &self.options, client, wake)?;

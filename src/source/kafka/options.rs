@@ -116,8 +116,7 @@ impl Options {
             refresh: Duration::from_secs(5),
             client: BTreeMap::new(),
         };
-        for option in options.split('&').filter(|option| !option.is_empty()) {
-            let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        for (key, value) in crate::source::options(options) {
             parsed.set(key, &decoded(value)?)?;
         }
         Ok(parsed)

@@ -37,9 +37,7 @@ pub(super) fn parse<'a>(
         }
         (given, _) => given,
     };
-    let options = options.split('&').filter(|option| !option.is_empty());
-    let options = options.map(|option| option.split_once('=').unwrap_or((option, ""))).collect();
-    Ok((Address { host: given.to_owned(), port }, options))
+    Ok((Address { host: given.to_owned(), port }, crate::source::options(options).collect()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! A [`Skeleton`] is what a line has around its values. A line that has the same is valid JSON with the same fields in the same
 //! places, if its values are values: that is seen by comparing bytes, where a walk looks each key up. Whatever is
-//! not alike is walked, and learnt from when that has happened for a while.
+//! not alike is walked, and learnt from when that has happened for a while. Where several lines in a row were not alike, comparing
+//! stops until then: lines with lists of any length (tweets) would only be gone through twice.
 
 use super::walk::{Malformed, Node, Walk, is_scalar, text};
 
@@ -17,6 +18,8 @@ pub(in crate::format) struct Skeleton {
     fields: Vec<(usize, [Anchor; 2])>,
     /// Where the pieces begin in the line that is looked at.
     begins: Vec<usize>,
+    /// How many lines in a row were not alike.
+    misses: u32,
     /// Lines that are still walked before one is learnt from.
     wait: u32,
     /// How many the next time.
@@ -34,6 +37,9 @@ impl Skeleton {
     /// Lines that are walked at most between two that are learnt from.
     const MOST: u32 = 1024;
 
+    /// Lines in a row that are not alike, after which none is compared.
+    const TRIES: u32 = 3;
+
     /// As [`Node::find`] with `root`, which is the same at each call.
     #[inline]
     pub(in crate::format) fn find<'a>(
@@ -43,13 +49,17 @@ impl Skeleton {
         values: &mut [Option<&'a str>],
     ) -> Result<(), Malformed> {
         let line = text(line)?;
-        if !self.ends.is_empty() && self.fits(line) {
-            self.next_wait /= 2;
-            for (field, [begin, end]) in &self.fields {
-                let place = |anchor: &Anchor| self.begins[anchor.piece] + anchor.behind;
-                values[*field] = line.get(place(begin)..place(end));
+        if !self.ends.is_empty() && self.misses < Self::TRIES {
+            if self.fits(line) {
+                self.misses = 0;
+                self.next_wait /= 2;
+                for (field, [begin, end]) in &self.fields {
+                    let place = |anchor: &Anchor| self.begins[anchor.piece] + anchor.behind;
+                    values[*field] = line.get(place(begin)..place(end));
+                }
+                return Ok(());
             }
-            return Ok(());
+            self.misses += 1;
         }
         root.find_in(line, values)?;
         if self.wait == 0 {
@@ -83,6 +93,7 @@ impl Skeleton {
     fn learn(&mut self, line: &str, values: &[Option<&str>]) {
         self.next_wait = (2 * self.next_wait + 1).min(Self::MOST);
         self.wait = self.next_wait;
+        self.misses = 0;
         let (mut text, mut ends, mut begins, mut from) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for (begin, end) in scalars(line) {
             text.extend_from_slice(&line.as_bytes()[from..begin]);

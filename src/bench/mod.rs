@@ -11,6 +11,10 @@ mod baseline;
 mod baseline_windows;
 mod corrections;
 mod error;
+mod follow;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod latency;
 mod memory;
 mod process;
 mod snapshots;
@@ -21,6 +25,10 @@ mod windows;
 
 pub use baseline::Baseline;
 pub use error::BenchError;
+pub use follow::Follow;
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
+pub use latency::{Latency, Load};
 pub use memory::{Memory, MemoryOf};
 pub use snapshots::Snapshots;
 pub use throughput::Throughput;

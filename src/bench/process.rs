@@ -187,12 +187,12 @@ pub(super) fn child<T: DeserializeOwned>(args: &[&str]) -> Result<T, BenchError>
     parse(&output.stdout)
 }
 
-fn this_program() -> Result<PathBuf, BenchError> {
+pub(super) fn this_program() -> Result<PathBuf, BenchError> {
     std::env::current_exe().map_err(cannot("find this program's own file"))
 }
 
 /// The error of `what` that the system refused.
-fn cannot(what: &'static str) -> impl Fn(io::Error) -> BenchError {
+pub(super) fn cannot(what: &'static str) -> impl Fn(io::Error) -> BenchError {
     move |source| BenchError::System { what, source }
 }
 
@@ -236,6 +236,14 @@ impl Input {
             Ok(_) => Ok(Input { path, ours: false }),
             Err(source) => Err(BenchError::Read { path, source }),
         }
+    }
+
+    /// An empty file, to be written.
+    pub(super) fn empty(name: &str) -> Result<Self, BenchError> {
+        let path = temporary_directory().join(format!("thalweg-bench-{}-{name}.log", std::process::id()));
+        let made = std::fs::File::create_new(&path);
+        made.map_err(|source| BenchError::Write { path: path.clone(), source })?;
+        Ok(Input { path, ours: true })
     }
 
     /// `lines` lines of `kind`.

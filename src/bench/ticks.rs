@@ -128,7 +128,7 @@ fn run(worker: &mut Worker, times: Times, tick: Duration, going: Duration) -> (f
     let pace = LedgerOptions { tick, max_open_epochs: 3, event_time, ..unpaced };
     let conductor = (worker.index() == 0).then(|| Conductor::new(pace, &sources).expect("memory is found"));
     let setup = IngestSetup {
-        inputs: Inputs { sources, inputs: vec![0] },
+        inputs: Inputs::of(sources),
         options: ReadOptions::default(),
         conductor,
         event_time: installed.event_time,

@@ -287,7 +287,7 @@ impl Bench {
             conductor
         });
         let setup = IngestSetup {
-            inputs: Inputs { sources, inputs: vec![0] },
+            inputs: Inputs::of(sources),
             options: ReadOptions::default(),
             conductor,
             event_time: installed.event_time,

@@ -121,7 +121,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         many(
             "source",
             "URI",
-            "Where to read: PATH or file:PATH (globs), - or stdin:, plain, gzip or zstd; file:PATH?follow for files that grow, dir:PATH for files that are put there; tcp://HOST:PORT to connect to, tcp-listen://[ADDRESS:]PORT?connections=N&idle=TIME for clients, rate:LINES_PER_SECOND?kind=KIND&partitions=N&lines=N&ramp-up=TIME to make lines up; kafka://HOST:PORT/TOPIC,… or //REGEX/ with ?start=earliest|latest|TIME&on-data-loss=fail|continue&framing=message|lines&group=NAME&kafka.OPTION=VALUE; NAME=URI for an input of that name (repeatable, side by side)",
+            "Where to read: PATH or file:PATH (globs), - or stdin:, plain, gzip or zstd; file:PATH?follow for files that grow, dir:PATH for files that are put there; tcp://HOST:PORT to connect to, tcp-listen://[ADDRESS:]PORT?connections=N&idle=TIME for clients, rate:LINES_PER_SECOND?kind=KIND&partitions=N&lines=N&ramp-up=TIME to make lines up; kafka://HOST:PORT/TOPIC,… or //REGEX/ with ?start=earliest|latest|TIME&on-data-loss=fail|continue&framing=message|lines&group=NAME&kafka.OPTION=VALUE; NAME=URI for an input of that name; max-rate=LINES and max-rate-per-partition=LINES a second for what goes on (repeatable, side by side)",
         ),
         many(
             "sink",
@@ -134,6 +134,10 @@ pub(super) fn run_args() -> Vec<Arg> {
             .long("summary")
             .value_name("FORM")
             .help("The last line on stderr: text, json or none [default: text]"),
+        Arg::new("progress")
+            .long("progress")
+            .value_name("FORM")
+            .help("What to say on stderr while it goes on: auto (on a terminal, a bar or a line), text (a line a second), json (an object a tick) or none [default: auto]"),
         Arg::new("rejects")
             .long("rejects")
             .value_name("FILE")

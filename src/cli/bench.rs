@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::bench::{Baseline, BenchError, Memory, MemoryOf, Snapshots, Throughput, Ticks, Updates, Windows};
+use crate::bench::{
+    Baseline, BenchError, Follow, Latency, Load, Memory, MemoryOf, Snapshots, Throughput, Ticks, Updates,
+    Windows,
+};
 use crate::cli::{Failure, eprint, print};
 use crate::dataflow::AnyDataflow;
 use crate::runtime::Exit;
 use crate::time::Length;
 
 pub(super) fn command() -> Command {
-    Command::new("bench")
+    let bench = Command::new("bench")
         .about("Measures, each against a plain loop over the same input")
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -21,9 +24,14 @@ pub(super) fn command() -> Command {
         .subcommand(updates())
         .subcommand(snapshots())
         .subcommand(ticks())
+        .subcommand(latency())
+        .subcommand(follow())
         .subcommand(memory())
         .subcommand(memory_of())
-        .subcommand(baseline())
+        .subcommand(baseline());
+    #[cfg(feature = "kafka")]
+    let bench = bench.subcommand(kafka());
+    bench
 }
 
 /// Measures, and prints the figures.
@@ -78,6 +86,39 @@ pub(super) fn bench(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(
                 rounds: one(given, "rounds"),
             };
             ticks.run(&mut notes)
+        }
+        Some(("latency", given)) => {
+            let latency = Latency {
+                dataflow: one(given, "dataflow"),
+                loads: many(given, "loads"),
+                workers: one(given, "workers"),
+                partitions: one(given, "partitions"),
+                seconds: one(given, "seconds"),
+            };
+            latency.run(dataflows, &mut notes)
+        }
+        Some(("follow", given)) => {
+            let follow = Follow {
+                dataflow: one(given, "dataflow"),
+                file: given.get_one("file").cloned(),
+                lines: one(given, "lines"),
+                workers: one(given, "workers"),
+                rounds: one(given, "rounds"),
+            };
+            follow.run(&mut notes)
+        }
+        #[cfg(feature = "kafka")]
+        Some(("kafka", given)) => {
+            let kafka = crate::bench::Kafka {
+                dataflow: one(given, "dataflow"),
+                brokers: one(given, "brokers"),
+                topic: one(given, "topic"),
+                lines: one(given, "lines"),
+                options: many(given, "option"),
+                workers: one(given, "workers"),
+                rounds: one(given, "rounds"),
+            };
+            kafka.run(&mut notes)
         }
         Some(("memory", given)) => Memory { keys: one(given, "keys") }.run(&mut notes),
         Some(("memory-of", given)) => MemoryOf { door: one(given, "door"), keys: one(given, "keys") }.run(),
@@ -209,6 +250,61 @@ fn ticks() -> Command {
         .arg(arg("tick", "TIME", "10ms", "How long an epoch lasts").value_parser(value_parser!(Length)))
         .arg(worker_threads("2", "Worker threads, each with a partition"))
         .arg(seconds())
+        .arg(rounds())
+}
+
+fn latency() -> Command {
+    Command::new("latency")
+        .about("The time from a line's arrival to its count at a sink, at a steady rate")
+        .arg(arg("dataflow", "NAME", "log-stats", "The dataflow to run"))
+        .arg(
+            arg("loads", "LIST", "200000@10ms,2000000@50ms", "Lines a second, each with a tick")
+                .value_delimiter(',')
+                .value_parser(value_parser!(Load)),
+        )
+        .arg(worker_threads("2", "Worker threads"))
+        .arg(
+            arg("partitions", "N", "1", "Partitions that share the lines")
+                .value_parser(value_parser!(u16).range(1..=256)),
+        )
+        .arg(
+            arg("seconds", "N", "60", "How long each load lasts")
+                .value_parser(value_parser!(u16).range(1..=3600)),
+        )
+}
+
+fn follow() -> Command {
+    Command::new("follow")
+        .about("Lines a second of a file that another process writes as fast as it can, beside reading it at rest")
+        .arg(arg("dataflow", "NAME", "access-log", "The dataflow to run"))
+        .arg(file("file", "The access log to write from [default: a generated one]"))
+        .arg(lines("lines", "5000000", "Lines to generate when no file is given"))
+        .arg(worker_threads("1", "Worker threads"))
+        .arg(rounds())
+}
+
+#[cfg(feature = "kafka")]
+fn kafka() -> Command {
+    Command::new("kafka")
+        .about("Lines a second of a topic, beside a bare consumer that drops what it reads")
+        .arg(arg("dataflow", "NAME", "access-log", "The dataflow to run"))
+        .arg(arg("brokers", "HOST:PORT", "localhost:9092", "One broker, or several with commas between them"))
+        .arg(
+            Arg::new("topic")
+                .long("topic")
+                .value_name("TOPIC")
+                .required(true)
+                .help("The topic, which must be there"),
+        )
+        .arg(lines("lines", "5000000", "Lines that it is filled with if it holds nothing"))
+        .arg(
+            Arg::new("option")
+                .long("option")
+                .value_name("NAME=VALUE")
+                .action(ArgAction::Append)
+                .help("An option of librdkafka, for all"),
+        )
+        .arg(worker_threads("2", "Worker threads"))
         .arg(rounds())
 }
 

@@ -1,7 +1,6 @@
 //! `thalweg run`.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::num::IntErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,19 +46,19 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
             )));
         }
     };
-    let settings = settings(&given, app, dataflow)?;
+    let mut settings = settings(&given, app, dataflow)?;
     let defaulted = given.all("source").is_empty() && given.all(PATHS).is_empty();
     let own = own.iter().flat_map(|name| given.all(name).iter().map(|value| (name.as_str(), value.as_str())));
     let build = dataflow.prepare(own).map_err(Failure::configuration)?;
 
     runtime::end_in_order_on_signals().map_err(|error| Failure::new(Exit::Panic, error))?;
     let progress = Arc::new(Progress::default());
-    let redraws = std::io::stderr().is_terminal() && !runtime::is_plain_wanted();
-    let bar = (settings.is_bounded() && redraws).then(|| progress::show(&progress));
+    let form = given.text("progress");
+    let shown = progress::show(form, name, &mut settings, &progress).map_err(|error| {
+        Failure::configuration(anyhow!("`--progress {}`: {error}", form.unwrap_or_default()))
+    })?;
     let report = runtime::run(&build, &settings, progress);
-    if let Some(bar) = bar {
-        bar.clear();
-    }
+    shown.clear();
     let report = report.map_err(|error| match error {
         RunError::Source(SourceError::NotFound { cwd, .. }) if defaulted => {
             Failure::new(Exit::Input, no_default_source(dataflow, &cwd))
@@ -198,6 +197,7 @@ fn tuned(given: &Given, sources: Vec<Named>, sinks: Vec<SinkSpec>) -> Result<Set
         max_open_epochs: positive(given, "max-open-epochs", default.max_open_epochs as usize)? as u64,
         max_open_bytes: given.bytes("max-open-bytes", default.max_open_bytes)?,
         stall_timeout: given.duration("stall-timeout", default.stall_timeout)?,
+        reports: None,
     })
 }
 
@@ -291,6 +291,12 @@ fn summary_text(report: &Report, settings: &Settings) -> String {
     let rate = counts.lines as f64 / seconds.max(1e-9);
     let bytes = bytesize::ByteSize::b(counts.bytes.max(0) as u64).display().si();
     let _ = write!(text, "; {bytes} in {seconds:.2} s: {} lines/s", grouped(rate as i64));
+    // One that has an end was read to it, and its lines are all that there are.
+    let each = report.sources.iter().filter(|_| report.sources.len() > 1 || !settings.is_bounded());
+    for source in each {
+        let lag = progress::lag(source, report.elapsed);
+        let _ = write!(text, "\n  {}: {} lines, {lag}", escape_text(&source.uri), grouped(source.lines));
+    }
     text
 }
 
@@ -308,6 +314,14 @@ fn summary_json(report: &Report) -> String {
         "late": counts.map(|counts| counts.late),
         "late_records": counts.map(|counts| counts.late_records),
         "bytes": counts.map(|counts| counts.bytes),
+        "sources": report.sources.iter().map(|source| serde_json::json!({
+            "uri": source.uri,
+            "lines": source.lines,
+            "bytes": source.bytes,
+            "partitions": source.partitions,
+            "behind": source.behind,
+            "newest": source.newest.map(|time| time.to_string()),
+        })).collect::<Vec<_>>(),
         "interrupted": report.interrupted,
         "epochs": counts.map(|_| report.epochs),
         "seconds": seconds,

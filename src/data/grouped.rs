@@ -1,7 +1,8 @@
 //! Numbers as people read them.
 
 /// A number with commas, as people read it.
-pub(crate) fn grouped(number: i64) -> String {
+pub(crate) fn grouped(number: impl Into<i128>) -> String {
+    let number = number.into();
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (at, digit) in digits.chars().enumerate() {

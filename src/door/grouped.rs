@@ -13,7 +13,7 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use crate::data::{Distinct, Key, Maximum, Minimum, Quantiles, Stats, Stored, Total};
+use crate::data::{Distinct, Key, Maximum, Members, Minimum, Quantiles, Stats, Stored, Total};
 use crate::door::columns::{Columns, names_of};
 use crate::door::partials::Partials;
 use crate::door::table::{Facts, Rows};
@@ -135,6 +135,30 @@ where
         if let Some(member) = (self.member)(record) {
             self.keys.each(record, |key| *sums.entry((K::shorten(key), M::shorten(member))) += 1);
         }
+    }
+}
+
+/// Collects the members that the other counts, each once.
+pub(super) struct Collecting<X>(pub(super) X);
+
+impl<F: Format, K: Key, M: Key, X: Adds<F, (K, M), isize>> Adds<F, K, Members<M>> for Collecting<X> {
+    fn add(&mut self, record: &Parsed<'_, F>, sums: &mut impl Sums<K, Members<M>>) {
+        let mut seen = MemberSums { sums, count: 0 };
+        self.0.add(record, &mut seen);
+    }
+}
+
+/// Takes key and member apart.
+struct MemberSums<'a, S> {
+    sums: &'a mut S,
+    /// What is counted here is of no interest.
+    count: isize,
+}
+
+impl<K: Key, M: Key, S: Sums<K, Members<M>>> Sums<(K, M), isize> for MemberSums<'_, S> {
+    fn entry(&mut self, (key, member): (K::Ref<'_>, M::Ref<'_>)) -> &mut isize {
+        self.sums.entry(key).insert(M::own(member));
+        &mut self.count
     }
 }
 

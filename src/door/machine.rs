@@ -101,6 +101,9 @@ pub(crate) trait Machine: 'static {
         keeper: &Keeper<Self::Key, Self::Value>,
     ) -> Option<Epoch>;
 
+    /// How many rows it holds, or keys where one of these has several: what is shown to whoever watches the run.
+    fn held(&self) -> usize;
+
     /// Takes in durable `rows` of an earlier run, which it leaves empty, and shows what can be
     /// shown of them at the first time.
     ///
@@ -159,7 +162,7 @@ pub(crate) fn operate<'scope, M: Machine>(
     let pact = Exchange::new(move |(datum, _, _): &(M::Datum, Epoch, M::Diff)| by_datum(datum));
     let mut updates = builder.new_input(updates.inner, pact);
     let mut event_times = builder.new_input(event_times, Pipeline);
-    let Opened { keeper, restored, shown } = durable;
+    let Opened { keeper, restored, shown, mut gauge } = durable;
     keeper.closed(Some(Epoch::minimum()));
     let restoring = restored.is_some();
     let pact = Exchange::new(move |(key, _): &(M::Key, M::Value)| by_key(key));
@@ -246,6 +249,7 @@ pub(crate) fn operate<'scope, M: Machine>(
                     None => held = None,
                 }
             }
+            gauge.set(machine.held());
             keeper.closed(frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min());
         }
     });

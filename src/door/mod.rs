@@ -46,6 +46,7 @@
 mod columns;
 mod deadlines;
 mod dedup;
+mod epoch;
 mod facts;
 mod fault;
 mod feed;
@@ -82,6 +83,7 @@ use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 
 pub use columns::{ColumnNames, Columns, NamedColumn, column, flag, number, string, text, time};
+pub use epoch::doors::ByEpoch;
 pub use facts::AsRecords;
 pub use fault::{FatalLine, Fault, FaultProbe, TooManyPairs};
 pub use feed::{Feed, Observed};
@@ -104,6 +106,7 @@ pub use when::{AllTime, When};
 pub(crate) use window::Consumed;
 pub use window::doors::Tables;
 
+use self::opened::Doors;
 use self::running::totals_of_facts;
 use self::site::{Shared, Site};
 use crate::data::{Stored, Total};
@@ -157,7 +160,8 @@ impl<'scope> Lines<'scope> {
             inputs: RefCell::default(),
         };
         let scope = stream.scope();
-        let (doors, register) = (Rc::default(), Rc::default());
+        let doors = Doors::new(Arc::clone(&progress));
+        let (doors, register) = (Rc::new(RefCell::new(doors)), Rc::default());
         let site = Site { scope, event_times, doors, register, shared: Rc::new(shared) };
         Lines { stream, site, progress, rejects: None }
     }

@@ -19,6 +19,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::progress::Timestamp;
 
 use crate::data::Stored;
+use crate::source::{Gauge, Progress};
 use crate::state::{Identity, Keep, Keeper, Restored, Snapshot, StateError};
 use crate::time::Epoch;
 
@@ -33,6 +34,8 @@ pub(crate) struct Doors {
     pub(super) keep: Option<Keep>,
     /// From which they go on; the same on every worker.
     pub(super) snapshot: Option<Arc<Snapshot>>,
+    /// Where doors say how many rows they hold.
+    progress: Arc<Progress>,
     /// Why a row could not be restored.
     damaged: Rc<RefCell<Option<StateError>>>,
 }
@@ -45,16 +48,23 @@ pub(crate) struct Opened<'scope, K, V> {
     pub(crate) restored: Option<Stream<'scope, Epoch, Vec<(K, V)>>>,
     /// How far the views have come that are behind it.
     pub(crate) shown: probe::Handle<Epoch>,
+    /// How many rows it holds.
+    pub(crate) gauge: Gauge,
 }
 
 impl<K: Stored, V: Stored> Opened<'_, K, V> {
     /// That of an operator which follows from what others restore.
     pub(crate) fn transient() -> Self {
-        Opened { keeper: Keeper::off(), restored: None, shown: probe::Handle::new() }
+        Opened { keeper: Keeper::off(), restored: None, shown: probe::Handle::new(), gauge: Gauge::default() }
     }
 }
 
 impl Doors {
+    /// None yet; they will say to `progress` how many rows they hold.
+    pub(super) fn new(progress: Arc<Progress>) -> Self {
+        Doors { progress, ..Doors::default() }
+    }
+
     /// Rows that are restored in one activation.
     const SLICE: usize = 1 << 12;
 
@@ -79,8 +89,9 @@ impl Doors {
     {
         let keeper = self.keep.as_ref().map_or_else(Keeper::off, |keep| keep.open(identity.clone()));
         let restored = self.snapshot.clone().map(|snapshot| self.rows(snapshot, &identity, scope));
+        let gauge = self.progress.gauge(identity.name());
         self.durable.push(identity);
-        Opened { keeper, restored, shown: probe::Handle::new() }
+        Opened { keeper, restored, shown: probe::Handle::new(), gauge }
     }
 
     /// This worker's share of the rows of the door `identity` in `snapshot`; none if the door is

@@ -100,6 +100,10 @@ impl<R: Row> Machine for Retained<R> {
         None
     }
 
+    fn held(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
     fn restore(&mut self, rows: &mut Vec<((Time, R), isize)>, emitted: &mut Emitted<R, ()>) {
         for ((Time(time), row), count) in rows.drain(..) {
             self.add(time, row.clone(), count);

@@ -75,6 +75,10 @@ where
         None
     }
 
+    fn held(&self) -> usize {
+        self.table.len()
+    }
+
     fn restore(&mut self, rows: &mut Vec<(K, A)>, emitted: &mut Emitted<(K, A), ()>) {
         for (key, total) in rows.drain(..) {
             self.table.add(key, &total, &self.name);

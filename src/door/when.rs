@@ -45,7 +45,7 @@ impl<K> Opening<K> {
 }
 
 /// Over which of a key's records a door adds up: [`AllTime`], [`Tables`](super::Tables) of windows,
-/// [`Sliding`](super::Sliding) views, [`BySession`](super::BySession).
+/// [`Sliding`](super::Sliding) views, [`BySession`](super::BySession), [`ByEpoch`](super::ByEpoch).
 pub trait When: Sized {
     /// A row of the key and its sum.
     type Row<K: Key, A: ExchangeData>: ExchangeData;

@@ -107,6 +107,7 @@
 //! | (nothing) | all of them, of all time |
 //! | [`over_last(window)`](crate::door::Grouped::over_last) | those of the last complete window, which slides |
 //! | [`by_window(window)`](crate::door::Grouped::by_window) | those of each window: a row each, which is final when it is over |
+//! | [`by_epoch()`](crate::door::Grouped::by_epoch) | each batch by itself: rows that are final at once |
 //! | [`by_session(gap)`](crate::door::Grouped::by_session) | those without a pause: a row for each session, which becomes final |
 //!
 //! | *what* | its columns, behind those of the key |

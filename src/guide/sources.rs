@@ -8,7 +8,11 @@
 //! | `PATH`, `file:PATH` | files that are there, one after the other, the oldest rotation first | read on from its offset |
 //! | `file:PATH?follow` | files that grow, whatever log rotation does with them, and new ones that match ([`FollowSource`](crate::source::FollowSource)) | found again by what they are, read on from their offset |
 //! | `dir:PATH` | files that are put into a directory, each once ([`DirSource`](crate::source::DirSource)) | likewise |
+//! | `kafka://BROKERS/TOPIC` | topics, each partition from the oldest message it has (feature `kafka`) | read on from its offset |
 //! | `stdin:`, `-` | standard input | gone |
+//! | `tcp://HOST:PORT` | a server to connect to, again at every end ([`TcpSource`](crate::source::TcpSource)) | gone |
+//! | `tcp-listen://ADDRESS:PORT` | clients that connect, each a partition ([`TcpListenSource`](crate::source::TcpListenSource)) | gone |
+//! | `rate:LINES_PER_SECOND` | lines made up, for measurements and first steps ([`RateSource`](crate::rate::RateSource)) | gone |
 //!
 //! Files may be plain, gzip or zstd, told by their content. A source of your own is in [`own`](super::own).
 //!
@@ -35,3 +39,24 @@
 //! It gives every line once, in the order of its partition; what it cannot read it names, and the run ends with an exit code that
 //! says so. What fails in passing (a listing, a file that is not there yet) is a warning, and is tried again. It is read no faster than
 //! the sinks take what comes of it, and holds a few megabytes at most of what has not been counted yet.
+//!
+//! # How fast
+//!
+//! Whatever goes on can be bounded: `max-rate=LINES` a second for a source, and `max-rate-per-partition=LINES`, as options of its URI.
+//! What is not taken stays where it is, in the file or topic, or with whoever sends it; and a sink that is slow does the same to all sources.
+//!
+//! ```text
+//! thalweg run access-log --source 'kafka://broker:9092/access?max-rate=50000&max-rate-per-partition=10000'
+//! ```
+//!
+//! # How far behind
+//!
+//! The summary, the line on a terminal and `--progress text` say for each source what it has that was not read, in bytes or messages, and for
+//! how long that has been so. `--progress json` writes an object to standard error for each tick in which something was read: in the form of Spark's
+//! `StreamingQueryProgress`, with the offsets of each partition, the rows that each door holds, the watermark, and what waits for each sink. In a program,
+//! [`Reports`](crate::runtime::Reports) hands over the same.
+//!
+//! ```text
+//! $ thalweg run word-count --follow app.log --progress json 2>&1 >/dev/null | jq -c '.sources[0].lag'
+//! {"bytes":0,"seconds":0.0}
+//! ```

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cut::{Cursor, SourceCut, cut};
 use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, Reached, Read};
+use super::status::{EpochTimes, Status};
 use super::watermark::{WatermarkState, Watermarks};
 use crate::source::{Found, Partition, PartitionId, Source, SourceError};
 use crate::time::{EventTime, Time, TimeOptions, TimeRange, Watermark, millis};
@@ -166,6 +167,7 @@ pub struct Conductor {
     begin_sent: bool,
     /// What was read again, and was not what it had been.
     changed: Option<SourceError>,
+    status: Status,
 }
 
 impl Conductor {
@@ -203,12 +205,14 @@ impl Conductor {
             done: VecDeque::new(),
             begin_sent: false,
             changed: None,
+            status: Status::default(),
         };
         let mut seen = BTreeSet::new();
         for (number, source) in (0..).zip(sources) {
             let (sequence, bounded, per_epoch) =
                 (source.is_sequence(), source.is_bounded(), source.per_epoch());
             let cursors = VecDeque::new();
+            conductor.status.add_source(source.uri(), source.offset_unit(), bounded);
             conductor.sources.push(SourceCut { sequence, bounded, per_epoch, finds: false, cursors });
             for found in source.find()? {
                 if !seen.insert(found.identity.clone()) {
@@ -257,6 +261,7 @@ impl Conductor {
         let partition = Partition { id: PartitionId(self.partitions), source, found };
         self.partitions += 1;
         self.news.push(partition.clone());
+        self.status.add_partition(&partition, 0);
         cut.cursors.push_back(Cursor::new(partition, 0));
     }
 
@@ -285,6 +290,9 @@ impl Conductor {
             mark.sources.iter().flat_map(|source| &source.cursors).map(|c| c.partition.clone()).collect();
         (self.next, self.first) = (mark.next, mark.next);
         (self.partitions, self.sources) = (mark.partitions, mark.sources);
+        let cursors = self.sources.iter().flat_map(|source| &source.cursors);
+        self.status.clear();
+        cursors.for_each(|cursor| self.status.add_partition(&cursor.partition, cursor.from));
         self.watermarks.restore(mark.watermark);
     }
 
@@ -331,6 +339,20 @@ impl Conductor {
     /// Whether no source is live.
     pub fn is_bounded(&self) -> bool {
         self.sources.iter().all(|source| source.bounded)
+    }
+
+    /// How far the sources have been read.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    pub(crate) fn status_mut(&mut self) -> &mut Status {
+        &mut self.status
+    }
+
+    /// What is known of event time as of the last epoch that was sealed.
+    pub(crate) fn event_time(&self) -> EventTime {
+        self.watermarks.event_time()
     }
 
     /// Why the run cannot go on: what is read again is not what it was.
@@ -418,7 +440,7 @@ impl Conductor {
         }
         while self.open.front().is_some_and(|open| open.ended == self.options.peers) {
             if let Some(open) = self.open.pop_front() {
-                messages.push(self.seal(open));
+                messages.push(self.seal(open, now));
             }
         }
         let tick = self.options.tick;
@@ -463,8 +485,8 @@ impl Conductor {
             && self.watermarks.moves_at(horizon).is_some_and(|at| now.at.0 >= at)
     }
 
-    fn seal(&mut self, open: Open) -> Message {
-        let Open { mut record, reached, last, limits, before, .. } = open;
+    fn seal(&mut self, open: Open, now: Moment) -> Message {
+        let Open { mut record, reached, last, limits, before, since, .. } = open;
         let mut bytes = 0;
         for (partition, one) in &reached {
             let partition = *partition;
@@ -481,6 +503,8 @@ impl Conductor {
             }
         }
         self.unclosed.push_back((record.epoch, bytes));
+        let times = EpochTimes { epoch: record.epoch, lines: 0, opened: since, sealed: now.elapsed };
+        self.status.seal(times, &reached);
         if let Some(before) = before {
             self.compare(&before, &record);
         }

@@ -23,12 +23,14 @@
 mod conductor;
 mod cut;
 mod record;
+mod status;
 mod watermark;
 
 pub use conductor::{Afterwards, Conductor, LedgerOptions, Mark, Moment};
 pub use record::{
     Ended, EpochRecord, Limit, Message, Opened, Reached, Read, RecordError, decode_records, encode_record,
 };
+pub use status::{EpochTimes, PartitionStatus, SourceStatus, Status};
 pub use watermark::WatermarkState;
 
 pub(crate) use record::line_digest;

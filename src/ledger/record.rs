@@ -57,6 +57,8 @@ pub struct Reached {
     pub ended: bool,
     /// Whether it has caught up with its source.
     pub caught_up: bool,
+    /// How much its source has beyond that, in the units of its offsets, where that is known.
+    pub behind: Option<u64>,
 }
 
 impl Reached {
@@ -71,6 +73,7 @@ impl Reached {
             times: TimeRange::NOTHING,
             ended: false,
             caught_up: false,
+            behind: None,
         }
     }
 }

@@ -22,8 +22,8 @@
 
 mod pace;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,8 @@ pub struct RateSource {
     clock: RateClock,
     /// Whether each partition has been read.
     taken: Vec<AtomicBool>,
+    /// When each began.
+    begun: Arc<[OnceLock<Instant>]>,
 }
 
 impl RateSource {
@@ -139,7 +141,14 @@ impl RateSource {
         lines.validate().map_err(|error| error.to_string())?;
         let pace = Pace { lines_per_second: lines.rate / partitions as f64, ramp_up };
         let taken = (0..partitions).map(|_| AtomicBool::new(false)).collect();
-        Ok(RateSource { uri: format!("rate:{rest}"), kind, options: lines, pace, clock, taken })
+        let begun = (0..partitions).map(|_| OnceLock::new()).collect();
+        Ok(RateSource { uri: format!("rate:{rest}"), kind, options: lines, pace, clock, taken, begun })
+    }
+
+    /// When line `line`, from 1, of partition `partition`, from 0, is due: the time of its arrival, whenever it was made. `None` before that is being read.
+    pub fn due(&self, partition: usize, line: u64) -> Option<Instant> {
+        let begun = self.begun.get(partition)?.get()?;
+        begun.checked_add(self.pace.when(line))
     }
 
     /// The options of partition `number`: a seed of its own, and its share of the lines.
@@ -195,7 +204,8 @@ impl Source for RateSource {
         let generator = Generator::new(self.kind, &part);
         let generator = generator.map_err(|error| failed(std::io::Error::other(error.to_string())))?;
         let (writer, reader) = BlockReader::new(Arc::clone(&partition.name), options.max_line, wake);
-        let work = Work { generator, lines: part.lines, pace: self.pace, clock: self.clock };
+        let (pace, clock, begun) = (self.pace, self.clock, Arc::clone(&self.begun));
+        let work = Work { generator, lines: part.lines, pace, clock, begun, number };
         Builder::new().name("rate".to_owned()).spawn(move || work.make(writer)).map_err(failed)?;
         Ok(Box::new(reader))
     }
@@ -207,13 +217,15 @@ struct Work {
     lines: Option<u64>,
     pace: Pace,
     clock: RateClock,
+    begun: Arc<[OnceLock<Instant>]>,
+    number: usize,
 }
 
 impl Work {
     /// Makes lines as they are due, until all are made or the reader has gone.
     fn make(mut self, writer: BlockWriter) {
         let all = self.lines.unwrap_or(u64::MAX);
-        let begun = (self.clock.now)();
+        let begun = *self.begun[self.number].get_or_init(self.clock.now);
         let mut made = 0;
         while made < all {
             if writer.is_stopped() {

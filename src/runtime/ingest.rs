@@ -124,6 +124,16 @@ impl Ingest {
         self.conductor.as_mut()
     }
 
+    /// The same, for whoever only looks.
+    pub(super) fn conductor_quietly(&mut self) -> Option<&mut Conductor> {
+        self.conductor.as_mut()
+    }
+
+    /// How long the run has been going on.
+    pub(super) fn elapsed(&self) -> Duration {
+        clock::now() - self.begun
+    }
+
     /// Every sink has committed the epochs before `committed`: tells sources what of them has been read and shown.
     pub(crate) fn commit(&mut self, committed: u64) {
         if let Some(conductor) = &mut self.conductor {

@@ -10,6 +10,7 @@
 //! - `overwrite`: what an output may not destroy; `small`: the files that a run goes by.
 //! - [`cluster`]: how processes meet.
 //! - `embed`: a [`Run`] inside another program, in place of `worker`.
+//! - `report`: how far a run is while it goes on, for whoever wants to know.
 //! - `watchdog`, `fatal`: ending when nothing moves, or when one thread cannot go on.
 
 pub mod cluster;
@@ -24,6 +25,7 @@ mod open_files;
 mod overwrite;
 pub(crate) mod reading;
 mod rejects;
+mod report;
 mod settings;
 mod small;
 mod stop;
@@ -49,6 +51,7 @@ pub use clock::now;
 pub(crate) use clock::time;
 pub use embed::{Change, Run, RunBuilder};
 pub use fatal::{Exit, end, end_on_panic};
+pub use report::{LatestEpochs, ProgressReport, Reports, SourceReport};
 pub use settings::{ClusterSettings, Settings};
 pub(crate) use small::read_small;
 pub use stop::end_in_order_on_signals;
@@ -58,7 +61,7 @@ pub(crate) use worker::assign;
 use crate::data::InputCounts;
 use crate::dataflow::{Build, BuildError};
 use crate::door::{FatalLine, Fault, Rejects, RejectsError, TooManyPairs};
-use crate::ledger::{Conductor, LedgerOptions};
+use crate::ledger::{Conductor, LedgerOptions, SourceStatus};
 use crate::operators::Routing;
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Peers, Secret};
 use crate::runtime::rejects::RejectsFile;
@@ -69,7 +72,7 @@ use crate::time::{Clock, TimeOptions};
 use crate::view::Retracted;
 
 /// How a run went.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// What became of the input of all processes; only process 0 knows.
     pub counts: Option<InputCounts>,
@@ -87,6 +90,8 @@ pub struct Report {
     pub event_time: bool,
     /// Whether any view has had a row; only process 0 knows.
     pub answered: bool,
+    /// How far each source was read, in the order in which they were given; only process 0 knows.
+    pub sources: Vec<SourceStatus>,
 }
 
 /// Why a run did not begin, or why an embedded one ([`Run`]) cannot go on.
@@ -319,17 +324,17 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     let config = WorkerConfig::default();
     let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))
         .map_err(RunError::Timely)?;
-    let outcomes =
+    let mut outcomes =
         guards.join().into_iter().collect::<Result<Vec<Outcome>, _>>().map_err(RunError::Timely)?;
 
     rejects.iter().try_for_each(Rejects::flush)?;
 
     let counts = (process == 0).then(|| outcomes[0].counts);
     let (interrupted, unread) = (stop::requested(), stop::is_unread());
-    let Outcome { epochs, event_time, answered, .. } = outcomes[0];
     let damaged = outcomes.iter().any(|outcome| outcome.damaged);
+    let Outcome { epochs, event_time, answered, sources, .. } = outcomes.swap_remove(0);
     let elapsed = now() - begun;
-    Ok(Report { counts, epochs, elapsed, interrupted, unread, damaged, event_time, answered })
+    Ok(Report { counts, epochs, elapsed, interrupted, unread, damaged, event_time, answered, sources })
 }
 
 /// Draws how the keys of a run are dealt to its workers.

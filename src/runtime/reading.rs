@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::Duration;
 
 use crate::ledger::{Limit, Opened, Reached};
+use crate::runtime::clock;
 use crate::source::{
-    Access, Chunk, Partition, PartitionId, Pool, ReadOptions, Reader, Share, Source, SourceError, Step, Wake,
+    Access, Chunk, OffsetUnit, Partition, PartitionId, Pool, ReadOptions, Reader, Share, Source, SourceError,
+    Step, Throttle, Wake,
 };
 use crate::time::Time;
 
@@ -29,6 +32,18 @@ pub(crate) struct Inputs {
     pub(crate) sources: Vec<Arc<dyn Source>>,
     /// By source.
     pub(crate) inputs: Vec<u32>,
+    /// The part of the run's workers that this process has.
+    pub(crate) part: f64,
+    /// How often live sources are read at least.
+    pub(crate) tick: Duration,
+}
+
+impl Inputs {
+    /// `sources` for the one input of a dataflow, in a process that is alone.
+    pub(crate) fn of(sources: Vec<Arc<dyn Source>>) -> Self {
+        let inputs = vec![0; sources.len()];
+        Inputs { sources, inputs, part: 1.0, tick: Duration::ZERO }
+    }
 }
 
 /// One worker's readers.
@@ -60,16 +75,70 @@ struct Open {
     live: bool,
     /// The first bytes of the partition, as far as they can be had.
     head: Arc<[u8]>,
-    /// Chunks that were read before their epoch was opened.
+    /// Chunks that were read before their epoch was opened, or that the bound on its rate holds back.
     ahead: VecDeque<Chunk>,
     bytes: usize,
     ended: bool,
+    throttle: Option<Throttle>,
+    unit: OffsetUnit,
 }
 
 impl Open {
     /// How far the chunks that were handed out go.
     fn offset(&self) -> u64 {
         self.ahead.front().map_or(self.reader.offset(), |chunk| chunk.place.offset)
+    }
+
+    /// How much the source has beyond the chunks that were handed out, in the units of its offsets, as far as that is known.
+    fn behind(&self) -> Option<u64> {
+        match (self.reader.latest(), self.unit) {
+            (Some(latest), _) => Some(latest.saturating_sub(self.offset())),
+            (None, OffsetUnit::Bytes) => Some(self.bytes as u64).filter(|waiting| *waiting > 0),
+            (None, OffsetUnit::Messages) => None,
+        }
+    }
+
+    /// Whether its source is at its end for now, and nothing of it waits here.
+    fn is_at_end(&self) -> bool {
+        self.ahead.is_empty() && self.reader.is_at_end()
+    }
+
+    fn keep(&mut self, chunk: Chunk) {
+        self.bytes += chunk.bytes().len();
+        if !self.ahead.back_mut().is_some_and(|last| last.append(&chunk)) {
+            self.ahead.push_back(chunk);
+        }
+    }
+
+    /// The same as [`Open::poll`], no faster than the bound on its rate.
+    fn poll_slowly(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
+        if self.ahead.is_empty() && !self.ended {
+            match self.reader.poll(upto, pool)? {
+                Step::Chunk(chunk) => self.keep(chunk),
+                other => return Ok(other),
+            }
+        }
+        let Some(throttle) = &mut self.throttle else { return self.poll(upto, pool) };
+        let Some(first) = self.ahead.front_mut().filter(|chunk| chunk.place.offset < upto) else {
+            return self.poll(upto, pool);
+        };
+        let allowed = throttle.allowed(clock::now());
+        if allowed == 0 {
+            return Ok(Step::CaughtUp);
+        }
+        let chunk = match first.take_lines(allowed, pool) {
+            Some(chunk) => {
+                throttle.took(allowed);
+                chunk
+            }
+            None => {
+                throttle.took(first.lines().count() as u64);
+                let Some(chunk) = self.ahead.pop_front() else { return Ok(Step::CaughtUp) };
+                chunk
+            }
+        };
+        self.bytes -= chunk.bytes().len();
+        Ok(Step::Chunk(chunk))
     }
 
     fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
@@ -222,7 +291,13 @@ impl Reading {
                     open.reader.stop();
                 }
                 let reached = epoch.reached.get_mut(&limit.partition).expect("a limit has what was reached");
-                match open.poll(limit.upto, &self.pool)? {
+                // What was taken from outside has to go, and what is read again goes as fast as it can.
+                let slowly = open.throttle.is_some() && !epoch.stop && !self.exact;
+                let step = match slowly {
+                    true => open.poll_slowly(limit.upto, &self.pool)?,
+                    false => open.poll(limit.upto, &self.pool)?,
+                };
+                match step {
                     Step::Chunk(mut chunk) => {
                         let partition = &self.partitions[&limit.partition];
                         chunk.arrived = epoch.arrived;
@@ -236,7 +311,7 @@ impl Reading {
                     }
                     Step::Reached => {}
                     Step::CaughtUp => {
-                        reached.caught_up = open.reader.is_at_end();
+                        reached.caught_up = open.is_at_end();
                         // What is read as it was before is under way, where it is not there.
                         let hold = epoch.hold || self.exact && !reached.caught_up;
                         let waiting = if epoch.stop { !open.reader.has_stopped() } else { hold };
@@ -288,7 +363,9 @@ impl Reading {
                 let reader = source.open(&partition.found, limit.from, share, options, Arc::clone(wake))?;
                 let live = !source.is_bounded();
                 let head = source.head(&partition.found)?.into();
-                Ok(entry.insert(Open { reader, live, head, ahead: VecDeque::new(), bytes: 0, ended: false }))
+                let (unit, ahead) = (source.offset_unit(), VecDeque::new());
+                let throttle = Throttle::of(source, inputs.part, inputs.tick);
+                Ok(entry.insert(Open { reader, live, head, ahead, bytes: 0, ended: false, throttle, unit }))
             }
         }
     }
@@ -303,18 +380,13 @@ impl Reading {
             self.quiet += 1;
             return Ok((false, false));
         }
-        let (mut any, mut full) = (false, false);
+        let (mut any, mut full, mut held_back) = (false, false, false);
         let live = self.readers.values().filter(|open| open.live).count();
         let room = (ALL_AHEAD / live.max(1)).clamp(LEAST_AHEAD, AHEAD);
         for open in self.readers.values_mut().filter(|open| open.live && !self.exact) {
             if !open.ended && open.bytes < room {
                 match open.reader.poll(u64::MAX, &self.pool)? {
-                    Step::Chunk(chunk) => {
-                        open.bytes += chunk.bytes().len();
-                        if !open.ahead.back_mut().is_some_and(|last| last.append(&chunk)) {
-                            open.ahead.push_back(chunk);
-                        }
-                    }
+                    Step::Chunk(chunk) => open.keep(chunk),
                     Step::Ended => {
                         open.ended = true;
                         any = true;
@@ -323,10 +395,19 @@ impl Reading {
                     Step::Reached | Step::CaughtUp => {}
                 }
             }
-            any |= !open.ahead.is_empty();
-            full |= open.bytes >= room;
+            match &mut open.throttle {
+                // However much waits, it is not for an epoch that lasts longer.
+                Some(throttle) if !open.ahead.is_empty() => {
+                    held_back = true;
+                    any |= throttle.allowed(clock::now()) > 0;
+                }
+                _ => {
+                    any |= !open.ahead.is_empty();
+                    full |= open.bytes >= room;
+                }
+            }
         }
-        self.quiet = u32::from(!any && !full);
+        self.quiet = u32::from(!any && !full && !held_back);
         Ok((any, full))
     }
 
@@ -339,6 +420,7 @@ impl Reading {
         for (partition, reached) in &mut reached {
             if let Some(open) = self.readers.get(partition) {
                 reached.offset = reached.offset.max(open.offset());
+                reached.behind = if reached.caught_up || reached.ended { Some(0) } else { open.behind() };
             }
             if reached.ended {
                 self.readers.remove(partition);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::report::Reports;
 use crate::sink::SinkSpec;
 use crate::source::{ReadOptions, Source};
 use crate::time::TimeOptions;
@@ -51,6 +52,8 @@ pub struct Settings {
     /// How long an epoch may stay open without anything moving, and another process of the cluster give no sign of life.
     /// Default: 60 s.
     pub stall_timeout: Duration,
+    /// Who is told how far the run is, by process 0. Default: nobody.
+    pub reports: Option<Reports>,
 }
 
 /// How processes find and trust each other. None of it has a default here; those of the command are given.
@@ -89,6 +92,7 @@ impl Default for Settings {
             max_open_epochs: 3,
             max_open_bytes: 1 << 30,
             stall_timeout: Duration::from_secs(60),
+            reports: None,
         }
     }
 }

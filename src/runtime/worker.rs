@@ -7,13 +7,14 @@ use timely::worker::Worker;
 use super::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Turn};
 use super::messages::Messages;
 use super::reading::Inputs;
+use super::report::Reporter;
 use super::verdict;
 use super::watchdog::{Doing, Vitals, WHOLE_RUN};
 use super::{Exit, Settings, fatal, stop};
 use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, Rejects, UNNAMED};
-use crate::ledger::Conductor;
+use crate::ledger::{Conductor, SourceStatus};
 use crate::operators::Routing;
 use crate::sink::{Outputs, Shows, SinkError, Start};
 use crate::source::{Progress, Source};
@@ -38,7 +39,7 @@ pub(super) struct Job {
 }
 
 /// What a worker has to say in the end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
     /// Of all workers, on worker 0; nothing elsewhere.
     pub counts: InputCounts,
@@ -50,6 +51,8 @@ pub(super) struct Outcome {
     pub event_time: bool,
     /// On worker 0, whether any row of any view was shown that is not about the input itself.
     pub answered: bool,
+    /// On worker 0, how far the sources were read.
+    pub sources: Vec<SourceStatus>,
 }
 
 /// Which of the `inputs` that a dataflow reads each of the sources is for.
@@ -78,7 +81,7 @@ pub(crate) fn assign(
     };
     let numbers = given.iter().map(number).collect::<Result<Vec<_>, _>>()?;
     let sources = given.iter().map(|(_, source)| Arc::clone(source)).collect();
-    Ok(Inputs { sources, inputs: numbers })
+    Ok(Inputs { inputs: numbers, ..Inputs::of(sources) })
 }
 
 /// Refuses a run in which one of the `inputs` that the dataflow names has no source.
@@ -96,6 +99,7 @@ fn complete(given: Inputs, inputs: &[String]) -> Result<Inputs, String> {
 pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let index = worker.index();
     let bounded = job.settings.is_bounded();
+    let processes = job.settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
     let vitals = &job.vitals[index - job.first];
     vitals.observe(worker);
     job.routing.install();
@@ -124,6 +128,8 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
 
     let inputs = assign(&job.settings.sources, &installed.inputs);
     let inputs = inputs.and_then(|inputs| complete(inputs, &installed.inputs));
+    let inputs =
+        inputs.map(|inputs| Inputs { part: 1.0 / processes as f64, tick: job.settings.tick, ..inputs });
     let setup = IngestSetup {
         inputs: inputs.unwrap_or_else(|error| fatal::end(Exit::Configuration, error)),
         options: job.settings.read,
@@ -141,6 +147,10 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let mut handed_over = 0;
 
     let mut told = false;
+    let mut reporter = {
+        let reports = job.settings.reports.clone().filter(|_| index == 0);
+        Reporter::new(reports, Arc::clone(&job.progress))
+    };
     while !probe.done() {
         let closed = reached();
         vitals.reach(probe.with_frontier(|frontier| frontier.first().copied()));
@@ -192,6 +202,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
             ingest.commit(outputs.committed());
             let counts = installed.summary.get().counts;
+            reporter.look(&mut ingest, &outputs, counts, false);
             if !told && !bounded && counts.lines >= verdict::SO_FAR {
                 told = true;
                 let nothing = verdict::nothing(counts, installed.event_time, outputs.has_answered());
@@ -220,11 +231,13 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     vitals.wait_for(None);
     ingest.finish();
     let summary = installed.summary.get();
+    reporter.look(&mut ingest, &outputs, summary.counts, true);
     Outcome {
         counts: summary.counts,
         epochs: ingest.epochs(),
         damaged: ingest.has_damage(),
         event_time: installed.event_time,
         answered,
+        sources: ingest.conductor().map(|it| it.status().sources().to_vec()).unwrap_or_default(),
     }
 }

@@ -30,7 +30,7 @@ mod uri;
 pub use console::Console;
 pub use error::SinkError;
 pub use jsonl::Jsonl;
-pub use outputs::{Attached, Outputs, Start};
+pub use outputs::{Attached, Outputs, SinkStatus, Start};
 pub use registry::Sinks;
 pub use shows::{At, Mode, Shows};
 pub use spec::SinkSpec;

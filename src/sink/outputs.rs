@@ -28,6 +28,20 @@ impl Attached {
     }
 }
 
+/// How far a sink is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SinkStatus {
+    /// Its URI.
+    pub uri: String,
+    /// Changes of rows that it has been given in this run.
+    pub rows: u64,
+    /// Bytes of rows, about, that wait for it.
+    pub waiting: u64,
+    /// How many epochs, from 0, it has committed.
+    pub committed: u64,
+}
+
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
@@ -143,6 +157,11 @@ impl Outputs {
     /// Bytes of rows, about, that were given to the sinks and that they have not written yet.
     pub fn waiting(&self) -> u64 {
         self.sinks.iter().map(SinkThread::waiting).sum()
+    }
+
+    /// How far each sink is, in the order in which they were given.
+    pub fn status(&self) -> Vec<SinkStatus> {
+        self.sinks.iter().map(SinkThread::status).collect()
     }
 
     /// How many epochs, from 0, every sink has committed; without sinks, all that are closed.

@@ -4,12 +4,13 @@
 //! it when it is full is what the epochs hold that are open then.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{JoinHandle, Thread};
 
-use crate::sink::{At, Attached, Closed, Mode, Opening, Shows, Sink, SinkError, Start};
+use crate::sink::{At, Attached, Closed, Mode, Opening, Shows, Sink, SinkError, SinkStatus, Start};
 use crate::time::Epoch;
 use crate::view::{Batch, Changed, Contents, Finality, Holding, Keep, Schema, Views};
 
@@ -77,6 +78,9 @@ impl Queue {
 /// The worker's end.
 #[derive(Debug)]
 pub(super) struct SinkThread {
+    name: String,
+    /// Changes of rows that it was given.
+    rows: Cell<u64>,
     /// By view, whether its rows are shown or counted, and whether what is final.
     interest: Vec<(bool, bool)>,
     queue: Arc<Queue>,
@@ -153,8 +157,16 @@ impl SinkThread {
         let thread = std::thread::Builder::new()
             .name(format!("sink {name}"))
             .spawn(body)
-            .map_err(|source| SinkError::Thread { sink: name, source })?;
-        Ok(SinkThread { interest, queue, messages: Some(messages), thread: Some(thread), opened })
+            .map_err(|source| SinkError::Thread { sink: name.clone(), source })?;
+        Ok(SinkThread {
+            name,
+            rows: Cell::new(0),
+            interest,
+            queue,
+            messages: Some(messages),
+            thread: Some(thread),
+            opened,
+        })
     }
 
     /// Waits until the sink is open.
@@ -177,6 +189,8 @@ impl SinkThread {
     }
 
     pub(super) fn step(&self, part: Changed) {
+        let rows: u64 = part.rows.iter().chain(&part.finals).map(|batch| batch.changed).sum();
+        self.rows.set(self.rows.get() + rows);
         self.send(Message::Step(part));
     }
 
@@ -216,6 +230,11 @@ impl SinkThread {
 
     pub(super) fn waiting(&self) -> u64 {
         if self.has_ended() { 0 } else { self.queue.waiting.load(Ordering::Acquire) }
+    }
+
+    pub(super) fn status(&self) -> SinkStatus {
+        let (uri, rows) = (self.name.clone(), self.rows.get());
+        SinkStatus { uri, rows, waiting: self.waiting(), committed: self.committed() }
     }
 
     pub(super) fn committed(&self) -> u64 {

@@ -138,6 +138,35 @@ impl Chunk {
         true
     }
 
+    /// Takes the first `lines` lines off it, and what is [oversize](Self::oversize) before the next; `None`, and it stays as it is,
+    /// if it has no more than these.
+    pub(crate) fn take_lines(&mut self, lines: u64, pool: &Pool) -> Option<Chunk> {
+        let ends = memchr::memchr_iter(b'\n', self.bytes());
+        let len = match lines.checked_sub(1) {
+            Some(before) => ends.skip(usize::try_from(before).ok()?).map(|end| end + 1).next()?,
+            None => 0,
+        };
+        if len == self.bytes().len() {
+            return None;
+        }
+        let next = self.offset_of(len);
+        let mut buffer = pool.take();
+        buffer.room(len).copy_from_slice(&self.bytes()[..len]);
+        let of_these =
+            self.buffer.numbers.iter().filter(|(begin, _)| (self.start..self.start + len).contains(begin));
+        buffer.numbers.extend(of_these.map(|(begin, number)| (begin - self.start, *number)));
+        let mut taken = Chunk::new(self.place.clone(), buffer, 0, len);
+        let (before, behind) =
+            std::mem::take(&mut self.oversize).into_iter().partition(|it| it.place.offset < next);
+        (taken.oversize, self.oversize) = (before, behind);
+        // With what is left goes what its own lines have, and with the first all else.
+        let left = self.consumed.min((self.bytes().len() - len) as u64);
+        taken.consumed = std::mem::replace(&mut self.consumed, left) - left;
+        self.place.offset = next;
+        self.start += len;
+        Some(taken)
+    }
+
     /// Each line with the offset at which it begins, without its LF or CR LF.
     pub fn lines(&self) -> Lines<'_> {
         Lines { chunk: self, position: 0 }
@@ -323,5 +352,30 @@ mod tests {
             assert!(!chunk.append(&other), "{other:?}");
         }
         assert_eq!((text(&chunk).len(), chunk.consumed), (2, 8));
+    }
+    #[test]
+    fn lines_are_taken_off_one_after_the_other() {
+        let pool = Pool::default();
+        let mut chunk = Chunk::from_bytes("test:", 10, b"one\n\nthree\nfour");
+        let long =
+            |offset| Oversize { place: Place { partition: "test:".into(), offset }, sample: Vec::new() };
+        (chunk.consumed, chunk.oversize) = (500, vec![long(14), long(400)]);
+        let two = chunk.take_lines(2, &pool).expect("there are more");
+        assert_eq!(text(&two), [(10, "one".to_owned()), (14, String::new())]);
+        assert_eq!((two.oversize.len(), two.consumed, chunk.consumed), (1, 490, 10));
+        assert_eq!(chunk.take_lines(0, &pool).map(|none| text(&none)), Some(Vec::new()));
+        assert!(chunk.take_lines(2, &pool).is_none(), "all of it");
+        assert_eq!(text(&chunk.take_lines(1, &pool).expect("one more")), [(15, "three".to_owned())]);
+        assert_eq!(text(&chunk), [(21, "four".to_owned())]);
+        assert_eq!(chunk.oversize.len(), 1);
+
+        let mut buffer = Pool::default().take();
+        buffer.room(10).copy_from_slice(b"--one\ntwo\n");
+        [(2, 17), (6, 19)].into_iter().for_each(|(begin, number)| buffer.number(begin, number));
+        let place = Place { partition: "test:".into(), offset: 17 };
+        let mut chunk = Chunk::new(place, buffer, 2, 10);
+        let one = chunk.take_lines(1, &pool).expect("there is another");
+        assert_eq!(text(&one), [(17, "one".to_owned())]);
+        assert_eq!((chunk.place.offset, text(&chunk)), (19, vec![(19, "two".to_owned())]));
     }
 }

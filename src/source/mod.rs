@@ -17,6 +17,7 @@ mod follow;
 mod glob;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod limit;
 mod memory;
 mod partition;
 mod progress;
@@ -38,9 +39,11 @@ pub use file::{FileKind, FileSource};
 pub use follow::{FollowFrom, FollowSource};
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaSource;
+pub use limit::MaxRate;
+pub(crate) use limit::Throttle;
 pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};
-pub use progress::Progress;
+pub use progress::{Gauge, Progress};
 pub(crate) use registry::options;
 pub use registry::{SourceFactory, SourceUriError, Sources};
 pub use socket::{TcpListenSource, TcpSource};
@@ -94,6 +97,16 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     /// How much of it an epoch has at most. As provided, there is no limit beside those of the run.
     fn per_epoch(&self) -> PerEpoch {
         PerEpoch::default()
+    }
+
+    /// How fast lines are taken from it. As provided, as fast as they can be.
+    fn max_rate(&self) -> Option<&MaxRate> {
+        None
+    }
+
+    /// What its offsets count. As provided, bytes.
+    fn offset_unit(&self) -> OffsetUnit {
+        OffsetUnit::Bytes
     }
 
     /// What was read of `partition`, all of it, has been shown by every sink. As provided, it does nothing.
@@ -178,6 +191,17 @@ impl Default for PerEpoch {
     }
 }
 
+/// What the offsets of a source count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OffsetUnit {
+    /// Bytes, decompressed where that makes a difference.
+    #[default]
+    Bytes,
+    /// Messages.
+    Messages,
+}
+
 /// Looks for partitions that come while a run goes on, on a thread of its own.
 pub trait Finder: Send {
     /// Waits for further partitions, about as long as `patience` and no longer; returns those that have come, the oldest first.
@@ -235,6 +259,11 @@ pub trait Reader: std::fmt::Debug {
     /// not taken for idle, and what is read again as it was read before waits for it.
     fn is_at_end(&self) -> bool {
         true
+    }
+
+    /// The offset behind all that its source has now, as far as it knows without asking. `None`, as provided, where it cannot know.
+    fn latest(&self) -> Option<u64> {
+        None
     }
 
     /// Takes nothing more from outside; what it has taken is still to be given.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::limit;
 use super::{DirSource, FileSource, FollowSource, Source, Stdin, TcpListenSource, TcpSource};
 
 /// Makes a source of what follows the scheme and its colon, or says what is wrong with it.
@@ -96,19 +97,26 @@ impl Sources {
     /// let sources = Sources::builtin();
     /// assert_eq!(sources.following("clicks=file:a.log"), "clicks=file:a.log?follow");
     /// assert_eq!(sources.following("a.log?follow&start=end"), "a.log?follow&start=end");
+    /// assert_eq!(sources.following("a.log?max-rate=5"), "a.log?follow&max-rate=5");
     /// assert_eq!(sources.following("stdin:"), "stdin:");
     /// ```
     pub fn following<'a>(&self, uri: &'a str) -> Cow<'a, str> {
         let (_, rest) = named(uri);
         let scheme = rest.split_once(':').map(|(scheme, _)| scheme).filter(|_| !Path::new(rest).exists());
         let is_file = rest != "-" && scheme.is_none_or(|scheme| scheme == "file" || !is_name(scheme));
-        let follows = rest.rsplit_once('?').is_some_and(|(_, options)| FollowSource::are_options(options));
-        if is_file && !follows { Cow::Owned(format!("{uri}?follow")) } else { Cow::Borrowed(uri) }
+        let (plain, limits) = limit::split(uri);
+        let follows = plain.rsplit_once('?').is_some_and(|(_, options)| FollowSource::are_options(options));
+        match (is_file && !follows, limits.as_str()) {
+            (false, _) => Cow::Borrowed(uri),
+            (true, "") => Cow::Owned(format!("{uri}?follow")),
+            (true, limits) => Cow::Owned(format!("{plain}?follow&{limits}")),
+        }
     }
 
     /// The source that `uri` names, and the input of the dataflow that it is for, if it says so (`clicks=file:…`).
     ///
-    /// A path without a scheme is that of a file, and `-` is standard input.
+    /// A path without a scheme is that of a file, and `-` is standard input. Every source that goes on can be
+    /// [bounded](super::MaxRate): `max-rate=LINES` a second, and `max-rate-per-partition=LINES`.
     ///
     /// # Errors
     ///
@@ -118,14 +126,17 @@ impl Sources {
         let (input, rest) = named(uri);
         let input = input.map(str::to_owned);
         let factory = |scheme: &str| self.0.iter().find(|(other, _)| other == scheme).map(|(_, make)| make);
-        let known = rest.split_once(':').and_then(|(scheme, rest)| Some((factory(scheme)?, rest)));
-        let known = known.or_else(|| match rest {
-            "-" => Some((factory("stdin")?, "")),
-            path if !has_scheme(path) || Path::new(path).exists() => Some((factory("file")?, path)),
-            _ => None,
-        });
+        let known = |scheme, rest| Some((scheme, rest, factory(scheme)?));
+        let known =
+            rest.split_once(':').and_then(|(scheme, rest)| known(scheme, rest)).or_else(|| match rest {
+                "-" => known("stdin", ""),
+                path if !has_scheme(path) || Path::new(path).exists() => known("file", path),
+                _ => None,
+            });
         match known {
-            Some((factory, rest)) => factory(rest).map(|source| (input, source)).map_err(error),
+            Some((scheme, rest, factory)) => {
+                limit::open(scheme, rest, factory).map(|source| (input, source)).map_err(error)
+            }
             None => {
                 let schemes: Vec<_> = self.0.iter().map(|(scheme, _)| format!("`{scheme}:`")).collect();
                 Err(error(format!(

@@ -128,7 +128,7 @@ where
         let reads = vec![Read::planned(PartitionId(0), length)];
         let epoch = EpochRecord { arrived: FAR_AHEAD, reads, ..EpochRecord::default() };
         conductor.replay([epoch], Afterwards::Stop);
-        let inputs = Inputs { sources, inputs: vec![0] };
+        let inputs = Inputs::of(sources);
         let (options, conductor) = (ReadOptions::default(), Some(conductor));
         let horizon = Duration::ZERO;
         let setup = IngestSetup { inputs, options, conductor, event_time, horizon, checks: false };

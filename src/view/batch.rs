@@ -25,6 +25,8 @@ pub struct Batch {
     pub time: Epoch,
     /// How many bytes the rows take, without what they own elsewhere.
     pub bytes: u64,
+    /// How many changes of rows these are, before those of the same row are taken together.
+    pub changed: u64,
     changes: Arc<dyn Any + Send + Sync>,
 }
 
@@ -48,7 +50,8 @@ impl Batch {
         compare: impl Compare<R>,
     ) -> Self {
         let bytes = (rows.len() * size_of::<(R, isize)>()) as u64;
-        Batch { view, time, bytes, changes: Arc::new(Changes::new(rows, compare)) }
+        let changed = rows.len() as u64;
+        Batch { view, time, bytes, changed, changes: Arc::new(Changes::new(rows, compare)) }
     }
 
     /// Its changes as values: each row once, in the order of the rows, with a difference that is not zero. None if they are

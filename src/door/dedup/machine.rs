@@ -161,6 +161,10 @@ impl<K: ExchangeData + Hash + Stored, D: ExchangeData + Stored> Machine for Dedu
     }
 
     /// Shows nothing: what an earlier run let through has been let through.
+    fn held(&self) -> usize {
+        self.accepted.len()
+    }
+
     fn restore(&mut self, rows: &mut Vec<((Time, K), D)>, _: &mut Emitted<(K, D), ()>) {
         for ((Time(time), key), datum) in rows.drain(..) {
             self.accept(&key, time, &datum);

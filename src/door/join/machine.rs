@@ -382,6 +382,10 @@ where
     }
 
     /// Shows nothing: an earlier run has shown the pairs of these events.
+    fn held(&self) -> usize {
+        self.keys.len()
+    }
+
     fn restore(
         &mut self,
         rows: &mut Vec<(DurableKey<K, V, W>, (isize, bool))>,

@@ -413,6 +413,10 @@ where
         None
     }
 
+    fn held(&self) -> usize {
+        self.keys.len()
+    }
+
     fn restore(&mut self, rows: &mut Vec<(K, Row<S>)>, emitted: &mut Emitted<(K, S), (K, E)>) {
         for (key, (state, time)) in rows.drain(..) {
             let row =

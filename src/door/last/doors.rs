@@ -286,6 +286,10 @@ impl Machine for Shown {
         None
     }
 
+    fn held(&self) -> usize {
+        usize::from(self.end.is_some())
+    }
+
     fn restore(&mut self, rows: &mut Vec<((), Time)>, emitted: &mut Emitted<Span, ()>) {
         for ((), Time(end)) in rows.drain(..) {
             self.end = Some(end);

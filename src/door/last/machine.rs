@@ -345,6 +345,10 @@ where
     }
 
     /// Puts the sums into their panes; they enter the window when it is known where that stands.
+    fn held(&self) -> usize {
+        self.slots.len()
+    }
+
     fn restore(&mut self, rows: &mut Vec<((Time, K), A)>, _: &mut Emitted<(K, A), Note<K, A>>) {
         for ((Time(pane), key), sum) in rows.drain(..) {
             let slot = self.slots.refer(key);

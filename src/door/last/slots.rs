@@ -56,6 +56,11 @@ where
         }
     }
 
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     pub(super) fn key(&self, at: u32) -> &K {
         self.slots[at as usize].key.as_ref().expect("a slot that is referred to has a key")
     }

@@ -7,7 +7,7 @@
 use differential_dataflow::ExchangeData;
 
 use crate::data::{Key, Members, Stored, Total};
-use crate::door::grouped::{Adds, Grouped, Sums};
+use crate::door::grouped::{Adds, Collecting, Grouped, Sums};
 use crate::door::machine::{Routes, operate};
 use crate::door::session::machine::{Burst, Sessions};
 use crate::door::table::{Closing, Rows, Windowed};
@@ -83,30 +83,6 @@ impl When for BySession {
         let names = opening.names(&["start", "end"]);
         let members = self.open::<F, K, Members<M>>(records, opening, Collecting(adds));
         members.map((), |(span, key, members)| (span, key, members.len() as isize)).named(names)
-    }
-}
-
-/// Collects the members that the other counts.
-struct Collecting<X>(X);
-
-impl<F: Format, K: Key, M: Key, X: Adds<F, (K, M), isize>> Adds<F, K, Members<M>> for Collecting<X> {
-    fn add(&mut self, record: &Parsed<'_, F>, sums: &mut impl Sums<K, Members<M>>) {
-        let mut seen = MemberSums { sums, count: 0 };
-        self.0.add(record, &mut seen);
-    }
-}
-
-/// Takes key and member apart.
-struct MemberSums<'a, S> {
-    sums: &'a mut S,
-    /// What is counted here is of no interest.
-    count: isize,
-}
-
-impl<K: Key, M: Key, S: Sums<K, Members<M>>> Sums<(K, M), isize> for MemberSums<'_, S> {
-    fn entry(&mut self, (key, member): (K::Ref<'_>, M::Ref<'_>)) -> &mut isize {
-        self.sums.entry(key).insert(M::own(member));
-        &mut self.count
     }
 }
 

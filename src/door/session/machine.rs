@@ -304,6 +304,10 @@ where
         (!self.retire(closing, emitted, keeper)).then_some(closing.epoch)
     }
 
+    fn held(&self) -> usize {
+        self.keys.len()
+    }
+
     fn restore(
         &mut self,
         rows: &mut Vec<((Time, K), (Time, A))>,

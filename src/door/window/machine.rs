@@ -166,6 +166,10 @@ where
         None
     }
 
+    fn held(&self) -> usize {
+        self.open.values().map(KeyTotals::len).sum()
+    }
+
     fn restore(&mut self, rows: &mut Vec<((Time, K), A)>, emitted: &mut Emitted<(Span, K, A), (Span, K, A)>) {
         let mut touched = BTreeSet::new();
         for ((Time(start), key), total) in rows.drain(..) {

@@ -94,6 +94,10 @@ impl<K: ExchangeData, V: ExchangeData> Machine for LocalTop<K, V> {
         None
     }
 
+    fn held(&self) -> usize {
+        self.windows.open.len()
+    }
+
     fn restore(&mut self, _: &mut Vec<((), ())>, _: &mut Emitted<(Span, K, V), ()>) {}
 }
 
@@ -143,6 +147,10 @@ impl<K: ExchangeData, V: ExchangeData> Machine for MergedTop<K, V> {
             }
         });
         None
+    }
+
+    fn held(&self) -> usize {
+        self.windows.open.len()
     }
 
     fn restore(&mut self, _: &mut Vec<((), ())>, _: &mut Emitted<(Span, u64, K, V), (Span, u64, K, V)>) {}

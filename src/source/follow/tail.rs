@@ -235,6 +235,11 @@ impl Reader for Tail {
         self.compressed.as_ref().map_or(self.assembler.offset(), |reader| reader.offset())
     }
 
+    fn latest(&self) -> Option<u64> {
+        let file = self.file.as_ref().filter(|_| self.compressed.is_none())?;
+        Some(file.metadata().ok()?.len())
+    }
+
     fn stop(&mut self) {
         self.stopped = true;
     }

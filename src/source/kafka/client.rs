@@ -14,6 +14,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::options::Options;
@@ -36,11 +37,19 @@ pub(super) struct Says {
     quiet: bool,
     down: AtomicBool,
     said: Mutex<BTreeSet<String>>,
+    /// The offset of the next message of each partition that is read, by topic and number, as of the last statistics.
+    latest: Mutex<BTreeMap<(String, i32), u64>>,
 }
 
 impl Says {
     pub(super) fn new(brokers: &str, quiet: bool) -> Self {
-        Says { brokers: brokers.to_owned(), quiet, down: AtomicBool::new(false), said: Mutex::default() }
+        Says {
+            brokers: brokers.to_owned(),
+            quiet,
+            down: AtomicBool::new(false),
+            said: Mutex::default(),
+            latest: Mutex::default(),
+        }
     }
 
     /// Something was answered.
@@ -61,6 +70,18 @@ impl Says {
 }
 
 impl ClientContext for Says {
+    fn stats(&self, statistics: Statistics) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, topic) in statistics.topics {
+            for (number, partition) in topic.partitions {
+                // Those that are read: of others it is -1, or not known.
+                if let Ok(offset) = u64::try_from(partition.hi_offset) {
+                    latest.insert((name.clone(), number), offset);
+                }
+            }
+        }
+    }
+
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         match facility {
             // Options that have no effect, or not the one that was meant.
@@ -131,6 +152,8 @@ impl Client {
             ("queued.max.messages.kbytes", (waiting >> 10).to_string()),
             ("fetch.message.max.bytes", waiting.min(1 << 20).to_string()),
             ("fetch.max.bytes", (8 << 20).to_string()),
+            // They say how far partitions go, which nothing else does without asking.
+            ("statistics.interval.ms", "1000".to_owned()),
         ]);
         let says = Says::new(&options.brokers, false);
         let consumer =
@@ -143,6 +166,13 @@ impl Client {
         let thread = Builder::new().name("kafka".to_owned()).spawn(move || attend(&consumer, &attended));
         thread.map_err(|error| error.to_string())?;
         Ok(client)
+    }
+
+    /// The offset of the next message of a partition that is read, as of a second ago or so.
+    pub(super) fn latest(&self, topic: &str, partition: i32) -> Option<u64> {
+        let latest = &self.consumer.context().latest;
+        let latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.get(&(topic.to_owned(), partition)).copied()
     }
 
     /// Begins to read a partition at `offset`; `wake` is called when messages come.

@@ -65,7 +65,7 @@ use self::finder::{KafkaFinder, Scout};
 use self::options::Options;
 use self::reader::KafkaReader;
 use super::registry::without_secrets;
-use super::{Finder, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
+use super::{Finder, Found, OffsetUnit, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// Messages of Kafka topics, see [the module](self).
 pub struct KafkaSource {
@@ -139,6 +139,10 @@ impl Source for KafkaSource {
 
     fn is_bounded(&self) -> bool {
         false
+    }
+
+    fn offset_unit(&self) -> OffsetUnit {
+        OffsetUnit::Messages
     }
 
     fn find(&self) -> Result<Vec<Found>, SourceError> {

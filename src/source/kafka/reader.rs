@@ -251,6 +251,10 @@ impl Reader for KafkaReader {
         self.next
     }
 
+    fn latest(&self) -> Option<u64> {
+        self.client.latest(&self.topic, self.number)
+    }
+
     fn is_at_end(&self) -> bool {
         // What waits is for a later epoch, or has been left where it is.
         self.at_end || self.stopped

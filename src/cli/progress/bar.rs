@@ -10,17 +10,22 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use crate::data::grouped;
 use crate::source::Progress;
 
-/// Whether a bar is on the terminal.
+/// Whether a bar, or another line that is redrawn, is on the terminal.
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
+/// Says whether there is such a line.
+pub(super) fn shown(there_is: bool) {
+    SHOWN.store(there_is, Relaxed);
+}
+
 /// Takes the bar's line off the terminal before something else is written there; the bar is redrawn below it.
-pub(super) fn wipe(out: &mut dyn std::io::Write) -> std::io::Result<()> {
+pub(in crate::cli) fn wipe(out: &mut dyn std::io::Write) -> std::io::Result<()> {
     if SHOWN.load(Relaxed) { out.write_all(b"\r\x1b[2K") } else { Ok(()) }
 }
 
 /// A progress bar on standard error, redrawn until it is cleared.
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(in crate::cli) struct Bar {
     over: Arc<AtomicBool>,
     drawing: JoinHandle<()>,
 }
@@ -32,7 +37,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 pub(super) fn show(progress: &Arc<Progress>) -> Bar {
     let (progress, over) = (Arc::clone(progress), Arc::new(AtomicBool::new(false)));
     let ended = Arc::clone(&over);
-    SHOWN.store(true, Relaxed);
+    shown(true);
     let drawing = std::thread::spawn(move || {
         let lines = Arc::clone(&progress);
         let rate = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -53,14 +58,14 @@ pub(super) fn show(progress: &Arc<Progress>) -> Bar {
             std::thread::park_timeout(REDRAW);
         }
         bar.finish_and_clear();
-        SHOWN.store(false, Relaxed);
+        shown(false);
     });
     Bar { over, drawing }
 }
 
 impl Bar {
     /// Takes the bar off the terminal.
-    pub(super) fn clear(self) {
+    pub(in crate::cli) fn clear(self) {
         self.over.store(true, Relaxed);
         self.drawing.thread().unpark();
         let _ = self.drawing.join();

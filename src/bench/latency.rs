@@ -1,0 +1,318 @@
+//! `thalweg bench latency`: how long a line takes from its arrival to its count at a sink.
+//!
+//! Lines are made at a steady rate ([`RateSource`]), each due at a time that is known beforehand, so that a run that
+//! falls behind is not spared the lines which it keeps waiting. A line has its count when the sink commits the epoch in which it was
+//! read; the ledger says which that is. Where an epoch's reading is told late it is taken for read later, never earlier.
+//!
+//! The baseline is a loop that takes the same lines from the same source, and does nothing with them but count them at each
+//! tick: what waiting for the tick costs, and the machine.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::bench::{BenchError, Notes, table};
+use crate::data::grouped;
+use crate::dataflow::AnyDataflow;
+use crate::rate::{RateClock, RateSource};
+use crate::runtime::{self, Reports, RunError, Settings};
+use crate::sink::{Closed, Opening, Sink, SinkError, Sinks};
+use crate::source::{Pool, Progress, ReadOptions, Reader, Share, Source, Step};
+
+/// How long lines take from their arrival to their count at a sink.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    /// The dataflow to run, with its default options.
+    pub dataflow: String,
+    /// What it is given, one after the other.
+    pub loads: Vec<Load>,
+    /// Worker threads.
+    pub workers: u16,
+    /// Partitions among which the lines are shared.
+    pub partitions: u16,
+    /// How long each load lasts.
+    pub seconds: u16,
+}
+
+/// Lines at a rate, in epochs of a length: `200000@10ms`.
+///
+/// ```
+/// use thalweg::bench::Load;
+/// let load: Load = "200000@10ms".parse().unwrap();
+/// assert_eq!((load.rate, load.tick.as_millis(), load.to_string()), (200_000, 10, "200000@10ms".to_owned()));
+/// assert!("200000".parse::<Load>().unwrap_err().contains("200000@10ms"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Lines a second.
+    pub rate: u64,
+    /// How long an epoch lasts.
+    pub tick: Duration,
+}
+
+impl std::fmt::Display for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.rate, humantime::format_duration(self.tick))
+    }
+}
+
+impl std::str::FromStr for Load {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let load = text.split_once('@').and_then(|(rate, tick)| {
+            let rate = rate.parse().ok().filter(|rate| (1..=1_000_000_000).contains(rate))?;
+            Some(Load { rate, tick: humantime::parse_duration(tick).ok()? })
+        });
+        load.ok_or_else(|| format!("`{text}` is no rate and tick, such as 200000@10ms"))
+    }
+}
+
+/// Latencies, counted in steps of 10 µs.
+struct Histogram {
+    counts: Vec<u64>,
+    lines: u64,
+    longest: Duration,
+}
+
+impl Histogram {
+    const STEP: u64 = 10;
+    /// Ten seconds and more are one.
+    const STEPS: usize = 1_000_000;
+
+    fn new() -> Self {
+        Histogram { counts: vec![0; Self::STEPS], lines: 0, longest: Duration::ZERO }
+    }
+
+    fn add(&mut self, latency: Duration) {
+        let step = usize::try_from(latency.as_micros() / u128::from(Self::STEP)).unwrap_or(usize::MAX);
+        self.counts[step.min(Self::STEPS - 1)] += 1;
+        self.lines += 1;
+        self.longest = self.longest.max(latency);
+    }
+
+    /// The latency that `share` of the lines have, or less.
+    fn quantile(&self, share: f64) -> Duration {
+        let wanted = (self.lines as f64 * share).ceil() as u64;
+        let mut sum = 0;
+        let step = self.counts.iter().position(|count| {
+            sum += count;
+            sum >= wanted
+        });
+        Duration::from_micros((step.unwrap_or(0) as u64 + 1) * Self::STEP)
+    }
+
+    /// The lines of `partition` of `source` from the one after `before` up to `now` have their count at `at`.
+    fn commit(&mut self, source: &RateSource, partition: usize, before: u64, now: u64, at: Instant) {
+        for line in before + 1..=now {
+            if let Some(due) = source.due(partition, line) {
+                self.add(at.saturating_duration_since(due));
+            }
+        }
+    }
+}
+
+/// When epochs were committed.
+type Commits = Arc<Mutex<Vec<(u64, Instant)>>>;
+
+/// Notes when epochs are committed.
+#[derive(Debug)]
+struct Watch(Commits);
+
+impl Sink for Watch {
+    fn open(&mut self, _: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+        Ok(None)
+    }
+
+    fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
+        // As any sink does, it looks at what has changed.
+        closed.views.iter().for_each(|view| {
+            view.changes(&mut |_, cells| {
+                std::hint::black_box(cells);
+            })
+        });
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((epoch, runtime::now()));
+        Ok(())
+    }
+}
+
+impl Latency {
+    /// Measures, with the dataflows that this program knows.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such dataflow, or it cannot be run.
+    pub fn run(&self, dataflows: &[AnyDataflow], notes: &mut Notes<'_>) -> Result<String, BenchError> {
+        let dataflow = dataflows.iter().find(|dataflow| dataflow.name() == self.dataflow);
+        let Some(dataflow) = dataflow else {
+            let known = dataflows.iter().map(|dataflow| dataflow.name()).collect();
+            return Err(BenchError::NoSuchDataflow { name: self.dataflow.clone(), known });
+        };
+        let mut rows = Vec::new();
+        for load in &self.loads {
+            notes(&format!("{load}: a loop that only counts"));
+            let (plain, _) = self.baseline(*load, self.seconds.min(10))?;
+            notes(&format!("{load}: {}, for {} s", self.dataflow, self.seconds));
+            let (measured, epochs) = self.measure(dataflow, *load)?;
+            let millis = |duration: Duration| format!("{:.1}", duration.as_secs_f64() * 1e3);
+            let mut row = vec![load.to_string(), grouped(measured.lines), epochs.to_string()];
+            row.extend([0.5, 0.9, 0.99].map(|share| millis(measured.quantile(share))));
+            row.push(millis(measured.longest));
+            row.extend([0.5, 0.99].map(|share| millis(plain.quantile(share))));
+            row.push(format!(
+                "{:.2}",
+                measured.quantile(0.99).as_secs_f64() / plain.quantile(0.99).as_secs_f64()
+            ));
+            rows.push(row);
+        }
+        let head = format!(
+            "{} on {} workers, {} partitions, {} s each: milliseconds from a line's arrival to its count at the sink\n\
+             loop: the same from the same source to a loop that only counts, each tick; ratio: p99 over that of the loop",
+            self.dataflow, self.workers, self.partitions, self.seconds
+        );
+        let heads =
+            ["load", "lines", "epochs", "p50", "p90", "p99", "longest", "loop p50", "loop p99", "ratio"];
+        Ok(format!("{head}\n{}", table(&heads, &rows)))
+    }
+
+    fn source(&self, load: Load, seconds: u16) -> Result<Arc<RateSource>, BenchError> {
+        let clock = RateClock { now: runtime::now, time: runtime::time };
+        let lines = load.rate * u64::from(seconds);
+        let uri = format!("{}?lines={lines}&partitions={}", load.rate, self.partitions);
+        let failed = |reason: String| BenchError::System {
+            what: "make lines up",
+            source: std::io::Error::other(reason),
+        };
+        RateSource::parse(&uri, clock).map(Arc::new).map_err(failed)
+    }
+
+    fn measure(&self, dataflow: &AnyDataflow, load: Load) -> Result<(Histogram, usize), BenchError> {
+        let failed = |error: &dyn std::fmt::Display| BenchError::System {
+            what: "run the dataflow",
+            source: std::io::Error::other(error.to_string()),
+        };
+        let build = dataflow.prepare([]).map_err(|error| failed(&error))?;
+        let source = self.source(load, self.seconds)?;
+        let commits = Commits::default();
+        let watched = Arc::clone(&commits);
+        let sinks = Sinks::builtin().with("watch", move |_| Ok(Box::new(Watch(Arc::clone(&watched)))));
+        // By partition, how many lines were read in the epochs before.
+        let reached: Arc<Mutex<Vec<(u64, Vec<u64>)>>> = Arc::default();
+        let told = Arc::clone(&reached);
+        let reports = Reports::new(Duration::ZERO, move |report| {
+            let Some(source) = report.sources.first() else { return };
+            let mut lines = vec![0; source.partitions.len()];
+            for partition in &source.partitions {
+                let number = partition.name.rsplit_once('#').and_then(|(_, number)| number.parse().ok());
+                if let Some(of_it) = number.and_then(|number: usize| lines.get_mut(number)) {
+                    *of_it = partition.lines;
+                }
+            }
+            told.lock().unwrap_or_else(PoisonError::into_inner).push((report.sealed, lines));
+        });
+        let settings = Settings {
+            sources: vec![(None, Arc::clone(&source) as Arc<dyn Source>)],
+            sinks: vec![sinks.parse("watch:?mode=changes").map_err(|error| failed(&error))?],
+            workers: usize::from(self.workers),
+            tick: load.tick,
+            reports: Some(reports),
+            ..Settings::default()
+        };
+        let ran = runtime::run(&build, &settings, Arc::new(Progress::default()));
+        ran.map_err(|error: RunError| failed(&error))?;
+
+        let commits = commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut histogram = Histogram::new();
+        let mut before = vec![0; usize::from(self.partitions)];
+        for (epoch, at) in &*commits {
+            let known = reached.partition_point(|(sealed, _)| *sealed <= epoch + 1);
+            let Some((_, lines)) = known.checked_sub(1).and_then(|last| reached.get(last)) else { continue };
+            for (partition, (before, now)) in before.iter_mut().zip(lines).enumerate() {
+                histogram.commit(&source, partition, *before, *now, *at);
+                *before = (*before).max(*now);
+            }
+        }
+        Ok((histogram, commits.len()))
+    }
+
+    /// The same from the source to a loop that counts lines, each tick.
+    fn baseline(&self, load: Load, seconds: u16) -> Result<(Histogram, usize), BenchError> {
+        let failed = |error: crate::source::SourceError| BenchError::System {
+            what: "read the lines",
+            source: std::io::Error::other(error.to_string()),
+        };
+        let source = self.source(load, seconds)?;
+        let (thread, woken) = (std::thread::current(), Arc::new(AtomicBool::new(false)));
+        let wake = {
+            let woken = Arc::clone(&woken);
+            Arc::new(move || {
+                woken.store(true, Ordering::Release);
+                thread.unpark();
+            })
+        };
+        let found = source.find().map_err(failed)?;
+        let open = |found| {
+            source.open(
+                found,
+                0,
+                Share { worker: 0, peers: 1 },
+                ReadOptions::default(),
+                Arc::clone(&wake) as _,
+            )
+        };
+        let readers: Result<Vec<Box<dyn Reader>>, _> = found.iter().map(open).collect();
+        let mut readers = readers.map_err(failed)?;
+        let (mut lines, mut before) = (vec![0; readers.len()], vec![0; readers.len()]);
+        let mut ended = vec![false; readers.len()];
+        let (pool, mut histogram, mut ticks) = (Pool::default(), Histogram::new(), 0);
+        let mut next = runtime::now() + load.tick;
+        while !ended.iter().all(|ended| *ended) || lines != before {
+            let mut any = false;
+            for (number, reader) in readers.iter_mut().enumerate() {
+                if ended[number] {
+                    continue;
+                }
+                match reader.poll(u64::MAX, &pool).map_err(failed)? {
+                    Step::Chunk(chunk) => {
+                        lines[number] += chunk.lines().count() as u64;
+                        any = true;
+                    }
+                    Step::Ended => ended[number] = true,
+                    _ => {}
+                }
+            }
+            let now = runtime::now();
+            if now >= next {
+                for (partition, (before, lines)) in before.iter_mut().zip(&lines).enumerate() {
+                    histogram.commit(&source, partition, *before, *lines, now);
+                    *before = *lines;
+                }
+                (next, ticks) = (now + load.tick, ticks + 1);
+            } else if !any && !woken.swap(false, Ordering::Acquire) {
+                std::thread::park_timeout(next - now);
+            }
+        }
+        Ok((histogram, ticks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_what_was_added() {
+        let mut histogram = Histogram::new();
+        (1..=100).for_each(|millis| histogram.add(Duration::from_millis(millis)));
+        assert_eq!(histogram.quantile(0.5), Duration::from_micros(50_010));
+        assert_eq!(histogram.quantile(0.99), Duration::from_micros(99_010));
+        assert_eq!((histogram.longest, histogram.lines), (Duration::from_millis(100), 100));
+        histogram.add(Duration::from_secs(3600));
+        assert_eq!(histogram.quantile(1.0), Duration::from_secs(10));
+    }
+}

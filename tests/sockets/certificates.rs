@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// When a certificate is valid.
 #[derive(Clone, Copy)]
@@ -16,6 +17,12 @@ pub struct Authority(tempfile::TempDir);
 
 impl Authority {
     pub fn new() -> Self {
+        static FOUNDED: AtomicU32 = AtomicU32::new(0);
+        Self::named(&format!("authority{}", FOUNDED.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// One that is called `name`, like others, perhaps.
+    pub fn named(name: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
         write("index", "");
@@ -26,7 +33,8 @@ impl Authority {
              policy=any\nunique_subject=no\n[any]\ncommonName=optional\n",
         );
         let authority = Authority(dir);
-        authority.openssl("req -x509 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=authority", &NEW);
+        let request = format!("req -x509 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN={name}");
+        authority.openssl(&format!("{request} -addext subjectAltName=DNS:{name}"), &NEW);
         authority
     }
 
@@ -63,6 +71,14 @@ impl Authority {
             ),
             &[],
         );
+    }
+
+    /// A certificate that has signed itself.
+    pub fn itself(&self, name: &str, host: &str) {
+        let request =
+            format!("req -x509 -nodes -keyout {name}.key -out {name}.pem -days 30 -subj /CN={name}");
+        let more = format!("-addext subjectAltName=DNS:{host} -addext basicConstraints=critical,CA:FALSE");
+        self.openssl(&format!("{request} {more}"), &NEW);
     }
 
     /// The key of `name`, once more, with a passphrase.

@@ -9,8 +9,8 @@ use crate::certificates::{Authority, Valid};
 use crate::support::{Running, free_ports};
 use crate::tls::Program;
 
-/// The real `openssl s_server`, at a port of `localhost`, with a certificate of `authority`. It sends what it is given, and ends in order
-/// with that; some capitals, and `c`, are commands where a line begins with them.
+/// The real `openssl s_server`, at a port of `localhost`, with a certificate of `authority`. It sends what it is given;
+/// some capitals, and `c`, are commands where what it reads begins with them.
 fn s_server(authority: &Authority, name: &str, port: u16, options: &str) -> (Program, ChildStdin) {
     let (certificate, key) = (authority.file(&format!("{name}.pem")), authority.file(&format!("{name}.key")));
     // Nobody waits until it listens: a connection that is refused is tried again.
@@ -39,9 +39,10 @@ fn a_new_server_for_each_chunk_is_one_log() {
         for line in 1..=100 {
             writeln!(stdin, "every chunk{chunk} line{line}").expect("it reads");
         }
-        drop(stdin);
-        assert!(server.wait(), "chunk {chunk}");
         counting.until("every", chunk * 100);
+        // Alone in what is read, it is the command to close the connection and to end.
+        stdin.write_all(b"Q\n").expect("it reads");
+        server.wait();
     }
     // And `ncat`, as `nc` is used in clear.
     let (certificate, key) = (authority.file("server.pem"), authority.file("server.key"));
@@ -79,7 +80,12 @@ fn a_server_that_does_not_show_who_it_is_is_not_read() {
     for (trusted, name, options, parts) in [
         (&other, "server", "", ["(`CN=server`) is refused: nobody whom this side trusts", "`tls=FILE`"]),
         (&authority, "named", "", ["only valid for DnsName(\"logs.example\")", "`tls-name=NAME`"]),
-        (&authority, "server", "&tls-name=logs.example", ["not valid for name \"logs.example\"", "`tls-name=NAME`"]),
+        (
+            &authority,
+            "server",
+            "&tls-name=logs.example",
+            ["not valid for name \"logs.example\"", "`tls-name=NAME`"],
+        ),
         (&authority, "old", "", ["(`CN=old`) is refused: it expired at 2024-02-01T00:00:00Z", "renewed"]),
         (&authority, "early", "", ["(`CN=early`) is refused: it is valid from 2048-01-01", "clock"]),
     ] {
@@ -88,19 +94,22 @@ fn a_server_that_does_not_show_who_it_is_is_not_read() {
         stdin.write_all(b"not to be read\n").expect("it reads");
         refused(&source(trusted, port, options), &parts);
     }
-    // That of an authority is no server's.
+    // That of an authority is no server's, and two authorities of one name are two.
+    let [one, two] = [(); 2].map(|()| Authority::named("logs.example"));
     let port = port();
-    let (_server, _stdin) = s_server(&authority, "ca", port, "");
-    refused(&source(&authority, port, "&tls-name=authority"), &["that of an authority", "CA:FALSE"]);
+    let (_server, _stdin) = s_server(&one, "ca", port, "");
+    refused(&source(&one, port, "&tls-name=logs.example"), &["that of an authority", "CA:FALSE"]);
+    refused(&source(&two, port, "&tls-name=logs.example"), &["is refused: "]);
 }
 
 #[test]
-fn a_server_may_go_by_another_name_and_its_certificate_may_be_trusted_itself() {
+fn a_server_may_go_by_another_name_and_have_signed_for_itself() {
     let authority = Authority::new();
     authority.sign("named", "logs.example", Valid::Now);
-    for trusted in ["ca.pem", "named.pem"] {
+    authority.itself("itself", "logs.example");
+    for (trusted, name) in [("ca.pem", "named"), ("itself.pem", "itself")] {
         let port = port();
-        let (_server, mut stdin) = s_server(&authority, "named", port, "");
+        let (_server, mut stdin) = s_server(&authority, name, port, "");
         stdin.write_all(b"line\n").expect("it reads");
         let trusted = authority.file(trusted);
         let source = format!("tcp://localhost:{port}?tls={trusted}&tls-name=logs.example");
@@ -126,7 +135,7 @@ fn what_the_system_trusts_is_trusted_where_it_is_said() {
     // A store that is not there is no reason to trust anybody.
     let dir = tempfile::tempdir().expect("a directory");
     let mut command = Counting::command(dir.path(), &format!("tcp://localhost:{port}?tls=system"), &[]);
-    command.env("SSL_CERT_FILE", authority.path("none.pem"));
+    command.env("SSL_CERT_FILE", authority.path("none.pem")).env_remove("SSL_CERT_DIR");
     let ended = Running::start(&mut command);
     ended.wait().exits(3).says(&["the system's store of certificates", "`tls=FILE`"]);
 }
@@ -165,5 +174,8 @@ fn a_server_in_clear_is_not_read_by_tls() {
     refused(&source(&authority, port, ""), &["the server does not speak TLS", "is it the right port?"]);
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("bound").port();
-    refused(&source(&authority, port, ""), &["the server has not answered in TLS for 10s", "is it the right port?"]);
+    refused(
+        &source(&authority, port, ""),
+        &["the server has not answered in TLS for 10s", "is it the right port?"],
+    );
 }

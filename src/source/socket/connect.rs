@@ -40,7 +40,7 @@ const TIMER: u64 = 1;
 /// | option | | default |
 /// |---|---|---|
 /// | `tls=system` | by TLS; the server's certificate is signed by an authority that this system trusts | in clear |
-/// | `tls=FILE` | by TLS; by one of the authorities in this file (PEM), or it is in this file itself | in clear |
+/// | `tls=FILE` | by TLS; by one of the authorities in this file (PEM), where one that has signed itself may stand, too | in clear |
 /// | `tls-name=NAME` | the name that the certificate is for | the host |
 /// | `tls-cert=FILE` | this side's certificate (PEM), where the server wants one | none |
 /// | `tls-key=FILE` | its private key (PEM, without a passphrase) | the same file |

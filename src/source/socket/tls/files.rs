@@ -135,6 +135,7 @@ pub(super) fn of_the_system() -> Result<RootCertStore, SourceError> {
     let mut store = RootCertStore::empty();
     let (taken, left) = store.add_parsable_certificates(found.certs);
     log::debug!("the system's certificates: {taken} are used, {left} cannot be");
+    found.errors.iter().for_each(|error| log::warn!("the system's certificates: {error}"));
     if store.is_empty() {
         let reason = found.errors.first().map_or("it has none".to_owned(), ToString::to_string);
         let hint =

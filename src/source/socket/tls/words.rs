@@ -79,7 +79,7 @@ fn of_certificate(error: &CertificateError, refused: Option<&Facts>, side: Side)
         E::UnknownIssuer => (
             "nobody whom this side trusts has signed it".to_owned(),
             match side {
-                Side::Client => "`tls=FILE` names the authority that has, or the certificate itself",
+                Side::Client => "`tls=FILE` names the authority that has",
                 Side::Server => "`tls-clients=FILE` names the authorities of clients",
             },
         ),
@@ -87,7 +87,11 @@ fn of_certificate(error: &CertificateError, refused: Option<&Facts>, side: Side)
             error.to_string(),
             "`tls-name=NAME` says by which name the server goes, where that is not the host's",
         ),
-        E::BadSignature => ("its signature is not that of its authority".to_owned(), ""),
+        // There is an authority of that name, which is another.
+        E::BadSignature => (
+            "nobody whom this side trusts has signed it, but somebody by the same name".to_owned(),
+            "the file that names the authority may be of an older one: take its present certificate",
+        ),
         error if error.to_string().contains("CaUsedAsEndEntity") => (
             "it is that of an authority, and no server's or client's".to_owned(),
             "make one that is none: `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`",

@@ -128,9 +128,12 @@ fn alternatives(mut signed: &[u8]) -> Option<String> {
     None
 }
 
+/// So much of `text` as is shown, in one line whatever is in it.
 fn shortened(text: &str) -> String {
     let end = text.floor_char_boundary(SHOWN);
-    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+    let plain = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let shown: String = text[..end].chars().map(plain).collect();
+    if end < text.len() { shown + "…" } else { shown }
 }
 
 #[cfg(test)]
@@ -157,6 +160,12 @@ mod tests {
         assert_eq!(named.not_after.millis_since(named.not_before), 365 * 86_400_000);
         assert!(named.not_before.to_string().starts_with("2026-"), "{}", named.not_before);
         assert_eq!(Facts::of(unnamed).expect("a certificate").subject, "a.example, b.example");
+    }
+
+    #[test]
+    fn what_is_shown_is_short_and_one_line() {
+        assert_eq!(shortened("CN=a\nthalweg: warn: b"), "CN=a\\nthalweg: warn: b");
+        assert!(shortened(&"é".repeat(1000)).len() < 2 * SHOWN);
     }
 
     proptest! {

@@ -33,9 +33,13 @@ fn a_new_server_for_each_chunk_is_one_log() {
     let authority = Authority::new();
     authority.sign("server", "localhost", Valid::Now);
     let port = port();
-    let counting = Counting::start(&source(&authority, port, ""), &[]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = Counting::command(dir.path(), &source(&authority, port, ""), &[]);
+    let counting = Counting::of(dir, Running::start(command.args(["--log", "debug"])));
     for (chunk, version) in (1..).zip(["-tls1_3", "-tls1_2", "-tls1_3"]) {
         let (server, mut stdin) = s_server(&authority, "server", port, &format!("-naccept 1 {version}"));
+        // What it is given before, it sends before the two have agreed, and then it reads nothing more.
+        counting.said.until(": connected");
         for line in 1..=100 {
             writeln!(stdin, "every chunk{chunk} line{line}").expect("it reads");
         }

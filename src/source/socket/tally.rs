@@ -11,7 +11,8 @@ impl Tally {
     pub(super) fn warn(&self, text: impl FnOnce(u64) -> String) {
         let count = self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if count.is_power_of_two() {
-            log::warn!("{}", text(count));
+            let text = text(count);
+            log::warn!("{text}");
         }
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! - `connect`: `tcp://`, against the real `nc` as the lessons use it, and servers that come and go.
 //! - `listen`: `tcp-listen://`: many clients, idle ones, too many, and junk.
+//! - `tls`, `tls_servers`: both by TLS, against the real `openssl`, `ncat` and `socat`, with authorities that `certificates` founds.
 //! - `rate`: `rate:`.
 //!
 //! Nothing here sleeps: a test waits for what a run shows.
 
+#[cfg(feature = "tls")]
+#[path = "sockets/certificates.rs"]
+mod certificates;
 #[path = "sockets/connect.rs"]
 mod connect;
 #[path = "sockets/listen.rs"]
@@ -13,8 +17,15 @@ mod listen;
 #[path = "sockets/rate.rs"]
 mod rate;
 mod support;
+#[cfg(feature = "tls")]
+#[path = "sockets/tls.rs"]
+mod tls;
+#[cfg(feature = "tls")]
+#[path = "sockets/tls_servers.rs"]
+mod tls_servers;
 
 use std::path::Path;
+use std::process::Command;
 
 use support::{Lines, Running, command, rows, uri};
 
@@ -41,13 +52,22 @@ impl Counting {
 
     /// The same, with the answer in `dir`.
     fn start_in(dir: tempfile::TempDir, source: &str, args: &[&str]) -> Self {
-        let mut running = Self::process(dir.path(), source, args);
+        let running = Self::process(dir.path(), source, args);
+        Self::of(dir, running)
+    }
+
+    /// One that goes on, with its answer in `dir`.
+    fn of(dir: tempfile::TempDir, mut running: Running) -> Self {
         let (shown, said) = (running.stdout_lines(), running.stderr_lines());
         Counting { running, shown, said, dir }
     }
 
     /// One process of it.
     fn process(dir: &Path, source: &str, args: &[&str]) -> Running {
+        Running::start(&mut Self::command(dir, source, args))
+    }
+
+    fn command(dir: &Path, source: &str, args: &[&str]) -> Command {
         let last = uri("jsonl", &Self::answer(dir), "?mode=complete&at=end");
         let mut command = command();
         command.args(["run", "word-count", "--source", source, "--tick", "20ms"]).args(args);
@@ -61,7 +81,7 @@ impl Counting {
             "--log",
             "info",
         ]);
-        Running::start(&mut command)
+        command
     }
 
     fn answer(dir: &Path) -> std::path::PathBuf {

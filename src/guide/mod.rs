@@ -15,6 +15,7 @@
 //! 10. [`running`]: testing it, making a command of it, and making it fast.
 //! 11. [`own`]: a format, a source and a sink of one's own.
 //! 12. [`embedding`]: a dataflow inside another program.
+//! 13. [`lessons`]: what courses on streams do with Spark, each by one command.
 //!
 //! # The words
 //!
@@ -44,6 +45,7 @@ pub mod first;
 pub mod formats;
 pub mod joins;
 pub mod keyed;
+pub mod lessons;
 pub mod options;
 pub mod own;
 pub mod running;

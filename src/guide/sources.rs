@@ -34,6 +34,19 @@
 //! thalweg run word-count --source 'dir:incoming?glob=*.log&max-files=10&clean=archive:done'
 //! ```
 //!
+//! # By TLS
+//!
+//! A port that is open to others, and lines that go through a network that is not one's own, are for TLS: `tcp-listen:` with a
+//! certificate ([`TcpListenSource`](crate::source::TcpListenSource)), `tcp:` with those that it trusts ([`TcpSource`](crate::source::TcpSource)).
+//!
+//! ```text
+//! thalweg run word-count --source 'tcp-listen://0.0.0.0:6514?tls-cert=logs.pem&tls-key=logs.key&tls-clients=ca.pem'
+//! tail -F app.log | ncat --ssl-verify --ssl-trustfile ca.pem --ssl-cert me.pem --ssl-key me.key logs.example 6514
+//! ```
+//!
+//! Without `tls-clients` everybody may send lines who can reach the port; with it, those whose certificate `ca.pem` has signed. Nothing
+//! goes on in clear where TLS does not come about; what went wrong is in the log, with whose certificate it was.
+//!
 //! # What a source promises
 //!
 //! It gives every line once, in the order of its partition; what it cannot read it names, and the run ends with an exit code that

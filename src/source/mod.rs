@@ -355,6 +355,16 @@ pub enum SourceError {
         /// The system's or the decoder's reason.
         source: std::io::Error,
     },
+    /// A certificate or its key is not fit for use.
+    #[error("{path}: {reason}\n  hint: {hint}")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with whose certificate it is; nothing of a key.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A service cannot be asked for what it has, or refuses it.
     #[error("{service}: {reason}")]
     Service {

@@ -126,7 +126,7 @@ fn what_is_no_address_is_refused() {
     for (source, part) in [
         ("tcp:localhost:9999", "`//HOST:PORT`"),
         ("tcp://localhost", "has no port"),
-        ("tcp://localhost:9999?retry=1s", "has no options"),
+        ("tcp://localhost:9999?retry=1s", "`retry` is none of"),
         ("tcp-listen://localhost:9999?clients=1", "`connections=N`"),
     ] {
         run(&["run", "word-count", "--source", source]).exits(2).says(&[source, part]);

@@ -7,7 +7,7 @@ use crate::Counting;
 use crate::support::{Draws, free_ports, run};
 
 /// A run that listens, and its port.
-fn listening(options: &str, args: &[&str]) -> (Counting, u16) {
+pub fn listening(options: &str, args: &[&str]) -> (Counting, u16) {
     let counting = Counting::start(&format!("tcp-listen://127.0.0.1:0{options}"), args);
     let port = port(&counting);
     (counting, port)
@@ -20,12 +20,12 @@ fn port(counting: &Counting) -> u16 {
     port.unwrap_or_else(|| panic!("no port in `{said}`"))
 }
 
-fn connect(port: u16) -> TcpStream {
+pub fn connect(port: u16) -> TcpStream {
     TcpStream::connect(("127.0.0.1", port)).expect("it listens")
 }
 
 /// Whether the other side has closed the connection, once it has.
-fn is_closed(mut client: TcpStream) -> bool {
+pub fn is_closed(mut client: TcpStream) -> bool {
     // It may have been closed with bytes unread.
     client.read(&mut [0]).map_or(true, |len| len == 0)
 }

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
-
-use super::poller::{Poller, timespec};
+use super::poller::{Poller, timer};
 use super::reader::Connection;
+use super::stream::{Opening, Stream};
+use super::tally::Tally;
+use super::tls;
 use crate::source::{Access, Found, Wake};
 
 /// Tokens beside the numbers of clients, which count from 0.
@@ -27,7 +26,7 @@ const AT_ONCE: usize = 64;
 /// How long to wait after the system had no descriptor or memory for a connection.
 const SCARCE: Duration = Duration::from_millis(100);
 
-/// Ticks of the timer in the idle time.
+/// Ticks of the timer in the shortest time that it measures.
 const PARTS: u32 = 8;
 
 /// What bounds connections.
@@ -43,6 +42,8 @@ pub(super) struct Client {
     peer: SocketAddr,
     /// Whether it has sent something and is a partition.
     found: AtomicBool,
+    /// The tick in which it was accepted.
+    came: u64,
     /// The tick in which something last came from it.
     heard: AtomicU64,
     /// Wakes the worker that reads it, once one does.
@@ -82,12 +83,21 @@ pub(super) struct Reception {
     listener: TcpListener,
     timer: OwnedFd,
     limits: Limits,
+    acceptor: Option<tls::Acceptor>,
     clients: Arc<Clients>,
     found: Sender<Found>,
     next: u64,
     /// How often the timer has ticked.
     ticks: u64,
-    refused: u64,
+    /// How many ticks a client may be idle.
+    idle: u64,
+    /// How many it may take to agree on TLS.
+    greeting: u64,
+    /// Clients that are to be looked at again, without an event.
+    unseen: Vec<u64>,
+    refused: Tally,
+    /// Connections that were not what they should have been.
+    failed: Tally,
     /// Whether the last attempt to accept failed, which is logged once.
     scarce: bool,
 }
@@ -97,15 +107,16 @@ impl Reception {
         uri: String,
         listener: TcpListener,
         limits: Limits,
+        acceptor: Option<tls::Acceptor>,
         clients: Arc<Clients>,
         found: Sender<Found>,
     ) -> io::Result<Self> {
-        // A timer of the system, because sources have no clock.
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let tick = timespec((limits.idle / PARTS).max(Duration::from_millis(1)));
-        let ticks = Itimerspec { it_interval: tick, it_value: tick };
-        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &ticks)?;
+        let greeting = acceptor.as_ref().map_or(limits.idle, |acceptor| acceptor.greeting);
+        let tick = (limits.idle.min(greeting) / PARTS).max(Duration::from_millis(1));
+        let ticks =
+            |time: Duration| u64::try_from(time.div_duration_f64(tick).ceil() as u128).unwrap_or(u64::MAX);
+        let (idle, greeting) = (ticks(limits.idle), ticks(greeting));
+        let timer = timer(tick)?;
         clients.poller.add(&listener, LISTENER)?;
         clients.poller.add(&timer, TIMER)?;
         Ok(Reception {
@@ -113,11 +124,16 @@ impl Reception {
             listener,
             timer,
             limits,
+            acceptor,
             clients,
             found,
             next: 0,
             ticks: 0,
-            refused: 0,
+            idle,
+            greeting,
+            unseen: Vec::new(),
+            refused: Tally::default(),
+            failed: Tally::default(),
             scarce: false,
         })
     }
@@ -126,11 +142,13 @@ impl Reception {
     pub(super) fn attend(mut self) {
         let (mut events, mut again) = (Vec::new(), None);
         while !self.clients.over.load(Ordering::SeqCst) {
-            if let Err(error) = self.clients.poller.wait(again, &mut events) {
+            let wait = if self.unseen.is_empty() { again } else { Some(Duration::ZERO) };
+            if let Err(error) = self.clients.poller.wait(wait, &mut events) {
                 log::error!("{}: no more connections are accepted: {error}", self.uri);
                 return;
             }
             let accept = again.is_some() || events.contains(&LISTENER);
+            std::mem::take(&mut self.unseen).into_iter().for_each(|number| self.heard(number));
             for event in &events {
                 match *event {
                     LISTENER => {}
@@ -173,24 +191,22 @@ impl Reception {
         let mut all = self.clients.all();
         if all.len() >= self.limits.connections {
             drop(all);
-            self.refused += 1;
-            // Ever more rarely: at 1, 2, 4, 8 …
-            if self.refused.is_power_of_two() {
-                log::warn!(
-                    "{}: {} connections were refused, the last of {peer}: there are {} already\n  \
-                     hint: `?connections=N` lets more in",
-                    self.uri,
-                    self.refused,
-                    self.limits.connections
-                );
-            }
+            let (uri, limit) = (&self.uri, self.limits.connections);
+            self.refused.warn(|count| {
+                format!(
+                    "{uri}: {count} connections were refused, the last of {peer}: there are {limit} already\n  \
+                     hint: `?connections=N` lets more in"
+                )
+            });
             return Ok(());
         }
-        let connection = Arc::new(Connection::new(stream)?);
+        let session = self.acceptor.as_ref().map(|acceptor| acceptor.session(peer)).transpose()?;
+        let connection = Arc::new(Connection::new(Stream::new(stream, session)?));
         let client = Client {
             connection: Arc::clone(&connection),
             peer,
             found: AtomicBool::new(false),
+            came: self.ticks,
             heard: AtomicU64::new(self.ticks),
             wake: OnceLock::new(),
         };
@@ -199,13 +215,13 @@ impl Reception {
         all.insert(number, Arc::new(client));
         drop(all);
         // If something has come already, this says so.
-        self.clients.poller.add(connection.stream(), number).inspect_err(|_| {
+        self.clients.poller.add_stream(connection.stream(), number).inspect_err(|_| {
             self.clients.all().remove(&number);
         })
     }
 
     /// Client `number` has sent something or has gone away.
-    fn heard(&self, number: u64) {
+    fn heard(&mut self, number: u64) {
         let client = self.clients.all().get(&number).cloned();
         let Some(client) = client else { return };
         client.heard.store(self.ticks, Ordering::Relaxed);
@@ -214,8 +230,8 @@ impl Reception {
             client.wake.get().into_iter().for_each(|wake| wake());
             return;
         }
-        match client.connection.stream().peek(&mut [0]) {
-            Ok(1..) => {
+        match client.connection.stream().open() {
+            Opening::Bytes => {
                 client.found.store(true, Ordering::Relaxed);
                 let name = format!("{} from {}#{number}", self.uri, client.peer);
                 let found = Found {
@@ -229,10 +245,23 @@ impl Reception {
                 // The finder is dropped only as the run ends.
                 let _ = self.found.send(found);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Opening::Waiting => {}
+            Opening::More => self.unseen.push(number),
             // It went away without a byte.
-            Ok(_) | Err(_) => drop(self.clients.all().remove(&number)),
+            Opening::Gone => drop(self.clients.all().remove(&number)),
+            Opening::Failed(reason) => {
+                self.clients.all().remove(&number);
+                self.fail(&client, &reason);
+            }
         }
+    }
+
+    /// Counts a connection that was not what it should have been.
+    fn fail(&self, client: &Client, reason: &str) {
+        let (uri, peer) = (&self.uri, client.peer);
+        self.failed.warn(|count| {
+            format!("{uri}: {count} connections were none that lines are read of, the last that of {peer}: {reason}")
+        });
     }
 
     /// Closes clients that have sent nothing for too long.
@@ -241,21 +270,33 @@ impl Reception {
             return;
         }
         self.ticks += 1;
-        let ticks = self.ticks;
-        self.clients.all().retain(|number, client| {
+        let (ticks, idle, greeting) = (self.ticks, self.idle, self.greeting);
+        let (mut all, mut slow) = (self.clients.all(), Vec::new());
+        all.retain(|number, client| {
             let found = client.found.load(Ordering::Relaxed);
             // Bytes that wait for this side are no silence of the client's.
             if found && client.connection.is_readable() {
                 client.heard.store(ticks, Ordering::Relaxed);
             }
+            if !found
+                && ticks.saturating_sub(client.came) > greeting
+                && client.connection.stream().is_greeting()
+            {
+                slow.push(Arc::clone(client));
+                return false;
+            }
             let silent = ticks.saturating_sub(client.heard.load(Ordering::Relaxed));
-            if silent <= u64::from(PARTS) {
+            if silent <= idle {
                 return true;
             }
             log::info!("{}: {}#{number} has been idle for too long and is closed", self.uri, client.peer);
             // Its reader sees the end of the stream, and removes it.
-            let _ = client.connection.stream().shutdown(Shutdown::Both);
+            client.connection.stream().close();
             found
         });
+        drop(all);
+        for client in slow {
+            self.fail(&client, "it took too long to agree on TLS");
+        }
     }
 }

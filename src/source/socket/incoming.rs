@@ -27,7 +27,7 @@ impl Default for Scratch {
 /// What a read came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Came {
-    /// So many bytes.
+    /// So many bytes; none if there is more to look at, and it took long enough.
     Bytes(usize),
     /// Nothing now.
     Nothing,
@@ -62,19 +62,17 @@ impl Incoming {
         let scratch = self.scratch.clone();
         let mut scratch = scratch.0.lock().unwrap_or_else(PoisonError::into_inner);
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(scratch.len());
-        loop {
-            match input.read(&mut scratch[..most]) {
-                Ok(0) => return Came::End,
-                Ok(len) => {
-                    self.take_in(&scratch[..len], pool);
-                    return Came::Bytes(len);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Came::Nothing,
-                Err(error) => {
-                    log::debug!("{}: the connection broke: {error}", self.assembler.partition());
-                    return Came::End;
-                }
+        match input.read(&mut scratch[..most]) {
+            Ok(0) => Came::End,
+            Ok(len) => {
+                self.take_in(&scratch[..len], pool);
+                Came::Bytes(len)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Came::Bytes(0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Came::Nothing,
+            Err(error) => {
+                log::debug!("{}: the connection broke: {error}", self.assembler.partition());
+                Came::End
             }
         }
     }

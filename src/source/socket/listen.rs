@@ -11,6 +11,7 @@ use super::accept::{Clients, Limits, Reception};
 use super::address::{self, Address};
 use super::incoming::{Incoming, Scratch};
 use super::reader::{Connection, Connections, SocketReader};
+use super::tls;
 use crate::source::{Finder, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// `tcp-listen://ADDRESS:PORT`: lines from whoever connects to this program.
@@ -20,13 +21,30 @@ use crate::source::{Finder, Found, ReadOptions, Reader, Share, Source, SourceErr
 /// word is none.
 ///
 /// Without an address (`tcp-listen://9999`) only this machine can connect; `tcp-listen://0.0.0.0:9999` lets everybody in who can
-/// reach it: lines are taken from anyone, and in clear. A port that is in use is an error before the run begins. With port 0
+/// reach it: lines are taken from anyone, and in clear, if no certificate is named. A port that is in use is an error before the run begins. With port 0
 /// the system chooses one, and `listening on …` (logged as `info`) says which.
 ///
 /// | option | | default |
 /// |---|---|---|
 /// | `connections=N` | how many at a time; further ones are closed at once, counted, and warned of: the 1st, the 2nd, the 4th, the 8th … | 1000 |
 /// | `idle=TIME` | a connection that has sent nothing for this time (and up to an eighth longer) is closed | 1h |
+/// | `tls-cert=FILE` | clients speak TLS, and are shown this certificate (PEM, with those that lead to its authority behind it) | in clear |
+/// | `tls-key=FILE` | its private key (PEM, without a passphrase) | the same file |
+/// | `tls-clients=FILE` | only clients are let in whose certificate an authority in this file has signed | all |
+/// | `tls-handshake=TIME` | a client that has not agreed on TLS by then (and up to an eighth later) is closed | 10s |
+///
+/// # TLS
+///
+/// TLS 1.2 and 1.3, and nothing else: what is sent to such a port in clear is not read. Connections that do not come to TLS are counted and
+/// warned of with the reason, the 1st, the 2nd, the 4th, the 8th …; a client that speaks TLS to a port without is told of likewise. A
+/// connection that ends without TLS being closed may have been cut off by anyone: its last line counts as it would in
+/// clear, and the log says so. The files are read once, as the run begins: after a certificate was renewed, the
+/// run is started anew. Whether a client's certificate was revoked is not looked up.
+///
+/// ```text
+/// thalweg run word-count --source 'tcp-listen://0.0.0.0:6514?tls-cert=logs.pem&tls-key=logs.key'
+/// tail -F access.log | openssl s_client -connect logs.example:6514 -verify_return_error -quiet
+/// ```
 ///
 /// # Bounds
 ///
@@ -46,6 +64,7 @@ pub struct TcpListenSource {
     uri: String,
     address: Address,
     limits: Limits,
+    tls: Option<tls::Server>,
     listening: Mutex<Option<Listening>>,
     scratch: Scratch,
 }
@@ -75,6 +94,7 @@ impl TcpListenSource {
     pub fn parse(rest: &str) -> Result<Self, String> {
         let (address, options) = address::parse(rest, Some("127.0.0.1"))?;
         let mut limits = Limits { connections: 1000, idle: Duration::from_secs(3600) };
+        let mut tls = tls::ServerOptions::default();
         for (name, value) in options {
             match name {
                 "connections" => {
@@ -86,25 +106,48 @@ impl TcpListenSource {
                     limits.idle = humantime::parse_duration(value)
                         .map_err(|error| format!("`idle={value}`: {error}"))?;
                 }
-                _ => return Err(format!("`{name}` is none of `connections=N`, `idle=TIME`")),
+                _ if tls.take(name, value)? => {}
+                _ => {
+                    return Err(format!(
+                        "`{name}` is none of `connections=N`, `idle=TIME`, `tls-cert=FILE`, `tls-key=FILE`, `tls-clients=FILE`, \
+                         `tls-handshake=TIME`"
+                    ));
+                }
             }
         }
         Ok(TcpListenSource {
             uri: format!("tcp-listen://{address}"),
             address,
             limits,
+            tls: tls.server()?,
             listening: Mutex::new(None),
             scratch: Scratch::default(),
         })
     }
 
-    fn listen(&self) -> std::io::Result<Listening> {
-        let listener = TcpListener::bind(self.address.to_string())?;
-        listener.set_nonblocking(true)?;
-        let uri = format!("tcp-listen://{}", listener.local_addr()?);
+    fn listen(&self) -> Result<Listening, SourceError> {
+        let failed = |source| SourceError::Open { path: self.uri.clone().into(), source };
+        let bind = || {
+            let listener = TcpListener::bind(self.address.to_string())?;
+            listener.set_nonblocking(true)?;
+            Ok((listener.local_addr()?, listener))
+        };
+        let (address, listener) = bind().map_err(failed)?;
+        let uri = format!("tcp-listen://{address}");
+        let acceptor = self.tls.as_ref().map(|tls| tls.load(&uri)).transpose()?;
+        self.attend(uri, listener, acceptor).map_err(failed)
+    }
+
+    fn attend(
+        &self,
+        uri: String,
+        listener: TcpListener,
+        acceptor: Option<tls::Acceptor>,
+    ) -> std::io::Result<Listening> {
         let clients = Arc::new(Clients::new()?);
         let (send, found) = channel();
-        let reception = Reception::new(uri.clone(), listener, self.limits, Arc::clone(&clients), send)?;
+        let reception =
+            Reception::new(uri.clone(), listener, self.limits, acceptor, Arc::clone(&clients), send)?;
         Builder::new().name("tcp-listen".to_owned()).spawn(move || reception.attend())?;
         log::info!("listening on {uri}");
         Ok(Listening { clients, found: Some(found) })
@@ -128,8 +171,7 @@ impl Source for TcpListenSource {
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         let mut listening = self.listening();
         if listening.is_none() {
-            let failed = |source| SourceError::Open { path: self.uri.clone().into(), source };
-            *listening = Some(self.listen().map_err(failed)?);
+            *listening = Some(self.listen()?);
         }
         Ok(Vec::new())
     }

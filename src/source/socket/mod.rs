@@ -2,7 +2,7 @@
 //!
 //! A thread for each source has the system say which connections have something to read (`poller`); what is read, a worker reads
 //! when it wants it (`reader`), so that a connection costs no thread, no queue and no copy of its own, and one that is not
-//! read makes its peer wait. Bytes become lines in `incoming`.
+//! read makes its peer wait. Bytes become lines in `incoming`, and do not tell whether they came in clear or by TLS (`stream`, `tls`).
 
 mod accept;
 mod address;
@@ -12,6 +12,13 @@ mod incoming;
 mod listen;
 mod poller;
 mod reader;
+mod stream;
+mod tally;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls.rs"]
+mod tls;
 
 pub use connect::TcpSource;
 pub use listen::TcpListenSource;

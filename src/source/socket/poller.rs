@@ -8,6 +8,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+
+use super::stream::Stream;
 
 /// Events that are taken at once, at most.
 const AT_ONCE: usize = 256;
@@ -37,7 +42,17 @@ impl Poller {
 
     /// Watches `source`, until it is closed; `token` tells it from others.
     pub(super) fn add(&self, source: impl AsFd, token: u64) -> io::Result<()> {
-        let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+        self.watch(source, token, EventFlags::IN)
+    }
+
+    /// Watches `stream`, for room to write as well if it writes.
+    pub(super) fn add_stream(&self, stream: &Stream, token: u64) -> io::Result<()> {
+        let room = if stream.writes() { EventFlags::OUT } else { EventFlags::empty() };
+        self.watch(stream.socket(), token, EventFlags::IN | room)
+    }
+
+    fn watch(&self, source: impl AsFd, token: u64, flags: EventFlags) -> io::Result<()> {
+        let flags = flags | EventFlags::RDHUP | EventFlags::ET;
         Ok(epoll::add(&self.epoll, source, EventData::new_u64(token), flags)?)
     }
 
@@ -67,8 +82,18 @@ impl Poller {
     }
 }
 
+/// A timer of the system that ticks every `tick`, because sources have no clock.
+pub(super) fn timer(tick: Duration) -> io::Result<OwnedFd> {
+    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+    let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+    let tick = timespec(tick.max(Duration::from_millis(1)));
+    let ticks = Itimerspec { it_interval: tick, it_value: tick };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &ticks)?;
+    Ok(timer)
+}
+
 /// `duration` as the system takes it.
-pub(super) fn timespec(duration: Duration) -> Timespec {
+fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: duration.subsec_nanos().into(),

@@ -1,11 +1,10 @@
 //! What a worker reads of connections.
 
-use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::incoming::{Came, Incoming};
+use super::stream::Stream;
 use crate::source::{Pool, Reader, SourceError, Step};
 
 /// A connection: a thread that watches many sees that there is something to read, and a worker reads it.
@@ -13,7 +12,7 @@ use crate::source::{Pool, Reader, SourceError, Step};
 /// Nothing is read before the worker wants it: what it does not want yet stays with the system, and the peer waits.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Whether something has come since it was last read.
     readable: AtomicBool,
     /// Whether anything was read.
@@ -21,12 +20,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        Ok(Connection { stream, readable: AtomicBool::new(true), brought: AtomicBool::new(false) })
+    pub(super) fn new(stream: Stream) -> Self {
+        Connection { stream, readable: AtomicBool::new(true), brought: AtomicBool::new(false) }
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
+    pub(super) fn stream(&self) -> &Stream {
         &self.stream
     }
 
@@ -43,12 +41,7 @@ impl Connection {
     /// How many bytes have come and not been read. The next read tries them, even if the watching thread has not seen them yet.
     fn waiting(&self) -> u64 {
         self.mark_readable();
-        rustix::io::ioctl_fionread(&self.stream).unwrap_or(0)
-    }
-
-    /// Whether the peer has closed it and everything was read.
-    fn is_at_end(&self) -> bool {
-        self.stream.peek(&mut [0]).is_ok_and(|len| len == 0)
+        self.stream.waiting()
     }
 
     /// Reads `most` bytes at most, if there may be any.
@@ -58,9 +51,9 @@ impl Connection {
             return Came::Nothing;
         }
         let came = lines.read(&self.stream, most, pool);
-        if matches!(came, Came::Bytes(_)) {
+        if let Came::Bytes(len) = came {
             self.mark_readable();
-            self.brought.store(true, Ordering::Relaxed);
+            self.brought.fetch_or(len > 0, Ordering::Relaxed);
         }
         came
     }
@@ -128,7 +121,7 @@ impl<C: Connections> Reader for SocketReader<C> {
             let current = self.connections.current();
             if self.left == Some(0) {
                 // What a peer that has gone away sent last is a line.
-                if !self.stopped && current.is_some_and(|connection| connection.is_at_end()) {
+                if !self.stopped && current.is_some_and(|connection| connection.stream.is_at_end()) {
                     self.end(pool);
                     continue;
                 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::PartitionId;
+use crate::envelope::{Envelope, GivenUp};
 use crate::time::Time;
 
 /// A place in a source: which partition, and how far into it.
@@ -70,6 +71,10 @@ pub struct Chunk {
     pub head: Arc<[u8]>,
     /// Which input of the dataflow it is for; likewise.
     pub input: u32,
+    /// What is around its lines, and peeled off before they are read.
+    pub envelope: Option<Envelope>,
+    /// The lines within it that were given up where it begins or ends.
+    pub given_up: GivenUp,
     buffer: Buffer,
     start: usize,
     end: usize,
@@ -94,6 +99,8 @@ impl Chunk {
             partition: PartitionId::default(),
             head: Arc::default(),
             input: 0,
+            envelope: None,
+            given_up: GivenUp::default(),
             buffer,
             start,
             end,
@@ -128,7 +135,9 @@ impl Chunk {
         // Lines with numbers are messages, of which many have come together anyhow.
         let plain = self.buffer.numbers.is_empty() && next.buffer.numbers.is_empty();
         let whole = plain && self.oversize.is_empty() && next.oversize.is_empty();
-        if !(follows && whole && here + more <= Self::SMALL) {
+        let given_up = [self.given_up, next.given_up];
+        let alike = self.envelope == next.envelope && given_up == [GivenUp::default(); 2];
+        if !(follows && whole && alike && here + more <= Self::SMALL) {
             return false;
         }
         self.consumed += next.consumed;

@@ -7,14 +7,17 @@
 //! A source is one file of this folder and an entry in [`Sources::builtin`]; a user's own is registered beside them.
 
 mod assemble;
+mod backoff;
 mod blocks;
 mod chunk;
 mod compressed;
 mod dealt;
 mod dir;
+mod enveloped;
 mod file;
 mod follow;
 mod glob;
+mod journald;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod memory;
@@ -34,10 +37,12 @@ pub use blocks::{BlockReader, BlockWriter};
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
+pub use enveloped::Enveloped;
 pub use file::{FileKind, FileSource};
 pub use follow::{FollowFrom, FollowSource};
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaSource;
+pub use journald::JournaldSource;
 pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;

@@ -8,7 +8,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use super::address::{self, Address};
-use super::backoff::Backoff;
+use crate::source::backoff::Backoff;
 use super::incoming::{Incoming, Scratch};
 use super::poller::Poller;
 use super::reader::{Connection, Connections, SocketReader};

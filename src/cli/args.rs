@@ -121,7 +121,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         many(
             "source",
             "URI",
-            "Where to read: PATH or file:PATH (globs), - or stdin:, plain, gzip or zstd; file:PATH?follow for files that grow, dir:PATH for files that are put there; tcp://HOST:PORT to connect to, tcp-listen://[ADDRESS:]PORT?connections=N&idle=TIME for clients, rate:LINES_PER_SECOND?kind=KIND&partitions=N&lines=N&ramp-up=TIME to make lines up; kafka://HOST:PORT/TOPIC,… or //REGEX/ with ?start=earliest|latest|TIME&on-data-loss=fail|continue&framing=message|lines&group=NAME&kafka.OPTION=VALUE; NAME=URI for an input of that name (repeatable, side by side)",
+            "Where to read: PATH or file:PATH (globs), - or stdin:, plain, gzip or zstd; file:PATH?follow for files that grow, dir:PATH for files that are put there; docker:PATH, cri:PATH, syslog:PATH and journald:?unit=NAME for what containers, syslog and the journal write, and docker+URI (or cri+, syslog+, journald+) for such lines from elsewhere; tcp://HOST:PORT to connect to, tcp-listen://[ADDRESS:]PORT?connections=N&idle=TIME for clients, rate:LINES_PER_SECOND?kind=KIND&partitions=N&lines=N&ramp-up=TIME to make lines up; kafka://HOST:PORT/TOPIC,… or //REGEX/ with ?start=earliest|latest|TIME&on-data-loss=fail|continue&framing=message|lines&group=NAME&kafka.OPTION=VALUE; NAME=URI for an input of that name (repeatable, side by side)",
         ),
         many(
             "sink",

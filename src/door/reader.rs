@@ -320,8 +320,7 @@ impl<F: Format> BlockReader<F> {
         let unwrapped = raw.envelope.map(|envelope| self.unwrapping.peel(envelope, raw));
         let chunk = unwrapped.as_ref().map_or(&**raw, |it| &it.chunk);
         let wrapping = unwrapped.as_ref().map(|it| Rc::clone(&it.wrapping));
-        let origin =
-            Origin { partition: raw.partition, name, arrived: raw.arrived.0, watermark, wrapping };
+        let origin = Origin { partition: raw.partition, name, arrived: raw.arrived.0, watermark, wrapping };
         self.scratch.clear();
         let mut blocks = Blocks {
             scratch: &self.scratch,

@@ -43,7 +43,13 @@ mod tests {
         for empty in ["2016-10-06T00:17:09Z stderr F", "2016-10-06T00:17:09Z stderr F "] {
             assert_eq!(read(empty).expect("a record").content, b"");
         }
-        for none in ["", "now stdout F x", "2016-10-06T00:17:09Z stdin F x", "2016-10-06T00:17:09Z stdout X x", "a b c"] {
+        for none in [
+            "",
+            "now stdout F x",
+            "2016-10-06T00:17:09Z stdin F x",
+            "2016-10-06T00:17:09Z stdout X x",
+            "a b c",
+        ] {
             assert_eq!(read(none), None, "{none}");
         }
     }

@@ -27,7 +27,9 @@ pub(super) struct Record<'a> {
 
 impl Docker {
     pub(super) fn new() -> Self {
-        Docker(json([("log", "log"), ("stream", "stream")]).map(|json| json.with_mode(JsonMode::DropMalformed)))
+        Docker(
+            json([("log", "log"), ("stream", "stream")]).map(|json| json.with_mode(JsonMode::DropMalformed)),
+        )
     }
 
     pub(super) fn read<'a>(&mut self, line: &'a [u8]) -> Option<Record<'a>> {

@@ -24,8 +24,8 @@ use crate::time::Time;
 /// ```
 #[derive(Debug, Default)]
 pub struct EnvelopeFields {
-    /// By the name that is asked for.
-    readers: RefCell<HashMap<String, Option<Json>>>,
+    /// By envelope, and by the name that is asked for.
+    readers: RefCell<[HashMap<String, Option<Json>>; EnvelopeKind::ALL.len()]>,
 }
 
 /// Fields that are remembered at most: names are a program's, and not of the data.
@@ -40,8 +40,8 @@ impl EnvelopeFields {
     /// What the envelope around `line`, which is the raw line, says of `name`.
     pub fn get<'a>(&self, envelope: Envelope, line: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
         match envelope.kind {
-            EnvelopeKind::Docker if name == "stream" => self.json(line, name, &["stream"]),
-            EnvelopeKind::Docker => self.json(line, name, &["attrs", name]),
+            EnvelopeKind::Docker if name == "stream" => self.json(envelope.kind, line, name, &["stream"]),
+            EnvelopeKind::Docker => self.json(envelope.kind, line, name, &["attrs", name]),
             EnvelopeKind::Cri => Cri::read(line).filter(|_| name == "stream").map(|cri| cri.stream.into()),
             EnvelopeKind::Journald => {
                 let own = match name {
@@ -53,7 +53,7 @@ impl EnvelopeFields {
                     "facility" => "SYSLOG_FACILITY",
                     own => own,
                 };
-                self.json(line, name, &[own])
+                self.json(envelope.kind, line, name, &[own])
             }
             EnvelopeKind::Syslog => {
                 let record = envelope.syslog.read(line)?;
@@ -83,10 +83,10 @@ impl EnvelopeFields {
     /// say.
     pub fn time(&self, envelope: Envelope, line: &[u8], near: Time) -> Option<Time> {
         match envelope.kind {
-            EnvelopeKind::Docker => parse_rfc3339(&self.json(line, "\0time", &["time"])?),
+            EnvelopeKind::Docker => parse_rfc3339(&self.json(envelope.kind, line, "\0time", &["time"])?),
             EnvelopeKind::Cri => parse_rfc3339(Cri::read(line)?.time),
             EnvelopeKind::Journald => {
-                let micros = self.json(line, "\0time", &["__REALTIME_TIMESTAMP"])?;
+                let micros = self.json(envelope.kind, line, "\0time", &["__REALTIME_TIMESTAMP"])?;
                 let micros: i64 = std::str::from_utf8(&micros).ok()?.parse().ok()?;
                 Some(Time(micros.div_euclid(1000)))
             }
@@ -95,8 +95,15 @@ impl EnvelopeFields {
     }
 
     /// The value at a path of keys, by a reader that is known as `name`.
-    fn json<'a>(&self, line: &'a [u8], name: &str, keys: &[&str]) -> Option<Cow<'a, [u8]>> {
+    fn json<'a>(
+        &self,
+        kind: EnvelopeKind,
+        line: &'a [u8],
+        name: &str,
+        keys: &[&str],
+    ) -> Option<Cow<'a, [u8]>> {
         let mut readers = self.readers.borrow_mut();
+        let readers = readers.get_mut(kind as usize)?;
         if readers.len() >= READERS && !readers.contains_key(name) {
             readers.clear();
         }

@@ -285,11 +285,8 @@ impl Peeler {
         match &mut open[at] {
             None if !goes_on => out.add_line(content, smallvec![part]),
             slot => {
-                let line = slot.get_or_insert_with(|| Open {
-                    parts: smallvec![],
-                    content: Vec::new(),
-                    over: false,
-                });
+                let line =
+                    slot.get_or_insert_with(|| Open { parts: smallvec![], content: Vec::new(), over: false });
                 line.add(part, content, envelope.max_line);
                 if !goes_on && let Some(line) = slot.take() {
                     out.joined(line);

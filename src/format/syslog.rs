@@ -79,8 +79,9 @@ pub struct SyslogRecord<'a> {
 }
 
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
-    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+    "local7",
 ];
 
 const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
@@ -173,9 +174,8 @@ impl<'a> SyslogRecord<'a> {
 
     /// What the element `id` of the structured data has for `name`, with its escapes undone; of several the last.
     pub fn data(&self, id: &str, name: &str) -> Option<Cow<'a, [u8]>> {
-        let of = |(other, param, _): &(&[u8], &[u8], &[u8])| {
-            *other == id.as_bytes() && *param == name.as_bytes()
-        };
+        let of =
+            |(other, param, _): &(&[u8], &[u8], &[u8])| *other == id.as_bytes() && *param == name.as_bytes();
         self.params().filter(of).last().map(|(_, _, value)| unescape(value))
     }
 

@@ -19,14 +19,17 @@ use crate::envelope::{Envelope, EnvelopeKind};
 ///
 /// | URI | what it reads |
 /// |---|---|
-/// | `docker:PATH` | as `docker+file:PATH?follow`; without a path `/var/lib/docker/containers/*/*-json.log` |
-/// | `cri:PATH` | as `cri+file:PATH?follow`; without a path `/var/log/pods/*/*/*.log`; `/var/log/containers/*.log` has the containers' ids, too |
+/// | `docker:PATH` | as `docker+file:PATH?follow`; without a path `/var/lib/docker/containers/*/*-json.log*` |
+/// | `cri:PATH` | as `cri+file:PATH?follow`; without a path `/var/log/pods/*/*/*.log*`; `/var/log/containers/*.log`, which are links, has the containers' ids, too |
 /// | `syslog:PATH` | as `syslog+file:PATH?follow`; without a path `/var/log/syslog` |
 /// | `syslog+tcp-listen://ADDRESS:PORT`, `journald+-` … | any other source |
 ///
 /// The first three take the options of [`FollowSource`], and `follow=false` reads what is there. Lines of syslog take
 /// `syslog.zone=ZONE` and `syslog.year=YEAR`, wherever they come from: the zone of times that name none, and the year of those that
 /// have none ([`Syslog`](crate::format::Syslog)).
+///
+/// The patterns match rotated files, too: what has been read is not read again, and a log that is rotated twice before it is looked at is
+/// not lost.
 ///
 /// A line in no such envelope is malformed: it is counted, and the run goes on.
 ///
@@ -88,6 +91,13 @@ impl Enveloped {
     pub(super) fn parts(rest: &str) -> Option<Result<(Envelope, String), String>> {
         let (name, rest) = rest.split_once('+')?;
         let kind: EnvelopeKind = name.parse().ok()?;
+        let (scheme, _) = rest.split_once([':', '+']).unwrap_or_default();
+        if scheme.parse::<EnvelopeKind>().is_ok() {
+            let reason = format!(
+                "what is around the lines of `{scheme}` is peeled off already: one envelope at a time"
+            );
+            return Some(Err(reason));
+        }
         if kind.has_pieces() && rest.starts_with("kafka:") {
             let reason = format!("`{name}` joins lines that are in pieces, and messages are whole");
             return Some(Err(reason));
@@ -251,14 +261,22 @@ mod tests {
 
     #[test]
     fn options_of_the_envelope_are_not_those_of_the_source() {
-        let parts = |uri| Enveloped::parts(uri).map(|parts| parts.map(|(envelope, rest)| (envelope.syslog, rest)));
+        let parts =
+            |uri| Enveloped::parts(uri).map(|parts| parts.map(|(envelope, rest)| (envelope.syslog, rest)));
         let ours = Syslog::default().of_year(2019).in_zone("Asia/Tokyo".parse().expect("a zone"));
         let uri = "syslog+file:a.log?follow&syslog.year=2019&syslog.zone=Asia/Tokyo&start=end";
         assert_eq!(parts(uri), Some(Ok((ours, "file:a.log?follow&start=end".to_owned()))));
         let path = "file:what?x".to_owned();
         assert_eq!(parts("syslog+file:what?x"), Some(Ok((Syslog::default(), path))));
-        assert_eq!(parts("syslog+-?syslog.year=2019"), Some(Ok((Syslog::default().of_year(2019), "-".to_owned()))));
-        assert!(parts("syslog+-?syslog.year=next").is_some_and(|it| it.is_err_and(|it| it.contains("`next`"))));
+        assert_eq!(
+            parts("syslog+-?syslog.year=2019"),
+            Some(Ok((Syslog::default().of_year(2019), "-".to_owned())))
+        );
+        assert!(
+            parts("syslog+-?syslog.year=next").is_some_and(|it| it.is_err_and(|it| it.contains("`next`")))
+        );
+        assert!(parts("docker+syslog+-").is_some_and(|it| it.is_err_and(|it| it.contains("one envelope"))));
+        assert!(parts("syslog+journald:").is_some_and(|it| it.is_err()));
         assert!(parts("docker+kafka://a:1/t").is_some_and(|it| it.is_err()));
         assert_eq!([parts("file:a+b"), parts("a.log")], [None, None]);
     }

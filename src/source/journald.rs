@@ -107,6 +107,11 @@ impl Settings {
                 }
             }
         }
+        let is_elsewhere =
+            |option: &String| option.starts_with("--directory=") || option.starts_with("--file=");
+        if !settings.which.iter().any(is_elsewhere) {
+            settings.which.extend(this_machine());
+        }
         if settings.from_end && (settings.since.is_some() || !settings.follow) {
             return Err("`start=end` goes with neither `since` nor `follow=false`".to_owned());
         }
@@ -116,7 +121,8 @@ impl Settings {
     /// The command, asked for entries as objects.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.command);
-        command.args(["--output=json", "--all", "--no-pager"]).args(&self.which);
+        // Merged: what is followed is of the current boot alone otherwise, and other journals are told apart by a match.
+        command.args(["--output=json", "--all", "--no-pager", "--merge"]).args(&self.which);
         // Its messages are shown as they are, and its times are numbers.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -135,6 +141,14 @@ impl Settings {
             reason: format!("cannot start {}: {reason}{hint}", self.command.display()),
         }
     }
+}
+
+/// A match for this machine's entries: those of others that have been sent here, and of its containers, are in the journal, too.
+fn this_machine() -> Option<String> {
+    let id = std::fs::read_to_string("/etc/machine-id").ok()?;
+    let id = id.trim();
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| format!("_MACHINE_ID={id}"))
 }
 
 impl JournaldSource {
@@ -171,7 +185,11 @@ impl Source for JournaldSource {
 
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         let mut version = Command::new(&self.settings.command);
-        version.arg("--version").stdin(Stdio::null()).output().map_err(|error| self.settings.failed(&error))?;
+        version
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| self.settings.failed(&error))?;
         Ok(vec![Found {
             name: self.uri.as_str().into(),
             identity: self.uri.clone(),
@@ -193,8 +211,7 @@ impl Source for JournaldSource {
         if self.taken.swap(true, Ordering::SeqCst) {
             return Err(SourceError::Gone { partition: partition.name.to_string(), offset: from });
         }
-        let envelope =
-            Envelope { max_line: options.max_line, ..Envelope::new(EnvelopeKind::Journald) };
+        let envelope = Envelope { max_line: options.max_line, ..Envelope::new(EnvelopeKind::Journald) };
         let settings = self.settings.clone();
         let reader = JournaldReader::start(settings, partition, from, envelope, wake);
         Ok(Box::new(reader.map_err(|error| self.settings.failed(&error))?))
@@ -207,7 +224,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_arguments_and_nothing_else() {
-        let settings = Settings::of("?unit=a.service&unit=--rotate&since=-1h&file=/x/*.journal").expect("fine");
+        let settings =
+            Settings::of("?unit=a.service&unit=--rotate&since=-1h&file=/x/*.journal").expect("fine");
         assert_eq!(settings.which, ["--unit=a.service", "--unit=--rotate", "--file=/x/*.journal"]);
         assert_eq!((settings.since.as_deref(), settings.follow), (Some("-1h"), true));
         for (rest, says) in [

@@ -40,9 +40,9 @@ pub use dir::DirSource;
 pub use enveloped::Enveloped;
 pub use file::{FileKind, FileSource};
 pub use follow::{FollowFrom, FollowSource};
+pub use journald::JournaldSource;
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaSource;
-pub use journald::JournaldSource;
 pub use memory::{Memory, MemoryWriter};
 pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::{
+    DirSource, Enveloped, FileSource, FollowSource, JournaldSource, Source, Stdin, TcpListenSource, TcpSource,
+};
 use crate::envelope::EnvelopeKind;
-use super::{DirSource, Enveloped, FileSource, FollowSource, JournaldSource, Source, Stdin, TcpListenSource, TcpSource};
 
 /// Makes a source of what follows the scheme and its colon, or says what is wrong with it.
 pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + Send + Sync>;
@@ -73,11 +75,11 @@ impl Sources {
             })
             .with("dir", |rest| Ok(Arc::new(DirSource::new(rest)?)))
             .with("docker", |rest| {
-                let usual = "/var/lib/docker/containers/*/*-json.log";
+                let usual = "/var/lib/docker/containers/*/*-json.log*";
                 Ok(Arc::new(Enveloped::files_of(EnvelopeKind::Docker, rest, usual)?))
             })
             .with("cri", |rest| {
-                Ok(Arc::new(Enveloped::files_of(EnvelopeKind::Cri, rest, "/var/log/pods/*/*/*.log")?))
+                Ok(Arc::new(Enveloped::files_of(EnvelopeKind::Cri, rest, "/var/log/pods/*/*/*.log*")?))
             })
             .with("syslog", |rest| {
                 Ok(Arc::new(Enveloped::files_of(EnvelopeKind::Syslog, rest, "/var/log/syslog")?))

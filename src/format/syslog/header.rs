@@ -20,9 +20,9 @@ fn priority(line: &[u8]) -> Option<(u8, &[u8])> {
     let inner = line.strip_prefix(b"<")?;
     let length = inner.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let rest = inner.get(length..)?.strip_prefix(b">")?;
-    let value = inner[..length].iter().try_fold(0_u8, |value, digit| {
-        value.checked_mul(10)?.checked_add(digit & 0xf)
-    })?;
+    let value = inner[..length]
+        .iter()
+        .try_fold(0_u8, |value, digit| value.checked_mul(10)?.checked_add(digit & 0xf))?;
     ((1..=3).contains(&length) && value < 192).then_some((value, rest))
 }
 
@@ -117,7 +117,8 @@ fn traditional(rules: Syslog, priority: Option<u8>, line: &[u8]) -> Option<Syslo
         },
         None => (None, rest, None),
     };
-    let (app, procid, message) = tagged.map_or((None, None, rest), |tag| (Some(tag.app), tag.procid, tag.rest));
+    let (app, procid, message) =
+        tagged.map_or((None, None, rest), |tag| (Some(tag.app), tag.procid, tag.rest));
     let host = host.filter(|host| *host != b"-");
     Some(SyslogRecord { priority, stamp, host, app, procid, msgid: None, data: b"", message, rules })
 }

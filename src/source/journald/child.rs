@@ -130,7 +130,10 @@ impl Runner {
                 (backoff, away) = (Backoff::new(), false);
             }
             let level = if away { log::Level::Debug } else { log::Level::Warn };
-            log::log!(level, "journald: {why}\n  hint: it is started again, and goes on behind the last entry");
+            log::log!(
+                level,
+                "journald: {why}\n  hint: it is started again, and goes on behind the last entry"
+            );
             away = true;
             let state = self.shared.state();
             let wait = self.shared.changed.wait_timeout_while(state, backoff.next(), |state| !state.stopped);

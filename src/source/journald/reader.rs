@@ -71,7 +71,8 @@ impl JournaldReader {
         let mut buffer = pool.take();
         buffer.room(end - begin).copy_from_slice(&self.batch.bytes[begin..end]);
         rest[..count].iter().for_each(|(at, offset)| buffer.number(at - begin, *offset));
-        let first = first.map(|(_, offset)| *offset).into_iter().chain(oversize.first().map(|it| it.place.offset));
+        let first =
+            first.map(|(_, offset)| *offset).into_iter().chain(oversize.first().map(|it| it.place.offset));
         let place = Place { partition: Arc::clone(&self.name), offset: first.min().unwrap_or(self.offset) };
         let mut chunk = Chunk::new(place, buffer, 0, end - begin);
         chunk.oversize = oversize;

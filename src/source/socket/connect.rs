@@ -8,10 +8,10 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use super::address::{self, Address};
-use crate::source::backoff::Backoff;
 use super::incoming::{Incoming, Scratch};
 use super::poller::Poller;
 use super::reader::{Connection, Connections, SocketReader};
+use crate::source::backoff::Backoff;
 use crate::source::{Access, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// How long an attempt may take.

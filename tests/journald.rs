@@ -298,16 +298,38 @@ fn script(dir: &TempDir, text: &str) -> PathBuf {
     path
 }
 
-/// A command that ends again and again, after so many lines, is started again, and nothing is lost or there twice.
+/// A script that runs the real command, and writes its process to the file at `pid` where it follows.
+fn watched(dir: &TempDir, pid: &Path) -> PathBuf {
+    let pid = pid.display();
+    script(
+        dir,
+        &format!(
+            "case \"$*\" in *--follow*) echo $$ > {pid}.new && mv {pid}.new {pid} ;; esac\nexec journalctl \"$@\""
+        ),
+    )
+}
+
+/// A command that is killed again and again is started again, and nothing is lost or there twice.
 #[test]
 fn a_command_that_ends_is_started_again_and_goes_on() {
     let Some(journal) = Journal::new() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let command = script(&dir, "journalctl \"$@\" | head -n 9");
-    journal.add(&entries(0..60));
+    let pid = dir.path().join("pid");
+    let command = watched(&dir, &pid);
+    journal.add(&entries(0..20));
     let mut follower = Follower::new(&journal.query(&format!("&journalctl={}", command.display())), 0);
-    follower.reads(60);
-    assert_eq!(follower.lines, messages(0..60));
+    follower.reads(20);
+    for round in 1..6 {
+        let killed = std::fs::read_to_string(&pid).unwrap();
+        let status = Command::new("sh").args(["-c", &format!("kill -s KILL {killed}")]).status().unwrap();
+        assert!(status.success());
+        // While it is away, and while it is there.
+        journal.add(&entries(20 * round..20 * round + 15));
+        follower.until("another one", u64::MAX, |_, _| std::fs::read_to_string(&pid).unwrap() != killed);
+        journal.add(&entries(20 * round + 15..20 * round + 20));
+        follower.reads(20 * round + 20);
+    }
+    assert_eq!(follower.lines, messages(0..120));
 }
 
 #[test]
@@ -328,40 +350,34 @@ fn a_command_that_is_missing_or_fails_says_why() {
     }
 }
 
-/// What the run shows goes on as the journal grows, and the command ends with the run.
+/// What the run shows goes on as the journal grows, and the command ends with the run, however that ends.
 #[test]
 fn a_run_follows_a_journal_and_takes_the_command_with_it() {
     let Some(journal) = Journal::new() else { return };
     journal.add(&entries(0..4));
-    let pid = journal.dir.path().join("pid");
     let dir = tempfile::tempdir().unwrap();
-    let wrapped = script(
-        &dir,
-        &format!("case \"$*\" in *--follow*) echo $$ > {} ;; esac\nexec journalctl \"$@\"", pid.display()),
-    );
-    let uri = journal.uri(&format!("&journalctl={}", wrapped.display()));
-    let mut running = Running::start(command().args([
-        "run",
-        "word-count",
-        "--source",
-        &uri,
-        "--sink",
-        "jsonl:-?mode=update",
-        "--tick",
-        "10ms",
-    ]));
-    let shown = running.stdout_lines();
-    shown.until("\"3\"");
-    journal.add(&entries(4..6));
-    shown.until("\"5\"");
-    let child = std::fs::read_to_string(&pid).unwrap();
-    let alive = || Path::new(&format!("/proc/{}", child.trim())).exists();
-    assert!(alive());
-    running.signal("INT");
-    running.wait().exits(0);
-    let begun = now();
-    while alive() {
-        assert!(begun.elapsed() < support::DEADLINE, "the command outlives the run");
-        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    for (number, signal) in [(4, "INT"), (6, "KILL")] {
+        let pid = dir.path().join(signal);
+        let wrapped = watched(&dir, &pid);
+        let uri = journal.uri(&format!("&journalctl={}", wrapped.display()));
+        let sink = ["--sink", "jsonl:-?mode=update", "--tick", "10ms"];
+        let mut running = Running::start(command().args(["run", "word-count", "--source", &uri]).args(sink));
+        let shown = running.stdout_lines();
+        shown.until(&format!("\"{}\"", number - 1));
+        journal.add(&entries(number..number + 2));
+        shown.until(&format!("\"{}\"", number + 1));
+        let child = std::fs::read_to_string(&pid).unwrap();
+        // One that has ended may wait for somebody to ask how.
+        let stat = format!("/proc/{}/stat", child.trim());
+        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        assert!(alive());
+        running.signal(signal);
+        let ended = running.wait();
+        assert_eq!(ended.code, (signal == "INT").then_some(0), "{}", ended.stderr);
+        let begun = now();
+        while alive() {
+            assert!(begun.elapsed() < support::DEADLINE, "the command outlives the run that {signal} ended");
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Unwrapping {
         let peeled = &mut self.peeled;
         peeled.bytes = std::mem::take(&mut buffer.bytes);
         let lines = WholeLines::with_readable(raw.readable(), raw.bytes().len());
-        self.peeler.peel(envelope, lines.unwrap_or(WholeLines::new(b"")), raw.given_up, peeled);
+        self.peeler.peel(envelope, lines.expect("a chunk's lines are readable"), raw.given_up, peeled);
         let length = peeled.bytes.len();
         buffer.bytes = std::mem::take(&mut peeled.bytes);
         let mut numbered = Vec::with_capacity(peeled.lines.len());

@@ -220,12 +220,17 @@ fn a_dataflow_reads_what_is_inside() {
     }
     raw.push_str(&docker("not an access log\n", "stdout", "2024-03-14T09:00:00Z"));
     raw.push_str("not an envelope\n");
-    let script = Script::new(build()).in_envelope(Envelope::new(EnvelopeKind::Docker));
-    let answer = script.epoch_of(&[("file:/x/abc/abc-json.log", raw.as_bytes())]).everywhere();
+    let script = || {
+        let script = Script::new(build()).in_envelope(Envelope::new(EnvelopeKind::Docker)).digested();
+        script.epoch_of(&[("file:/x/abc/abc-json.log", raw.as_bytes())])
+    };
+    let answer = script().everywhere();
     let expected: Vec<_> = expected.into_iter().map(|(key, count)| format!("{key}\t{count}")).collect();
     assert_eq!(answer.view("clients"), expected);
     let counts = answer.counts();
     assert_eq!((counts.parsed, counts.malformed, counts.oversize), (60, 2, 0));
+    let first = script().run();
+    assert_eq!(script().workers(3).replaying(first.records().to_vec()).run(), first);
 }
 
 /// The time of the envelope is that of a line which tells none.

@@ -39,6 +39,12 @@ fn sample() -> String {
 fn access_log(source: &str) -> Vec<serde_json::Value> {
     let sink = "jsonl:-?mode=complete&at=end";
     let ended = support::run(&["run", "access-log", "--source", source, "--sink", sink]).exits(0);
+    shown_views(&ended.stdout)
+}
+
+/// The rows of all views of `access-log`.
+#[track_caller]
+fn shown_views(output: &[u8]) -> Vec<serde_json::Value> {
     let views = ["status_counts", "content_size", "frequent_clients", "top_endpoints", "input"];
-    views.iter().map(|view| json!(support::rows(&ended.stdout, view))).collect()
+    views.iter().map(|view| json!(support::rows(output, view))).collect()
 }

@@ -249,11 +249,7 @@ fn options_say_what_is_read() {
         number += 1;
         follower.step(u64::MAX).unwrap();
     }
-    assert!(
-        follower.lines[0] >= "message 30".to_owned() && follower.lines[0].len() == 10,
-        "{:?}",
-        follower.lines
-    );
+    assert!(*follower.lines[0] >= *"message 30" && follower.lines[0].len() == 10, "{:?}", follower.lines);
 }
 
 #[test]

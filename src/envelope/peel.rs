@@ -94,13 +94,13 @@ impl Pieces {
             EnvelopeKind::Journald | EnvelopeKind::Syslog => None,
         };
         match piece {
-            Some((stream, goes_on)) if self.inside.has(stream) => {
-                if !goes_on {
-                    self.inside.remove(stream);
-                }
-            }
+            // The rest of a line that was given up.
+            Some((stream, true)) if self.inside.has(stream) => {}
             Some((stream, true)) => self.open.add(stream),
-            Some((stream, false)) => self.open.remove(stream),
+            Some((stream, false)) => {
+                self.inside.remove(stream);
+                self.open.remove(stream);
+            }
             None => {}
         }
         self.open.is_none()

@@ -13,8 +13,8 @@ use thalweg::prelude::*;
 use thalweg::runtime::now;
 use thalweg::testing::{Script, collection};
 
-use super::{access_log, sample};
-use crate::support::{DEADLINE, run};
+use super::{access_log, sample, shown_views};
+use crate::support::{DEADLINE, Running, command, run, uri};
 
 /// 2024-03-14 09:00 UTC.
 const NOW: Time = Time(1_710_406_800_000);
@@ -192,7 +192,8 @@ const TEMPLATES: [&str; 5] = [
 ];
 
 impl Rsyslog {
-    fn start() -> Option<Self> {
+    /// Starts it, with `more` in its configuration.
+    fn start(more: &str) -> Option<Self> {
         let skipped = std::env::var("THALWEG_SKIP_SERVICES").unwrap_or_default();
         if skipped.split(',').any(|name| name.trim() == "rsyslog") {
             return None;
@@ -224,6 +225,7 @@ impl Rsyslog {
             }
             config.push_str(&format!("*.* action(type=\"omfile\" file=\"{file}\" template=\"{name}\")\n"));
         }
+        config.push_str(more);
         std::fs::write(path("conf"), config).unwrap();
         let program = ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"].iter().find(|path| Path::new(path).exists());
         let program =
@@ -282,7 +284,7 @@ fn wait(what: &str, done: impl Fn() -> bool) {
 /// Of each template, lines say what was sent; and around an access log, it has the same counts as without.
 #[test]
 fn what_rsyslogd_writes_is_read() {
-    let Some(rsyslog) = Rsyslog::start() else { return };
+    let Some(rsyslog) = Rsyslog::start("") else { return };
     let log: Vec<String> = sample().lines().take(300).map(str::to_owned).collect();
     let messages = log.iter().zip(0..).map(|(line, at)| {
         let tag = if at % 2 == 0 { "nginx".to_owned() } else { format!("nginx[{at}]") };
@@ -312,6 +314,40 @@ fn what_rsyslogd_writes_is_read() {
             assert_eq!(access_log(&source), expected, "{source}");
         }
     }
+}
+
+/// rsyslogd sends to a run that listens, as it does to other machines.
+#[test]
+fn what_rsyslogd_sends_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, answer) = (dir.path().join("plain"), dir.path().join("answer"));
+    let log: Vec<String> = sample().lines().take(300).map(str::to_owned).collect();
+    std::fs::write(&plain, format!("{}\n", log.join("\n"))).unwrap();
+    let last = uri("jsonl", &answer, "?mode=complete&at=end");
+    let args = ["--sink", "jsonl:-?mode=changes", "--sink", &last, "--tick", "20ms", "--log", "info"];
+    let source = "syslog+tcp-listen://127.0.0.1:0";
+    let mut running = Running::start(command().args(["run", "access-log", "--source", source]).args(args));
+    let (shown, said) = (running.stdout_lines(), running.stderr_lines());
+    let port = said.until("listening on tcp-listen://127.0.0.1:");
+    let port = port.rsplit(':').next().unwrap();
+    let forward = format!(
+        "if $programname == 'nginx' then action(type=\"omfwd\" target=\"127.0.0.1\" port=\"{port}\" protocol=\"tcp\" \
+         template=\"RSYSLOG_SyslogProtocol23Format\")\n"
+    );
+    let Some(rsyslog) = Rsyslog::start(&forward) else { return };
+    rsyslog.send(&log.iter().map(|line| format!("<190>Mar 11 22:14:15 nginx: {line}")).collect::<Vec<_>>());
+    loop {
+        let line = shown.until("\"parsed\":");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if line["row"]["lines"] == log.len() && line["diff"].as_i64() > Some(0) {
+            break;
+        }
+    }
+    running.signal("TERM");
+    drop(shown.rest());
+    running.wait().exits(0);
+    let answer = std::fs::read(&answer).unwrap();
+    assert_eq!(shown_views(&answer), access_log(&format!("file:{}", plain.display())));
 }
 
 /// JSON behind a header, and text behind one that is not like any other line of the file.

@@ -7,6 +7,8 @@
 //! | `journald` | `{"MESSAGE":"GET /","_SYSTEMD_UNIT":"web.service",…}` | `unit`, `identifier`, `priority`, `host`, `pid`, `facility`, and any field by its own name |
 //! | `syslog` | `<190>Oct 11 22:14:15 host web: GET /` | `facility`, `severity`, `host`, `app`, `procid`, `msgid`, and `ID.NAME` of the structured data |
 //!
+//! The path of a container's log has its id in Docker; its name is in each line where Docker is told so (`--log-opt tag={{.Name}}`): `tag`.
+//!
 //! What is inside is a line of whatever format the dataflow reads. Its fields are had from
 //! [`Parsed::envelope`](crate::door::Parsed::envelope); and the envelope tells the time of a line that tells none itself.
 //!

@@ -31,7 +31,8 @@ use crate::envelope::{Envelope, EnvelopeKind};
 /// The patterns match rotated files, too: what has been read is not read again, and a log that is rotated twice before it is looked at is
 /// not lost.
 ///
-/// A line in no such envelope is malformed: it is counted, and the run goes on.
+/// A line in no such envelope is malformed: it is counted, and the run goes on. Messages of syslog that come by a connection end with LF, as rsyslog,
+/// syslog-ng and `logger -T` send them unless they are told to count bytes (RFC 6587).
 ///
 /// # Lines in pieces
 ///
@@ -39,7 +40,7 @@ use crate::envelope::{Envelope, EnvelopeKind};
 /// run ends is read again by the next. A partition of them is read by one worker, in order. A joined line that is
 /// longer than a line may be is reported, and dropped up to its end; so is one between whose pieces more
 /// than twice as much of the other stream has come. What is in pieces where a file ends for good is a line as it is. Where a log is rotated
-/// between the pieces of a line, it becomes two.
+/// between the pieces of a line, it becomes two, and where following begins at the end of a file (`start=end`), the first may be the rest of one.
 ///
 /// # Promise on restart
 ///

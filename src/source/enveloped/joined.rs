@@ -185,7 +185,7 @@ impl Reader for Joined {
                         return Ok(Step::Chunk(chunk));
                     }
                 }
-                Step::Reached if self.held.is_empty() => return Ok(Step::Reached),
+                Step::Reached if self.held.is_empty() || ask == u64::MAX => return Ok(Step::Reached),
                 Step::Reached => {
                     ask = ask.max(self.reader.offset()).saturating_add(more);
                     more = more.saturating_mul(2);

@@ -101,7 +101,12 @@ enum Outcome {
 impl Runner {
     /// Runs it until nobody wants more.
     pub(super) fn run(mut self) {
-        let behind = self.newest().unwrap_or(0);
+        let newest = self.newest().unwrap_or_default();
+        let mut behind = newest.next;
+        if self.settings.from_end && self.entries.position == Position::default() {
+            // As if all that is there had been read.
+            (self.entries.position, behind) = (newest, 0);
+        }
         self.shared.newest.store(behind, Ordering::SeqCst);
         (self.wake)();
         let (mut backoff, mut ever, mut away) = (Backoff::new(), false, false);
@@ -150,14 +155,11 @@ impl Runner {
         (self.wake)();
     }
 
-    /// The offset behind the newest entry that there is.
-    fn newest(&self) -> Option<u64> {
+    /// Where the newest entry is that there is.
+    fn newest(&self) -> Option<Position> {
         let mut command = self.settings.command();
         if self.entries.position == Position::default() {
-            if self.settings.from_end {
-                return None;
-            }
-            command.args(begin(&Settings { follow: false, ..self.settings.clone() }, &Position::default()));
+            command.args(self.settings.since.iter().map(|since| format!("--since={since}")));
         }
         // What is wrong with it is said by the one that follows.
         let output = command.args(["--lines=1", "--output-fields=PRIORITY"]).output().ok()?;
@@ -238,9 +240,7 @@ fn begin(settings: &Settings, position: &Position) -> Vec<String> {
         (None, None) => arguments.extend(settings.since.iter().map(|since| format!("--since={since}"))),
     }
     if settings.follow {
-        arguments.push("--follow".to_owned());
-        let is_first = position.next == 0;
-        arguments.push(if settings.from_end && is_first { "--lines=0" } else { "--no-tail" }.to_owned());
+        arguments.extend(["--follow", "--no-tail"].map(str::to_owned));
     }
     arguments
 }

@@ -191,11 +191,12 @@ fn micros_in(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// The offset behind the last of the entries that `output` has.
-pub(super) fn newest(output: &[u8]) -> Option<u64> {
+/// Where the last of the entries is that `output` has.
+pub(super) fn newest(output: &[u8]) -> Option<Position> {
     let mut lines = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let entry: Entry<'_> = serde_json::from_slice(lines.next_back()?).ok()?;
-    Some(entry.micros.parse::<u64>().ok()?.saturating_mul(SAME).saturating_add(1))
+    let next = entry.micros.parse::<u64>().ok()?.saturating_mul(SAME).saturating_add(1);
+    Some(Position { cursor: Some(entry.cursor.into_owned()), next })
 }
 
 #[cfg(test)]
@@ -274,7 +275,8 @@ mod tests {
         let offsets: Vec<_> = batch.lines.iter().map(|(_, offset)| *offset).collect();
         assert_eq!(offsets, [2_000 * SAME, 2_000 * SAME + 2]);
         assert_eq!(batch.oversize.len(), 1);
-        assert_eq!(newest(entry(3, 5).as_bytes()), Some(5 * SAME + 1));
+        let last = Position { cursor: Some("3".to_owned()), next: 5 * SAME + 1 };
+        assert_eq!(newest(entry(3, 5).as_bytes()), Some(last));
         assert_eq!(newest(b""), None);
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct JournaldReader {
     /// Behind the last line that was given.
     offset: u64,
     ended: bool,
+    stopping: bool,
     stopped: bool,
 }
 
@@ -50,8 +51,18 @@ impl JournaldReader {
             wake,
         };
         Builder::new().name("journald".to_owned()).spawn(move || runner.run())?;
-        let (batch, given, ended, stopped) = (Batch::default(), 0, false, false);
-        Ok(JournaldReader { name, envelope, messages, shared, batch, given, offset: from, ended, stopped })
+        Ok(JournaldReader {
+            name,
+            envelope,
+            messages,
+            shared,
+            batch: Batch::default(),
+            given: 0,
+            offset: from,
+            ended: false,
+            stopping: false,
+            stopped: false,
+        })
     }
 
     /// The next lines of the batch that have offsets before `upto`.
@@ -104,7 +115,11 @@ impl Reader for JournaldReader {
                 Ok(Message::Failed(reason)) => {
                     return Err(SourceError::Service { service: "journald".to_owned(), reason });
                 }
-                Err(TryRecvError::Empty) => return Ok(Step::CaughtUp),
+                Err(TryRecvError::Empty) => {
+                    // What is under way stays in the journal, and the command may be slow to end.
+                    self.stopped = self.stopping;
+                    return Ok(Step::CaughtUp);
+                }
                 Err(TryRecvError::Disconnected) => {
                     self.stopped = true;
                     return Ok(Step::CaughtUp);
@@ -122,6 +137,7 @@ impl Reader for JournaldReader {
     }
 
     fn stop(&mut self) {
+        self.stopping = true;
         self.shared.stop();
     }
 

@@ -14,12 +14,13 @@
 //! | [`data`] | keys, totals, sketches, cells and rows | `time` |
 //! | [`lookup`] | static tables: what is known beforehand of a key | nothing |
 //! | [`mod@format`] | bytes to records that borrow from them | `time`, `data` |
-//! | [`source`] | where bytes come from, and at which offset | `time` |
+//! | [`envelope`] | what stands around lines: syslog, containers, the journal | `time`, `format` |
+//! | [`source`] | where bytes come from, and at which offset | `time`, `envelope` |
 //! | `ledger` | which bytes belong to which epoch | `time`, `source` |
 //! | `state` | what is durable of the doors | `time`, `data` |
 //! | [`operators`] | collections to collections | `time`, `data` |
 //! | [`view`] | what a dataflow shows: named rows with typed columns, as owned batches | `time`, `data` |
-//! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `source`, `ledger`, `state`, `operators`, `view` |
+//! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `envelope`, `source`, `ledger`, `state`, `operators`, `view` |
 //! | [`dataflow`] | what a ready-made job is, and how it is built | all above |
 //! | [`sink`] | views to the world, by whole epochs, each sink on its own thread | `time`, `data`, `view` |
 //! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | all above |
@@ -63,6 +64,7 @@ pub mod cli;
 pub mod data;
 pub mod dataflow;
 pub mod door;
+pub mod envelope;
 pub mod format;
 pub mod generate;
 pub mod guide;
@@ -108,7 +110,7 @@ pub mod prelude {
     pub use crate::door::{Seen, Table, Timeout, Windowed, column, flag, number, string, text, time};
     pub use crate::format::{
         AccessLog, AccessRecord, AnyAccessLog, AnyAccessRecord, Fields, Format, Json, JsonMode, JsonRecord,
-        LineFormat, Logfmt, LogfmtRecord, Pattern, PatternRecord, Size, Text,
+        LineFormat, Logfmt, LogfmtRecord, Pattern, PatternRecord, Size, Syslog, SyslogRecord, Text,
     };
     pub use crate::key_enum;
     pub use crate::lookup::{Lookup, LookupKeys};

@@ -34,7 +34,7 @@ use crate::time::Window;
 /// ```
 #[derive(clap::Args, Clone, Debug)]
 pub struct AccessLogOptions {
-    /// the form of the lines: auto (that of each file's first lines), common, text, json, w3c, alb
+    /// the form of the lines: auto (that of each file's first lines, perhaps as messages of syslog), common, text, json, w3c, alb
     #[arg(long, value_name = "NAME", default_value_t)]
     pub format: AccessForm,
     /// another form of line: a regex with groups named client, user, time, method, endpoint, protocol, status, size,

@@ -158,7 +158,8 @@ fn hand_over<R: ExchangeData>(
     times: Option<&Times<AsRecords<R>>>,
 ) {
     let arrived = watermark.millis().unwrap_or(Millis::MIN);
-    let origin = Origin { partition: PartitionId(0), name: "".into(), arrived, watermark };
+    let partition = PartitionId(0);
+    let origin = Origin { partition, name: "".into(), arrived, watermark, wrapping: None };
     let each =
         rows.iter().flat_map(|(row, count)| std::iter::repeat_n(row, usize::try_from(*count).unwrap_or(0)));
     let records = each.map(|row| {

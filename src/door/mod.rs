@@ -71,6 +71,7 @@ mod table;
 mod what;
 mod when;
 mod window;
+mod wrapping;
 
 use std::cell::{Cell, RefCell};
 use std::hash::Hash;

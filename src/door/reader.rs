@@ -13,6 +13,7 @@ use crate::door::place::working_on;
 use crate::door::refusals::Marks;
 use crate::door::rejects::Rejects;
 use crate::door::summing::Door;
+use crate::door::wrapping::{Unwrapped, Unwrapping, Wrapping};
 use crate::time::Time;
 use crate::time::TimeOptions;
 use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
@@ -49,6 +50,8 @@ pub(super) struct Origin {
     pub(super) arrived: Millis,
     /// As the epoch began.
     pub(super) watermark: Watermark,
+    /// What is around the lines, if anything is.
+    pub(super) wrapping: Option<Rc<Wrapping>>,
 }
 
 /// Where a record stands in the order in which records arrived.
@@ -138,6 +141,28 @@ impl<'a, F: Format> Parsed<'a, F> {
         directories.rsplit('/').find_map(|name| name.strip_prefix(key)?.strip_prefix('='))
     }
 
+    /// What the envelope of its line says of `name`, if its source peels one off ([`envelope`](crate::envelope) lists the fields),
+    /// or what the path says of the container that wrote it.
+    ///
+    /// ```
+    /// use thalweg::envelope::{Envelope, EnvelopeKind};
+    /// use thalweg::prelude::*;
+    /// use thalweg::testing::Script;
+    /// let build = Build::new("pods", |flow| {
+    ///     let lines = flow.records(Text);
+    ///     let by = lines.by((text("pod"), text("stream")), |line| Some((line.envelope("pod")?, line.envelope("stream")?)));
+    ///     by.count("pods").show("pods");
+    ///     Ok(())
+    /// });
+    /// let path = "file:/var/log/pods/shop_web_8a7c/nginx/0.log";
+    /// let lines: &[u8] = b"2016-10-06T00:17:09Z stdout F one\n2016-10-06T00:17:10Z stderr F two\n";
+    /// let script = Script::new(build).in_envelope(Envelope::new(EnvelopeKind::Cri));
+    /// assert_eq!(script.epoch_of(&[(path, lines)]).run().view("pods"), ["web\tstderr\t1", "web\tstdout\t1"]);
+    /// ```
+    pub fn envelope(&self, name: &str) -> Option<&'a [u8]> {
+        self.origin.wrapping.as_ref()?.get(self.offset, name)
+    }
+
     /// Where its line begins in the partition, in bytes (of what is decompressed), or what its source counts: messages.
     #[inline]
     pub fn offset(&self) -> u64 {
@@ -155,6 +180,13 @@ impl<'a, F: Format> Parsed<'a, F> {
     #[inline]
     pub fn watermark(&self) -> Watermark {
         self.origin.watermark
+    }
+
+    /// When the envelope of its line says that it was written.
+    #[inline]
+    fn time_around(&self) -> Option<Millis> {
+        let wrapping = self.origin.wrapping.as_ref()?;
+        Some(wrapping.time(self.offset)?.0)
     }
 
     /// Where it stands in the block that doors are given.
@@ -202,6 +234,8 @@ pub(super) struct BlockReader<F: Format> {
     /// The partition that was read last, and the newest time that was read of it.
     partition: Option<PartitionId>,
     newest: Option<Millis>,
+    /// What peels their envelopes off lines, if they have any.
+    unwrapping: Unwrapping,
     /// How they get their times, if they do.
     pub(super) times: Option<Times<F>>,
     /// Whether no other reader counts and digests the same lines.
@@ -250,6 +284,7 @@ impl<F: Format> BlockReader<F> {
             scratch: Scratch::default(),
             partition: None,
             newest: None,
+            unwrapping: Unwrapping::default(),
             times: None,
             first,
             marks,
@@ -262,21 +297,30 @@ impl<F: Format> BlockReader<F> {
     #[must_use]
     pub(super) fn read(
         &mut self,
-        chunk: &Chunk,
+        raw: &Rc<Chunk>,
         doors: &mut [Box<dyn Door<F>>],
         observations: &mut Observations,
     ) -> bool {
         let watermark = self.times.as_ref().map_or(Watermark::NONE, |times| times.now.get().watermark);
-        let name = Arc::clone(&chunk.place.partition);
-        let origin = Origin { partition: chunk.partition, name, arrived: chunk.arrived.0, watermark };
+        let name = Arc::clone(&raw.place.partition);
         let horizon = self
             .times
             .as_ref()
-            .map_or(MOST, |times| chunk.arrived.0.saturating_add(millis(times.options.max_ahead)).min(MOST));
-        if self.partition.replace(chunk.partition) != Some(chunk.partition) {
-            self.format.partition(chunk.partition.0, &chunk.head);
+            .map_or(MOST, |times| raw.arrived.0.saturating_add(millis(times.options.max_ahead)).min(MOST));
+        if self.partition.replace(raw.partition) != Some(raw.partition) {
+            match raw.envelope {
+                None => self.format.partition(raw.partition.0, &raw.head),
+                Some(envelope) => {
+                    let head = self.unwrapping.head(envelope, &raw.head);
+                    self.format.partition(raw.partition.0, &head);
+                }
+            }
             self.newest = None;
         }
+        let unwrapped = raw.envelope.map(|envelope| self.unwrapping.peel(envelope, raw));
+        let chunk = unwrapped.as_ref().map_or(&**raw, |it| &it.chunk);
+        let wrapping = unwrapped.as_ref().map(|it| Rc::clone(&it.wrapping));
+        let origin = Origin { partition: raw.partition, name, arrived: raw.arrived.0, watermark, wrapping };
         self.scratch.clear();
         let mut blocks = Blocks {
             scratch: &self.scratch,
@@ -288,7 +332,7 @@ impl<F: Format> BlockReader<F> {
             times: self.times.as_ref(),
             // A clock that was set back, or files that were planned long ago beside a live source: nothing that has
             // just arrived is late by its arrival.
-            arrived: chunk.arrived.0.max(watermark.millis().unwrap_or(Millis::MIN)),
+            arrived: raw.arrived.0.max(watermark.millis().unwrap_or(Millis::MIN)),
             horizon,
             chunk,
             samples: &mut self.samples[0],
@@ -302,14 +346,19 @@ impl<F: Format> BlockReader<F> {
             range: TimeRange::NOTHING,
             fatal: None,
         };
+        if let Some(Unwrapped { malformed, .. }) = &unwrapped {
+            malformed.iter().for_each(|line| blocks.in_no_envelope(raw, line.clone()));
+        }
         let lines = WholeLines::with_readable(chunk.readable(), chunk.bytes().len());
         self.format.read(lines.expect("a chunk's lines are readable"), self.fields, &mut blocks);
         blocks.release(false);
         blocks.hand_over();
         self.newest = blocks.neighbours.newest;
         let Blocks { parsed, malformed, late_records, untimed, ahead, range, fatal, rejected, .. } = blocks;
+        let joined = unwrapped.as_ref().map_or(&[][..], |it| &it.oversize);
+        let all_oversize = || raw.oversize.iter().chain(joined);
         if let (Some(rejects), Some(mut lines)) = (&self.rejects, rejected) {
-            chunk.oversize.iter().for_each(|oversize| push_line(&mut lines, &oversize.sample));
+            all_oversize().for_each(|oversize| push_line(&mut lines, &oversize.sample));
             rejects.put(&lines);
         }
         if let Some(line) = fatal {
@@ -317,7 +366,7 @@ impl<F: Format> BlockReader<F> {
             return false;
         }
 
-        for oversize in &chunk.oversize {
+        for oversize in all_oversize() {
             if self.samples[1] > 0 {
                 show(
                     &mut self.samples[1],
@@ -330,20 +379,20 @@ impl<F: Format> BlockReader<F> {
         }
         // In a pass of its own: hardly any run wants it, and the loop above is the hottest there is.
         let wanted = self.first && observations.digest;
-        let digest = if wanted { digest(chunk) } else { 0 };
-        let oversize = chunk.oversize.len() as i64;
+        let digest = if wanted { digest(raw) } else { 0 };
+        let oversize = all_oversize().count() as i64;
         self.counts.untimed += untimed;
         self.counts.late_records += late_records;
         self.counts.ahead += ahead;
         let lines = parsed + malformed;
         let seen = if self.first { (lines + oversize) as u64 } else { 0 };
-        observations.add(chunk.partition, seen, digest, range);
+        observations.add(raw.partition, seen, digest, range);
         self.counts.lines += lines + oversize;
         self.counts.parsed += parsed;
         self.counts.malformed += malformed;
         self.counts.oversize += oversize;
-        self.counts.bytes += chunk.consumed as i64;
-        self.progress.bytes.fetch_add(chunk.consumed, Relaxed);
+        self.counts.bytes += raw.consumed as i64;
+        self.progress.bytes.fetch_add(raw.consumed, Relaxed);
         self.progress.lines.fetch_add((lines + oversize) as u64, Relaxed);
         true
     }
@@ -445,7 +494,9 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
         let time = if times.options.clock == Clock::Arrival {
             Some(self.arrived)
         } else {
-            let found = (times.time)(record).filter(|time| *time >= -MOST);
+            // What tells no time itself has that of its envelope.
+            let found = (times.time)(record).or_else(|| record.time_around());
+            let found = found.filter(|time| *time >= -MOST);
             self.untimed += i64::from(found.is_none());
             record.ahead = found.is_some_and(|time| time > self.horizon);
             self.ahead += i64::from(record.ahead);
@@ -508,6 +559,9 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
     #[cold]
     fn reject(&mut self, offset: usize, line: &[u8]) {
         if let Some(rejected) = &mut self.rejected {
+            if let Some(wrapping) = &self.origin.wrapping {
+                return wrapping.reject(self.chunk.offset_of(offset), rejected);
+            }
             // As it was read: the CR before its LF is no part of the line that formats see.
             // So are NULs and a byte order mark before it.
             let before = self.chunk.bytes()[..offset].iter().rev();
@@ -517,6 +571,22 @@ impl<'a, F: Format> Blocks<'_, 'a, F> {
             let cr = matches!(behind, [b'\r'] | [b'\r', b'\n', ..]);
             rejected.extend_from_slice(line);
             push_line(rejected, if cr { b"\r" } else { b"" });
+        }
+    }
+
+    /// The line at `part` of `raw` is in no envelope of the kind that the source peels off.
+    #[cold]
+    fn in_no_envelope(&mut self, raw: &Chunk, part: std::ops::Range<usize>) {
+        let line = raw.bytes().get(part.clone()).unwrap_or_default();
+        self.malformed += 1;
+        if *self.samples > 0 {
+            let partition = Arc::clone(&raw.place.partition);
+            let place = Place { partition, offset: raw.offset_of(part.start) };
+            let kind = raw.envelope.map_or("", |envelope| envelope.kind.name());
+            show(self.samples, "malformed", &place, &format!("not a line in the envelope `{kind}`"), line);
+        }
+        if let Some(rejected) = &mut self.rejected {
+            push_line(rejected, line);
         }
     }
 

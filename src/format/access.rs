@@ -9,6 +9,8 @@
 //! | `alb` | Amazon's load balancers, application and classic |
 //! | a pattern | a user's regular expression with named groups |
 //!
+//! Any of them may be the message of a line of syslog ([`Syslog`]), as what nginx sends (`access_log syslog:…`).
+//!
 //! # Detection
 //!
 //! A partition (a file, a pipe) has the forms that its *first eight lines* have. So a file that begins as the common
@@ -39,7 +41,9 @@ use crate::format::access_log::whole_size;
 use crate::format::json::skeleton::Skeleton;
 use crate::format::pattern::Pattern;
 use crate::format::time::{Zone, parse_time};
-use crate::format::{AccessLog, AccessRecord, Emit, Fields, Format, LineFormat, Scratch, Size, WholeLines};
+use crate::format::{
+    AccessLog, AccessRecord, Emit, Fields, Format, LineFormat, Scratch, Size, Syslog, WholeLines,
+};
 
 /// The form of an access log's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,6 +140,8 @@ struct Learnt {
     text: bool,
     json: bool,
     alb: bool,
+    /// Whether they are messages of syslog.
+    syslog: bool,
     /// Whether its first word is a virtual host where the common form has the client.
     vhost: bool,
     /// Whether its lines end in CR alone.
@@ -381,6 +387,20 @@ impl AnyAccessLog {
         if learnt.columns.as_ref().is_some_and(|columns| columns.parse(line, scratch).is_some()) {
             return;
         }
+        // Before the others: what stands before a message might be taken for a client.
+        if let Some(message) = message(line) {
+            let mut inside = Learnt::default();
+            self.learn_form(&mut inside, message, scratch);
+            if inside.text || inside.json || inside.alb || AccessLog.parse(message).is_some() {
+                learnt.syslog = true;
+                return self.learn_form(learnt, message, scratch);
+            }
+        }
+        self.learn_form(learnt, line, scratch);
+    }
+
+    /// Looks of which form `line` is.
+    fn learn_form(&self, learnt: &mut Learnt, line: &[u8], scratch: &Scratch) {
         match AccessLog.parse(line) {
             Some(record) => learnt.vhost |= behind_a_host(&record),
             None if line.starts_with(b"{") => {
@@ -445,6 +465,28 @@ impl AnyAccessLog {
             }
             return;
         }
+        if learnt.syslog
+            && let Some(message) = message(line)
+        {
+            let out = &mut Inside { out, at, line };
+            return match AccessLog.parse(message) {
+                Some(record) if !(learnt.vhost && behind_a_host(&record)) => {
+                    self.emit_strict(at, message, record, out);
+                }
+                _ => self.read_form(learnt, at, message, out),
+            };
+        }
+        self.read_form(learnt, at, line, out);
+    }
+
+    /// Reads a line that is of none but the other forms.
+    fn read_form<'a>(
+        &self,
+        learnt: &mut Learnt,
+        at: usize,
+        line: &'a [u8],
+        out: &mut impl Emit<'a, AnyAccessRecord<'a>>,
+    ) {
         let scratch = out.scratch();
         if line.starts_with(b"#") && (learnt.in_order || is_directive(line)) {
             // Part of the format, and no line of the log.
@@ -468,6 +510,36 @@ impl AnyAccessLog {
             Some(fields) => emit_fields(at, line, fields, out),
             None => out.malformed(at, line),
         }
+    }
+}
+
+/// The message of a line of syslog, if it is one.
+fn message(line: &[u8]) -> Option<&[u8]> {
+    Syslog::default().read(line).map(|record| record.message())
+}
+
+/// Takes what comes of the message of `line`, a line of syslog that begins `at`.
+struct Inside<'e, 'a, E> {
+    out: &'e mut E,
+    at: usize,
+    line: &'a [u8],
+}
+
+impl<'a, R, E: Emit<'a, R>> Emit<'a, R> for Inside<'_, 'a, E> {
+    fn record(&mut self, _: usize, line: &'a [u8], record: R) {
+        self.out.record(self.at, line, record);
+    }
+
+    fn malformed(&mut self, _: usize, _: &'a [u8]) {
+        self.out.malformed(self.at, self.line);
+    }
+
+    fn fatal(&mut self, _: usize, _: &'a [u8], reason: String) {
+        self.out.fatal(self.at, self.line, reason);
+    }
+
+    fn scratch(&self) -> &'a Scratch {
+        self.out.scratch()
     }
 }
 

@@ -10,6 +10,7 @@ pub mod json;
 pub mod logfmt;
 pub mod pattern;
 pub mod reference;
+pub mod syslog;
 pub mod time;
 
 mod decimal;
@@ -23,6 +24,7 @@ pub use logfmt::{Logfmt, LogfmtPairs, LogfmtRecord, LogfmtValue};
 pub use pattern::{Pattern, PatternError, PatternRecord};
 pub use read::{Emit, Fields, Format, LineFormat, Scratch, WholeLines};
 pub use reference::Reference;
+pub use syslog::{Syslog, SyslogRecord};
 
 /// Whole lines as records; nothing is malformed.
 ///

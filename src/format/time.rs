@@ -181,6 +181,14 @@ impl Zone {
         }
     }
 
+    /// [`Zone::to_utc`], and at once where clocks show UTC.
+    pub(super) fn time_of(self, local: NaiveDateTime) -> Option<Time> {
+        match self {
+            Zone::UTC => Some(Time(local.and_utc().timestamp_millis())),
+            zone => zone.to_utc(local),
+        }
+    }
+
     /// When clocks there show `local`; the first time, if they do so twice, and if never (they were put forward), when they
     /// would have without.
     fn to_utc(self, local: NaiveDateTime) -> Option<Time> {

@@ -59,7 +59,7 @@
 //!
 //! There are formats for access logs ([`AnyAccessLog`](crate::format::AnyAccessLog) of whatever form,
 //! [`AccessLog`](crate::format::AccessLog) of the common one to the letter), for pairs `key=value`
-//! ([`Logfmt`](crate::format::Logfmt)), for a regular expression with named groups ([`Pattern`](crate::format::Pattern)), and
+//! ([`Logfmt`](crate::format::Logfmt)), for syslog of whatever dialect ([`Syslog`](crate::format::Syslog)), for a regular expression with named groups ([`Pattern`](crate::format::Pattern)), and
 //! for JSON. [`format::time`](crate::format::time) reads the usual forms of time. What a format of your own has to know of a whole
 //! file, such as the names of its columns, it is told before the lines ([`Format::partition`](crate::format::Format::partition)).
 //!

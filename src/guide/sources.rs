@@ -13,6 +13,8 @@
 //! | `tcp://HOST:PORT` | a server to connect to, again at every end ([`TcpSource`](crate::source::TcpSource)) | gone |
 //! | `tcp-listen://ADDRESS:PORT` | clients that connect, each a partition ([`TcpListenSource`](crate::source::TcpListenSource)) | gone |
 //! | `rate:LINES_PER_SECOND` | lines made up, for measurements and first steps ([`RateSource`](crate::rate::RateSource)) | gone |
+//! | `docker:PATH`, `cri:PATH`, `syslog:PATH` | such files, followed, without what is around their lines ([`Enveloped`](crate::source::Enveloped)) | as files that grow |
+//! | `journald:` | systemd's journal, by `journalctl` ([`JournaldSource`](crate::source::JournaldSource)) | read on behind the last entry |
 //!
 //! Files may be plain, gzip or zstd, told by their content. A source of your own is in [`own`](super::own).
 //!
@@ -46,6 +48,45 @@
 //!
 //! Without `tls-clients` everybody may send lines who can reach the port; with it, those whose certificate `ca.pem` has signed. Nothing
 //! goes on in clear where TLS does not come about; what went wrong is in the log, with whose certificate it was.
+//!
+//! # What containers and systems write
+//!
+//! Docker, Kubernetes, syslog and the journal put something around each line: a time, a stream, a host, a priority. A source that is told so
+//! peels it off, and the dataflow reads what is inside as if nothing had been around it, in whatever format:
+//!
+//! ```text
+//! thalweg run access-log --source docker:
+//! thalweg run access-log --source 'cri:/var/log/pods/shop_web-*/nginx/*.log*'
+//! thalweg run access-log --source 'journald:?unit=nginx.service&since=-1h'
+//! thalweg run word-count --source 'syslog:/var/log/messages?start=end&syslog.zone=Europe/Berlin'
+//! ```
+//!
+//! `docker+`, `cri+`, `syslog+` and `journald+` go before any other source: `journalctl -o json -f | thalweg run access-log --source journald+-`,
+//! or `syslog+tcp-listen://0.0.0.0:5140` for nginx or rsyslog on other machines. Lines that containers wrote in pieces are joined. An access log that is
+//! the message of syslog is found by its first lines as any other form is, without `syslog+`.
+//!
+//! What is around a line is had from [`Parsed::envelope`](crate::door::Parsed::envelope) (the fields are listed in
+//! [`envelope`](crate::envelope)), and tells its time where the line tells none:
+//!
+//! ```
+//! use thalweg::envelope::{Envelope, EnvelopeKind};
+//! use thalweg::prelude::*;
+//! use thalweg::testing::Script;
+//!
+//! let errors = Build::new("errors", |flow| {
+//!     let log = flow.records(Text).event_time(|_| None::<Time>);
+//!     let errors = log.by((text("app"), number("hour")), |line| {
+//!         let bad = matches!(line.envelope("severity")?, b"emerg" | b"alert" | b"crit" | b"err");
+//!         Some((line.envelope("app")?, line.time()?.0.div_euclid(3_600_000))).filter(|_| bad)
+//!     });
+//!     errors.count("errors").show("errors");
+//!     Ok(())
+//! });
+//! let lines = "<11>1 1970-01-01T02:00:00Z web su 7 - - failed\n<14>1 1970-01-01T02:00:01Z web su 7 - - ok\nno syslog\n";
+//! let answer = Script::new(errors).in_envelope(Envelope::new(EnvelopeKind::Syslog)).epoch(lines).run();
+//! assert_eq!(answer.view("errors"), ["su\t2\t1"]);
+//! assert_eq!(answer.counts().malformed, 1);
+//! ```
 //!
 //! # What a source promises
 //!

@@ -94,7 +94,7 @@ impl Open {
         match (self.reader.latest(), self.unit) {
             (Some(latest), _) => Some(latest.saturating_sub(self.offset())),
             (None, OffsetUnit::Bytes) => Some(self.bytes as u64).filter(|waiting| *waiting > 0),
-            (None, OffsetUnit::Messages) => None,
+            (None, OffsetUnit::Messages | OffsetUnit::Other) => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::PartitionId;
+use crate::envelope::{Envelope, GivenUp};
 use crate::time::Time;
 
 /// A place in a source: which partition, and how far into it.
@@ -70,6 +71,10 @@ pub struct Chunk {
     pub head: Arc<[u8]>,
     /// Which input of the dataflow it is for; likewise.
     pub input: u32,
+    /// What is around its lines, and peeled off before they are read.
+    pub envelope: Option<Envelope>,
+    /// The lines within it that were given up where it begins or ends.
+    pub given_up: GivenUp,
     buffer: Buffer,
     start: usize,
     end: usize,
@@ -94,6 +99,8 @@ impl Chunk {
             partition: PartitionId::default(),
             head: Arc::default(),
             input: 0,
+            envelope: None,
+            given_up: GivenUp::default(),
             buffer,
             start,
             end,
@@ -128,7 +135,9 @@ impl Chunk {
         // Lines with numbers are messages, of which many have come together anyhow.
         let plain = self.buffer.numbers.is_empty() && next.buffer.numbers.is_empty();
         let whole = plain && self.oversize.is_empty() && next.oversize.is_empty();
-        if !(follows && whole && here + more <= Self::SMALL) {
+        let given_up = [self.given_up, next.given_up];
+        let alike = self.envelope == next.envelope && given_up == [GivenUp::default(); 2];
+        if !(follows && whole && alike && here + more <= Self::SMALL) {
             return false;
         }
         self.consumed += next.consumed;
@@ -139,8 +148,13 @@ impl Chunk {
     }
 
     /// Takes the first `lines` lines off it, and what is [oversize](Self::oversize) before the next; `None`, and it stays as it is,
-    /// if it has no more than these.
+    /// if it has no more than these, or its lines are in pieces.
     pub(crate) fn take_lines(&mut self, lines: u64, pool: &Pool) -> Option<Chunk> {
+        // What is in pieces was cut where no line is.
+        let has_pieces = self.envelope.is_some_and(|envelope| envelope.kind.has_pieces());
+        if has_pieces || self.given_up != GivenUp::default() {
+            return None;
+        }
         let ends = memchr::memchr_iter(b'\n', self.bytes());
         let len = match lines.checked_sub(1) {
             Some(before) => ends.skip(usize::try_from(before).ok()?).map(|end| end + 1).next()?,
@@ -155,7 +169,7 @@ impl Chunk {
         let of_these =
             self.buffer.numbers.iter().filter(|(begin, _)| (self.start..self.start + len).contains(begin));
         buffer.numbers.extend(of_these.map(|(begin, number)| (begin - self.start, *number)));
-        let mut taken = Chunk::new(self.place.clone(), buffer, 0, len);
+        let mut taken = Chunk { envelope: self.envelope, ..Chunk::new(self.place.clone(), buffer, 0, len) };
         let (before, behind) =
             std::mem::take(&mut self.oversize).into_iter().partition(|it| it.place.offset < next);
         (taken.oversize, self.oversize) = (before, behind);

@@ -248,7 +248,7 @@ impl Source for FollowSource {
         let (patterns, spots) = (self.patterns.clone(), Arc::clone(&self.spots));
         let mut notices = Notices::new(self.poll);
         for pattern in &patterns {
-            notices.watch(&directory_of(pattern));
+            watch(&mut notices, pattern);
         }
         Some(Box::new(FollowFinder { known, patterns, spots, notices }))
     }
@@ -289,6 +289,19 @@ impl Source for FollowSource {
     }
 }
 
+/// Watches the directories in which something may come to match `pattern`.
+fn watch(notices: &mut Notices, pattern: &str) {
+    notices.watch(&directory_of(pattern));
+    // Those above before those below, so that none comes unnoticed.
+    for (end, _) in pattern.match_indices('/') {
+        let above = &pattern[..end];
+        if above.contains(['*', '?', '[']) {
+            let paths = ::glob::glob(above).into_iter().flatten().flatten();
+            paths.filter(|path| path.is_dir()).for_each(|directory| notices.watch(&directory));
+        }
+    }
+}
+
 /// The directory in which something comes to match `pattern`, as far as it is one.
 fn directory_of(pattern: &str) -> PathBuf {
     let fixed: PathBuf = std::path::Path::new(pattern)
@@ -315,6 +328,10 @@ impl Finder for FollowFinder {
     fn wait(&mut self, patience: Duration) -> Result<Vec<Found>, SourceError> {
         if !self.notices.files_have_come(patience, self.known.is_open()) {
             return Ok(Vec::new());
+        }
+        // First, so that what comes in the meantime is noticed.
+        for pattern in &self.patterns {
+            watch(&mut self.notices, pattern);
         }
         self.known.scan(&self.patterns, &self.spots, FollowFrom::Beginning)
     }

@@ -7,14 +7,17 @@
 //! A source is one file of this folder and an entry in [`Sources::builtin`]; a user's own is registered beside them.
 
 mod assemble;
+mod backoff;
 mod blocks;
 mod chunk;
 mod compressed;
 mod dealt;
 mod dir;
+mod enveloped;
 mod file;
 mod follow;
 mod glob;
+mod journald;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod limit;
@@ -35,8 +38,10 @@ pub use blocks::{BlockReader, BlockWriter};
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
+pub use enveloped::Enveloped;
 pub use file::{FileKind, FileSource};
 pub use follow::{FollowFrom, FollowSource};
+pub use journald::JournaldSource;
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaSource;
 pub use limit::MaxRate;
@@ -200,6 +205,8 @@ pub enum OffsetUnit {
     Bytes,
     /// Messages.
     Messages,
+    /// Something from which no amount can be told, such as times.
+    Other,
 }
 
 /// Looks for partitions that come while a run goes on, on a thread of its own.

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::limit;
-use super::{DirSource, FileSource, FollowSource, Source, Stdin, TcpListenSource, TcpSource};
+use super::{
+    DirSource, Enveloped, FileSource, FollowSource, JournaldSource, Source, Stdin, TcpListenSource, TcpSource,
+};
+use crate::envelope::EnvelopeKind;
 
 /// Makes a source of what follows the scheme and its colon, or says what is wrong with it.
 pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + Send + Sync>;
@@ -49,6 +52,9 @@ impl Sources {
     /// ([`DirSource`]) as `dir:PATH`, standard input ([`Stdin`]) as `stdin:`, a server to connect to ([`TcpSource`]) as `tcp://HOST:PORT`, and clients that connect ([`TcpListenSource`]) as
     /// `tcp-listen://ADDRESS:PORT`.
     ///
+    /// What is in envelopes is read by [`Enveloped`]: `docker:`, `cri:` and `syslog:`, and `ENVELOPE+SOURCE` of any other source; and systemd's
+    /// journal ([`JournaldSource`]) as `journald:`.
+    ///
     /// The command has `rate:`, too ([`RateSource`](crate::rate::RateSource)), which has to be handed a clock.
     ///
     /// `kafka:` is there in programs that are built with the feature of that name, and otherwise says so.
@@ -69,6 +75,17 @@ impl Sources {
                 },
             })
             .with("dir", |rest| Ok(Arc::new(DirSource::new(rest)?)))
+            .with("docker", |rest| {
+                let usual = "/var/lib/docker/containers/*/*-json.log*";
+                Ok(Arc::new(Enveloped::files_of(EnvelopeKind::Docker, rest, usual)?))
+            })
+            .with("cri", |rest| {
+                Ok(Arc::new(Enveloped::files_of(EnvelopeKind::Cri, rest, "/var/log/pods/*/*/*.log*")?))
+            })
+            .with("syslog", |rest| {
+                Ok(Arc::new(Enveloped::files_of(EnvelopeKind::Syslog, rest, "/var/log/syslog")?))
+            })
+            .with("journald", |rest| Ok(Arc::new(JournaldSource::parse(rest)?)))
             .with("stdin", |path| match path {
                 "" => Ok(Arc::new(Stdin::default())),
                 _ => Err("`stdin:` takes no path".to_owned()),
@@ -99,9 +116,12 @@ impl Sources {
     /// assert_eq!(sources.following("a.log?follow&start=end"), "a.log?follow&start=end");
     /// assert_eq!(sources.following("a.log?max-rate=5"), "a.log?follow&max-rate=5");
     /// assert_eq!(sources.following("stdin:"), "stdin:");
+    /// assert_eq!(sources.following("syslog+a.log"), "syslog+a.log?follow");
     /// ```
     pub fn following<'a>(&self, uri: &'a str) -> Cow<'a, str> {
         let (_, rest) = named(uri);
+        let in_envelope = rest.split_once('+').filter(|(name, _)| name.parse::<EnvelopeKind>().is_ok());
+        let rest = in_envelope.map_or(rest, |(_, rest)| rest);
         let scheme = rest.split_once(':').map(|(scheme, _)| scheme).filter(|_| !Path::new(rest).exists());
         let is_file = rest != "-" && scheme.is_none_or(|scheme| scheme == "file" || !is_name(scheme));
         let (plain, limits) = limit::split(uri);
@@ -125,6 +145,11 @@ impl Sources {
         let error = |reason: String| SourceUriError { uri: without_secrets(uri), reason };
         let (input, rest) = named(uri);
         let input = input.map(str::to_owned);
+        if let Some(parts) = Enveloped::parts(rest).filter(|_| !Path::new(rest).exists()) {
+            let (envelope, rest) = parts.map_err(error)?;
+            let (_, source) = self.open(&rest)?;
+            return Ok((input, Arc::new(Enveloped::new(envelope, source))));
+        }
         let factory = |scheme: &str| self.0.iter().find(|(other, _)| other == scheme).map(|(_, make)| make);
         let known = |scheme, rest| Some((scheme, rest, factory(scheme)?));
         let known =

@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use crate::dataflow::{Build, Outline};
+use crate::envelope::Envelope;
 use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Read};
-use crate::source::{Memory, PartitionId, Source};
+use crate::source::{Enveloped, Memory, PartitionId, Source};
 use crate::state::{Memory as Stored, Snapshot, Store, Writer};
 use crate::testing::answer::Answer;
 use crate::testing::stage::Stage;
@@ -66,6 +67,8 @@ pub struct Script {
     arriving: Time,
     /// Whether what is read is digested.
     digest: bool,
+    /// What is around the lines.
+    envelope: Option<Envelope>,
     /// Epochs as they were, in place of those of the script.
     replay: Option<Vec<EpochRecord>>,
     stages: Vec<(usize, Vec<ScriptedEpoch>)>,
@@ -99,7 +102,7 @@ impl Script {
     pub fn new(dataflow: impl Into<Build>) -> Self {
         let (build, time) = (dataflow.into(), TimeOptions::default());
         let stages = vec![(1, Vec::new())];
-        Script { build, time, arriving: FAR_AHEAD, digest: false, replay: None, stages }
+        Script { build, time, arriving: FAR_AHEAD, digest: false, envelope: None, replay: None, stages }
     }
 
     /// With times as `options` say, in the whole run.
@@ -127,6 +130,12 @@ impl Script {
     /// With digests of what is read in the records of the ledger.
     pub fn digested(mut self) -> Self {
         self.digest = true;
+        self
+    }
+
+    /// With lines in envelopes, which are peeled off.
+    pub fn in_envelope(mut self, envelope: Envelope) -> Self {
+        self.envelope = Some(envelope);
         self
     }
 
@@ -263,7 +272,7 @@ impl Script {
             let cuts: Vec<_> = epochs.map(|epoch| (epoch.arrived, partitions.append(epoch.lines))).collect();
             stages.push((workers, cuts, if end { Afterwards::End } else { Afterwards::Stop }));
         }
-        let sources = partitions.sources();
+        let sources = partitions.sources(self.envelope);
         let mut replay = self.replay;
         if replay.is_some() {
             // In one go: what stood between the stages is not what is looked at.
@@ -395,12 +404,17 @@ impl Partitions {
     }
 
     /// The sources that hold it all.
-    fn sources(&self) -> Vec<(Option<String>, Arc<dyn Source>)> {
+    fn sources(&self, envelope: Option<Envelope>) -> Vec<(Option<String>, Arc<dyn Source>)> {
         let source = |(input, parts): &(Option<String>, Vec<(Arc<str>, Vec<u8>)>)| {
             let longest = parts.iter().map(|(_, bytes)| bytes.len() as u64).max().unwrap_or(0);
             let parts = parts.iter().map(|(name, bytes)| (Arc::clone(name), Arc::from(bytes.as_slice())));
             let memory = Memory::fixed(parts.collect()).in_chunks_of((longest / PIECES).max(16)).open_ended();
-            (input.clone(), Arc::new(memory) as Arc<dyn Source>)
+            let memory: Arc<dyn Source> = Arc::new(memory);
+            let source = match envelope {
+                None => memory,
+                Some(envelope) => Arc::new(Enveloped::new(envelope, memory)),
+            };
+            (input.clone(), source)
         };
         self.inputs.iter().map(source).collect()
     }

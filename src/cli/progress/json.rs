@@ -156,6 +156,7 @@ fn source_object(
     let unit = match status.unit {
         OffsetUnit::Bytes => "bytes",
         OffsetUnit::Messages => "records",
+        OffsetUnit::Other => "offsets",
     };
     json!({
         "description": status.uri,

@@ -72,7 +72,7 @@ pub(in crate::cli) fn lag(status: &SourceStatus, elapsed: Duration) -> String {
         (Some(0), _) if status.behind_since.is_none() => return "caught up".to_owned(),
         (Some(bytes), OffsetUnit::Bytes) => format!("{} behind", bytesize::ByteSize::b(bytes).display().si()),
         (Some(messages), OffsetUnit::Messages) => format!("{} messages behind", grouped(messages)),
-        (None, _) => "behind".to_owned(),
+        (Some(_), OffsetUnit::Other) | (None, _) => "behind".to_owned(),
     };
     match status.behind_since.map(|since| elapsed.saturating_sub(since).as_secs()) {
         Some(seconds @ 1..) => {

@@ -60,6 +60,9 @@ impl Tail {
         spot: Arc<Mutex<Spot>>,
     ) -> Result<Self, SourceError> {
         let Growing { path, device, inode, head, digest: expected, skip } = growing;
+        // Where there is a link, it is beside the file that others are put and that notices are given of.
+        let is_link = path.symlink_metadata().is_ok_and(|it| it.is_symlink());
+        let path = if is_link { path.canonicalize().unwrap_or(path) } else { path };
         let error = |source| SourceError::Open { path: path.clone(), source };
         let file = find(&path, (device, inode)).map_err(error)?;
         let mut begins = Vec::new();

@@ -8,12 +8,12 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use super::address::{self, Address};
-use super::backoff::Backoff;
 use super::incoming::{Incoming, Scratch};
 use super::poller::{Poller, timer};
 use super::reader::{Connection, Connections, SocketReader};
 use super::stream::{Opening, Stream};
 use super::tls;
+use crate::source::backoff::Backoff;
 use crate::source::{Access, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// How long an attempt may take.

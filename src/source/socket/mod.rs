@@ -6,7 +6,6 @@
 
 mod accept;
 mod address;
-mod backoff;
 mod connect;
 mod incoming;
 mod listen;

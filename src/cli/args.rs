@@ -11,6 +11,21 @@ Timely's flags keep their letters, so -h is the host file, and help is --help.
 Everything that a flag says can stand in the file that --config names, under the flag's long name; a flag wins.
 SIGINT or SIGTERM finishes the open epochs and ends in order; a second one ends at once.";
 
+/// What `--source` takes. Each has its options on its own page of the documentation.
+const SOURCES: &str = "\
+Sources:
+  PATH, file:PATH           files that are there, plain, gzip or zstd; 'PATTERN' for many
+  file:PATH?follow          files as they grow (--follow); ?start=end leaves out what is there
+  dir:PATH                  files that are put there; ?existing=ignore&glob=GLOB&clean=delete
+  -, stdin:                 standard input
+  tcp://HOST:PORT           a server to connect to; ?tls=system or ?tls=FILE
+  tcp-listen://PORT         clients that connect; ?connections=N&idle=TIME&tls-cert=FILE&tls-key=FILE
+  kafka://HOST:PORT/TOPIC   topics; ?start=earliest|latest|TIME&on-data-loss=continue&kafka.OPTION=VALUE
+  docker: cri: syslog:      what containers and syslog write, followed; docker+URI and so on from elsewhere
+  journald:                 the journal; ?unit=NAME&since=TIME
+  rate:LINES_PER_SECOND     lines made up; ?kind=KIND&lines=N&partitions=N
+Any that goes on takes ?max-rate=LINES and ?max-rate-per-partition=LINES, a second.";
+
 /// Above the options that a dataflow brings.
 const OWN: &str = "Options of this dataflow";
 
@@ -43,7 +58,7 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
         .disable_help_subcommand(true)
         .subcommand_value_name("DATAFLOW")
         .subcommand_help_heading("Dataflows")
-        .after_help(format!("{RUN_NOTES}\n{}", Exit::HELP));
+        .after_help(format!("{SOURCES}\n\n{RUN_NOTES}\n{}", Exit::HELP));
     for dataflow in dataflows {
         let own = own_options(dataflow).into_iter().map(|option| {
             let arg = Arg::new(option.name.clone()).long(option.name).help_heading(OWN);
@@ -64,7 +79,7 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
                 .about(dataflow.about())
                 .args(own)
                 .args(run_args())
-                .after_help(format!("{defaults}\n\n{RUN_NOTES}\n{}", Exit::HELP)),
+                .after_help(format!("{defaults}\n\n{SOURCES}\n\n{RUN_NOTES}\n{}", Exit::HELP)),
         );
     }
     run
@@ -121,7 +136,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         many(
             "source",
             "URI",
-            "Where to read: PATH or file:PATH (globs), - or stdin:, plain, gzip or zstd; file:PATH?follow for files that grow, dir:PATH for files that are put there; tcp://HOST:PORT to connect to, tcp-listen://[ADDRESS:]PORT?connections=N&idle=TIME for clients, rate:LINES_PER_SECOND?kind=KIND&partitions=N&lines=N&ramp-up=TIME to make lines up; kafka://HOST:PORT/TOPIC,… or //REGEX/ with ?start=earliest|latest|TIME&on-data-loss=fail|continue&framing=message|lines&group=NAME&kafka.OPTION=VALUE; NAME=URI for an input of that name; max-rate=LINES and max-rate-per-partition=LINES a second for what goes on (repeatable, side by side)",
+            "Where to read: a path, a pattern, - for standard input, or a URI as listed below; NAME=URI for an input of that name (repeatable, side by side)",
         ),
         many(
             "sink",

@@ -21,6 +21,7 @@ pub(super) enum Opening {
     /// It has said nothing yet.
     Waiting,
     /// Nothing yet, and there is more to look at.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "in clear, one look is enough"))]
     More,
     /// There is something to read.
     Bytes,

@@ -43,6 +43,17 @@
 //! ```
 //!
 //! These counts run on: a word's is that of all of its lines so far, and is shown again when it has changed (`updateStateByKey`).
+//! `--per batch` counts each batch by itself, as the lesson's `pprint` shows it, and `--per both` shows the two beside each other:
+//!
+//! ```text
+//! $ printf 'hello world\nhello hello\n' | nc -lk 9999 &
+//! $ thalweg run word-count --per batch --source tcp://localhost:9999
+//! …
+//! batch (2 rows)
+//!   arrived                   word   count
+//!   2026-11-28T00:10:00.250Z  hello      3
+//!   2026-11-28T00:10:00.250Z  world      1
+//! ```
 //!
 //! # Statistics of all time and of the last window
 //!

@@ -94,7 +94,7 @@ impl Journal {
 }
 
 fn entries(numbers: std::ops::Range<usize>) -> Vec<Entry> {
-    let unit = |number| if number % 3 == 0 { "db.service" } else { "web.service" };
+    let unit = |number: usize| if number.is_multiple_of(3) { "db.service" } else { "web.service" };
     // Some at the same time.
     numbers.map(|at| (at, at as u64 / 2 * 10, unit(at), format!("message {at}").into_bytes())).collect()
 }
@@ -226,7 +226,7 @@ fn options_say_what_is_read() {
     let Some(journal) = Journal::new() else { return };
     journal.add(&entries(0..30));
     for (more, expected) in [
-        ("&unit=db.service", (0..30).filter(|at| at % 3 == 0).collect::<Vec<_>>()),
+        ("&unit=db.service", (0..30).filter(|at| at.is_multiple_of(3)).collect::<Vec<_>>()),
         ("&unit=db.service&unit=web.service", (0..30).collect()),
         ("&identifier=web&priority=1", (0..30).filter(|at| at % 8 < 2).collect()),
         ("&since=@1710406800.000100", (20..30).collect()),

@@ -226,7 +226,7 @@ fn options_say_what_is_read() {
     let Some(journal) = Journal::new() else { return };
     journal.add(&entries(0..30));
     for (more, expected) in [
-        ("&unit=db.service", (0..30).filter(|at| at.is_multiple_of(3)).collect::<Vec<_>>()),
+        ("&unit=db.service", (0..30_usize).filter(|at| at.is_multiple_of(3)).collect::<Vec<_>>()),
         ("&unit=db.service&unit=web.service", (0..30).collect()),
         ("&identifier=web&priority=1", (0..30).filter(|at| at % 8 < 2).collect()),
         ("&since=@1710406800.000100", (20..30).collect()),

@@ -94,7 +94,7 @@ impl Journal {
 }
 
 fn entries(numbers: std::ops::Range<usize>) -> Vec<Entry> {
-    let unit = |number| if number % 3 == 0 { "db.service" } else { "web.service" };
+    let unit = |number: usize| if number.is_multiple_of(3) { "db.service" } else { "web.service" };
     // Some at the same time.
     numbers.map(|at| (at, at as u64 / 2 * 10, unit(at), format!("message {at}").into_bytes())).collect()
 }
@@ -226,7 +226,7 @@ fn options_say_what_is_read() {
     let Some(journal) = Journal::new() else { return };
     journal.add(&entries(0..30));
     for (more, expected) in [
-        ("&unit=db.service", (0..30).filter(|at| at % 3 == 0).collect::<Vec<_>>()),
+        ("&unit=db.service", (0..30_usize).filter(|at| at.is_multiple_of(3)).collect::<Vec<_>>()),
         ("&unit=db.service&unit=web.service", (0..30).collect()),
         ("&identifier=web&priority=1", (0..30).filter(|at| at % 8 < 2).collect()),
         ("&since=@1710406800.000100", (20..30).collect()),
@@ -236,6 +236,9 @@ fn options_say_what_is_read() {
         let expected: Vec<_> = expected.into_iter().map(|at| format!("message {at}")).collect();
         assert_eq!(follower.lines, expected, "{more}");
     }
+    let ended = run(&["run", "word-count", "--source", &journal.uri("&since=garbage")]);
+    assert!(ended.code.is_some_and(|code| code != 0), "{}", ended.stderr);
+    ended.says(&["Failed to parse timestamp: garbage"]);
     // Only what comes.
     let mut follower = Follower::new(&journal.query("&start=end"), 0);
     follower
@@ -261,19 +264,15 @@ fn messages_may_be_bytes_or_long_or_have_several_lines() {
     let expected = ["\u{fffd}\0 bytes", "two", "lines", &"x".repeat(100_000), "café \u{1f600}"];
     assert_eq!(follower.lines, expected);
     assert_eq!((follower.malformed, follower.oversize), (0, 1));
+    let show = ["--sink", "jsonl:-?mode=complete&at=end", "--summary", "json"];
+    let uri = journal.uri("&follow=false");
+    let ended = run(&[&["run", "word-count", "--source", &uri][..], &show].concat()).exits(0);
+    let summary = ended.summary();
+    assert_eq!((&summary["parsed"], &summary["oversize"]), (&5.into(), &1.into()), "{summary}");
     // By a pipe, without `--all`: what is long is null, and malformed.
     let piped = journal.journalctl(&["-o", "json"]);
-    let args = [
-        "run",
-        "word-count",
-        "--source",
-        "journald+-",
-        "--sink",
-        "jsonl:-?mode=complete&at=end",
-        "--summary",
-        "json",
-    ];
-    let ended = run_on(&args, &piped).exits(0);
+    let ended =
+        run_on(&[&["run", "word-count", "--source", "journald+-"][..], &show].concat(), &piped).exits(0);
     let summary = ended.summary();
     assert_eq!((&summary["parsed"], &summary["malformed"]), (&4.into(), &2.into()), "{summary}");
     assert!(rows(&ended.stdout, "words").iter().any(|row| row["word"] == "lines"), "{}", ended.text());

@@ -67,7 +67,7 @@ impl Enveloped {
     /// let mut reader = source.open(&found[0], 0, share, ReadOptions::default(), Arc::new(|| ()))?;
     /// let Step::Chunk(chunk) = reader.poll(u64::MAX, &Pool::default())? else { panic!("there are lines") };
     /// // The pieces of the first line, and not the first piece of the second.
-    /// assert_eq!((chunk.lines().count(), reader.offset()), (2, 66));
+    /// assert_eq!((chunk.lines().count(), reader.offset()), (2, 65));
     /// # Ok(())
     /// # }
     /// ```

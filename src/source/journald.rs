@@ -180,7 +180,8 @@ impl Source for JournaldSource {
     }
 
     fn is_bounded(&self) -> bool {
-        !self.settings.follow
+        // Even where it ends, it comes as the command writes it.
+        false
     }
 
     fn offset_unit(&self) -> OffsetUnit {

@@ -24,7 +24,7 @@ pub type SourceFactory = Arc<dyn Fn(&str) -> Result<Arc<dyn Source>, String> + S
 /// let (input, source) = sources.open("greetings=hello:world")?;
 /// assert_eq!((input.as_deref(), source.is_bounded()), (Some("greetings"), true));
 /// let error = sources.open("htp://x").unwrap_err().to_string();
-/// assert!(error.contains("`dir:`, `file:`, `hello:`"), "{error}");
+/// assert!(error.contains("`file:`, `hello:`"), "{error}");
 /// # Ok::<(), thalweg::source::SourceUriError>(())
 /// ```
 #[derive(Clone)]

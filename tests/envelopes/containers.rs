@@ -101,7 +101,11 @@ fn append(path: &Path, text: &str) {
 
 /// Every `n`-th line is longer than Docker's pieces of 16 KiB.
 fn line(number: usize) -> String {
-    if number % 7 == 0 { format!("{number} {}", "x".repeat(40_000)) } else { format!("{number} short") }
+    if number.is_multiple_of(7) {
+        format!("{number} {}", "x".repeat(40_000))
+    } else {
+        format!("{number} short")
+    }
 }
 
 /// Docker with `max-file=3` (daemon/logger/loggerutils/logfile.go of moby): `ID-json.log` becomes `ID-json.log.1`, that `.2`, and a new one
@@ -114,7 +118,7 @@ fn dockers_logs_are_followed_through_rotation() {
     let path = |suffix: &str| -> PathBuf { container.join(format!("0123abc-json.log{suffix}")) };
     let uri = format!("docker:{}/*/*-json.log*?poll=20ms", dir.path().display());
     let (mut follower, mut expected) = (Follower::new(&uri, &["container", "stream"]), Vec::new());
-    for round in 0..20 {
+    for round in 0..20_usize {
         for number in 10 * round..10 * round + 10 {
             let stream = ["stdout", "stderr"][number % 2];
             for piece in docker_pieces(&line(number), stream, "2024-03-14T09:00:00.123456789Z", 16 << 10) {
@@ -123,7 +127,7 @@ fn dockers_logs_are_followed_through_rotation() {
             expected.push(format!("0123abc {stream} {}", line(number)));
         }
         // Some rotations find it read, and some do not.
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             follower.reads(expected.len());
         }
         let _ = std::fs::rename(path(".1"), path(".2"));
@@ -201,7 +205,8 @@ fn an_access_log_in_a_container_has_the_same_counts() {
     for (number, line) in sample().lines().enumerate() {
         let time = "2024-03-14T09:00:00Z";
         as_docker.push_str(
-            &docker_pieces(line, "stdout", time, if number % 5 == 0 { 50 } else { 16 << 10 }).concat(),
+            &docker_pieces(line, "stdout", time, if number.is_multiple_of(5) { 50 } else { 16 << 10 })
+                .concat(),
         );
         as_cri.push_str(&format!("{time} stdout F {line}\n"));
     }

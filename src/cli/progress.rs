@@ -18,6 +18,11 @@ pub(super) fn wipe(out: &mut dyn std::io::Write) -> std::io::Result<()> {
     if SHOWN.load(Relaxed) { out.write_all(b"\r\x1b[2K") } else { Ok(()) }
 }
 
+/// Whether something is on the terminal that is redrawn.
+pub(super) fn set_shown(shown: bool) {
+    SHOWN.store(shown, Relaxed);
+}
+
 /// A progress bar on standard error, redrawn until it is cleared.
 #[derive(Debug)]
 pub(super) struct Bar {

@@ -47,6 +47,7 @@ pub mod keyed;
 pub mod options;
 pub mod own;
 pub mod running;
+pub mod shipping;
 pub mod sources;
 pub mod tables;
 pub mod time;

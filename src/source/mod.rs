@@ -35,6 +35,7 @@ pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
 pub use file::{FileKind, FileSource};
+pub(crate) use follow::{Fingerprint, Mark, Marks, begins_at, file_of};
 pub use follow::{FollowFrom, FollowSource};
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaSource;
@@ -43,6 +44,7 @@ pub use partition::{Access, Found, Partition, PartitionId};
 pub use progress::Progress;
 pub(crate) use registry::options;
 pub use registry::{SourceFactory, SourceUriError, Sources};
+pub(crate) use socket::Backoff;
 pub use socket::{TcpListenSource, TcpSource};
 pub use stdin::{Pipe, Stdin};
 

@@ -13,5 +13,6 @@ mod listen;
 mod poller;
 mod reader;
 
+pub(crate) use backoff::Backoff;
 pub use connect::TcpSource;
 pub use listen::TcpListenSource;

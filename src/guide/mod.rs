@@ -12,9 +12,10 @@
 //! 7. [`tables`]: records and what is known beforehand.
 //! 8. [`joins`]: two kinds of records that belong together.
 //! 9. [`sources`]: where lines come from.
-//! 10. [`running`]: testing it, making a command of it, and making it fast.
-//! 11. [`own`]: a format, a source and a sink of one's own.
-//! 12. [`embedding`]: a dataflow inside another program.
+//! 10. [`shipping`]: getting lines to where they are counted.
+//! 11. [`running`]: testing it, making a command of it, and making it fast.
+//! 12. [`own`]: a format, a source and a sink of one's own.
+//! 13. [`embedding`]: a dataflow inside another program.
 //!
 //! # The words
 //!

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +12,8 @@ use super::outbox::Acknowledged;
 use super::outlet::Waker;
 use super::{Key, ShipError};
 use crate::source::{
-    Chunk, Fingerprint, Found, Mark, Marks, Pool, ReadOptions, Reader, Share, Source, SourceError, Step,
-    begins_at, file_of,
+    Chunk, Fingerprint, FollowedFile, Found, Mark, Marks, Pool, ReadOptions, Reader, Share, Source,
+    SourceError, Step, begins_at,
 };
 
 /// Files that are at their end and of which it is remembered what they were: copies of them may still come.
@@ -51,8 +50,8 @@ struct Track {
     /// Up to where everything has been delivered.
     delivered: u64,
     read: Fingerprint,
-    /// Its path, device and inode; standard input has none.
-    file: Option<(PathBuf, u64, u64)>,
+    /// Where it is; standard input is nowhere.
+    file: Option<FollowedFile>,
     /// Made of the above, until that changes.
     mark: Option<Mark>,
 }
@@ -153,7 +152,7 @@ impl Intake {
         for found in found {
             let (mut file, mut delivered, mut read, mut from) = (None, 0, Fingerprint::default(), 0);
             if self.is_files {
-                file = file_of(&found).ok();
+                file = FollowedFile::of(&found).ok();
                 match self.marks.take(&found) {
                     Ok(Some(known)) => (delivered, read) = known,
                     Ok(None) => {}
@@ -312,10 +311,11 @@ impl Intake {
     /// Bytes of files that have not been delivered, as far as they can be told.
     pub(super) fn lag(&self) -> u64 {
         let lag = |track: &Track| {
-            let (path, device, inode) = track.file.as_ref()?;
-            let it = path.metadata().ok()?;
-            let plain = track.found.length.is_none() && (it.dev(), it.ino()) == (*device, *inode);
-            plain.then(|| it.len().saturating_sub(track.delivered))
+            let file = track.file.as_ref().filter(|file| file.is_plain)?;
+            let it = file.path.metadata().ok()?;
+            // Of one that was renamed it is not known.
+            ((it.dev(), it.ino()) == (file.device, file.inode))
+                .then(|| it.len().saturating_sub(track.delivered))
         };
         self.tracks.values().filter_map(lag).sum()
     }
@@ -327,9 +327,8 @@ impl Track {
     }
 
     fn mark(&mut self) -> Option<&Mark> {
-        if self.mark.is_none() && self.delivered > 0 {
-            let file = self.file.clone()?;
-            self.mark = Some(Mark::new(file, self.delivered, &self.read, self.ended));
+        if self.mark.is_none() {
+            self.mark = Mark::new(self.file.as_ref()?, self.delivered, &self.read, self.ended);
         }
         self.mark.as_ref()
     }

@@ -253,7 +253,9 @@ impl Ship<'_> {
         loop {
             let now = (self.settings.now)();
             let mut busy = self.settle(now)?;
-            busy |= self.intake.look()?;
+            let come = self.intake.look()?;
+            self.changed |= come;
+            busy |= come;
             busy |= self.read()?;
             busy |= self.send(now)?;
             if now.duration_since(self.saved) >= SAVE {

@@ -35,7 +35,7 @@ pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
 pub use file::{FileKind, FileSource};
-pub(crate) use follow::{Fingerprint, Mark, Marks, begins_at, file_of};
+pub(crate) use follow::{Fingerprint, FollowedFile, Mark, Marks, begins_at};
 pub use follow::{FollowFrom, FollowSource};
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaSource;

@@ -4,6 +4,7 @@
 //! cannot be gone on with) is sent again by another producer, after a while, in order.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -104,9 +105,10 @@ struct Report {
 
 /// What librdkafka has to say.
 struct Deliveries {
-    says: Says,
+    says: Arc<Says>,
     reports: Arc<Mutex<Vec<Report>>>,
-    fatal: Arc<Mutex<Option<String>>>,
+    /// Whether there was an error, which may be one that the producer cannot go on after.
+    failing: Arc<AtomicBool>,
     wake: Waker,
 }
 
@@ -116,10 +118,8 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            *self.fatal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-            (self.wake)();
-        }
+        self.failing.store(true, Ordering::Release);
+        (self.wake)();
         self.says.error(error, reason);
     }
 }
@@ -147,8 +147,9 @@ pub(super) struct KafkaOutlet {
     name: String,
     options: Options,
     producer: Option<ThreadedProducer<Deliveries>>,
+    says: Arc<Says>,
     reports: Arc<Mutex<Vec<Report>>>,
-    fatal: Arc<Mutex<Option<String>>>,
+    failing: Arc<AtomicBool>,
     wake: Waker,
     batch: usize,
     backoff: Backoff,
@@ -164,10 +165,11 @@ impl KafkaOutlet {
         let mut outlet = KafkaOutlet {
             name: name.to_owned(),
             batch: options.batch(),
+            says: Arc::new(Says::new(&options.brokers, false)),
             options,
             producer: None,
             reports: Arc::default(),
-            fatal: Arc::default(),
+            failing: Arc::default(),
             wake,
             backoff: Backoff::new(),
             retry_at: None,
@@ -180,11 +182,11 @@ impl KafkaOutlet {
 
     fn start(&mut self) -> Result<(), String> {
         // What the last one has still to say is of no interest.
-        (self.reports, self.fatal) = (Arc::default(), Arc::default());
+        (self.reports, self.failing) = (Arc::default(), Arc::default());
         let context = Deliveries {
-            says: Says::new(&self.options.brokers, false),
+            says: Arc::clone(&self.says),
             reports: Arc::clone(&self.reports),
-            fatal: Arc::clone(&self.fatal),
+            failing: Arc::clone(&self.failing),
             wake: Arc::clone(&self.wake),
         };
         self.producer = Some(self.options.producer(context, self.batch)?);
@@ -217,9 +219,8 @@ impl KafkaOutlet {
             }
             MessageSizeTooLarge | InvalidRecord => Some(Fate::Refused(report.number, error.to_string())),
             error => {
-                let fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let after = self.backoff.next();
-                self.lose(now, fatal.unwrap_or_else(|| error.to_string()), after);
+                self.lose(now, error.to_string(), after);
                 Some(Fate::Lost)
             }
         }
@@ -260,20 +261,20 @@ impl Outlet for KafkaOutlet {
                 self.lose(now, reason, after);
             }
         }
-        let fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match fatal {
-            Some(reason) if self.options.is_idempotent() && reason.contains("not supported by any") => {
+        let fatal = self.producer.as_ref().filter(|_| self.failing.swap(false, Ordering::AcqRel));
+        match fatal.and_then(|producer| producer.client().fatal_error()) {
+            Some((RDKafkaErrorCode::UnsupportedFeature, reason)) => {
                 fates.push(Fate::Never(format!(
                     "{reason}\n  hint: brokers before 0.11 cannot tell what they have been sent twice: \
                      `?kafka.enable.idempotence=false` does without"
                 )));
             }
-            Some(reason) if self.producer.is_some() => {
+            Some((_, reason)) => {
                 let after = self.backoff.next();
                 self.lose(now, reason, after);
                 fates.push(Fate::Lost);
             }
-            _ => {}
+            None => {}
         }
         let reports = std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner));
         for report in reports {
@@ -294,10 +295,9 @@ impl Outlet for KafkaOutlet {
     }
 
     fn away(&self) -> Option<String> {
-        let is_down = self.producer.as_ref().is_some_and(|producer| producer.context().says.is_down());
         match &self.away {
             Some(reason) => Some(reason.clone()),
-            None if is_down => Some("no broker can be reached".to_owned()),
+            None if self.says.is_down() => Some("no broker can be reached".to_owned()),
             None if !self.heard => Some("nothing delivered yet".to_owned()),
             None => None,
         }

@@ -107,16 +107,13 @@ enum Content {
 }
 
 impl Mark {
-    /// The file of this path, device and inode, read up to `offset`.
-    pub(crate) fn new(
-        (path, device, inode): (PathBuf, u64, u64),
-        offset: u64,
-        read: &Fingerprint,
-        ended: bool,
-    ) -> Self {
-        let path = std::path::absolute(&path).unwrap_or(path);
-        let (head, last) = (Piece::of(&read.head), Piece::of(&read.last));
-        Mark { path, device, inode, offset, head, last, ended }
+    /// `file`, read up to `offset`; `None` where there is nothing yet that would tell it from others.
+    pub(crate) fn new(file: &Place, offset: u64, read: &Fingerprint, ended: bool) -> Option<Self> {
+        let (device, inode) = (file.device, file.inode);
+        let path = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
+        // Before it is read, what it began with as it was found.
+        let head = if offset > 0 { Piece::of(&read.head) } else { file.head.clone()? };
+        Some(Mark { path, device, inode, offset, head, last: Piece::of(&read.last), ended })
     }
 
     /// Looks whether the file at `path` has, uncompressed, the bytes that this one had.
@@ -178,17 +175,32 @@ impl Mark {
     }
 }
 
-/// The path, the device and the inode of a file that is followed.
-pub(crate) fn file_of(found: &Found) -> Result<(PathBuf, u64, u64), SourceError> {
-    Ok(match found.read_detail()? {
-        Detail::Whole(whole) => {
-            let path = whole.path;
-            let metadata =
-                path.metadata().map_err(|source| SourceError::Open { path: path.clone(), source })?;
-            (path, metadata.dev(), metadata.ino())
-        }
-        Detail::Growing(growing) => (growing.path, growing.device, growing.inode),
-    })
+/// Where a file that is followed is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    /// What it began with as it was found.
+    head: Option<Piece>,
+    /// Whether its length is that of what is read.
+    pub(crate) is_plain: bool,
+}
+
+impl Place {
+    pub(crate) fn of(found: &Found) -> Result<Self, SourceError> {
+        Ok(match found.read_detail()? {
+            Detail::Whole(FoundFile { path, .. }) => {
+                let metadata = path.metadata();
+                let metadata = metadata.map_err(|source| SourceError::Open { path: path.clone(), source })?;
+                Place { path, device: metadata.dev(), inode: metadata.ino(), head: None, is_plain: false }
+            }
+            Detail::Growing(Growing { path, device, inode, head: length, digest, .. }) => {
+                let head = (length > 0).then_some(Piece { length, digest });
+                Place { path, device, inode, head, is_plain: true }
+            }
+        })
+    }
 }
 
 /// Where files are read on: the marks of an earlier process.
@@ -214,7 +226,7 @@ impl Marks {
 
     /// How far the file of `found` was read, if it was, and what tells it from others.
     pub(crate) fn take(&mut self, found: &Found) -> Result<Option<(u64, Fingerprint)>, SourceError> {
-        let (mut path, device, inode) = file_of(found)?;
+        let Place { mut path, device, inode, .. } = Place::of(found)?;
         let is_it = |path: &PathBuf| path.metadata().is_ok_and(|it| (it.dev(), it.ino()) == (device, inode));
         if !is_it(&path) {
             // Renamed since it was found.

@@ -86,7 +86,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         return Err(Failure::configuration(anyhow!("`--summary {summary}` is not one of text, json, none")));
     }
     let settings = settings(&given)?;
-    let is_stdin = settings.from == Input::Stdin;
+    let is_stdin = settings.input == Input::Stdin;
     let shown = std::io::stderr().is_terminal() && !runtime::is_plain_wanted();
     let progress = Arc::new(Progress { shown, ..Progress::default() });
     // A web server that stops tells all that it has started, and what it has piped to once more as it closes the pipe.
@@ -119,7 +119,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         "text" => eprint(format_args!("{}\n", escape_text(&text(&progress, &settings, report, seconds)))),
         _ => {}
     }
-    Ok(if lost { Exit::Output } else { Exit::Done })
+    Ok(match () {
+        () if lost => Exit::Output,
+        () if report.damaged => Exit::Input,
+        () => Exit::Done,
+    })
 }
 
 fn exit_of(error: &ShipError) -> Exit {
@@ -138,8 +142,8 @@ fn settings(given: &Given) -> Result<Settings, Failure> {
     let receiver = Receiver::parse(sink);
     let receiver =
         receiver.map_err(|reason| Failure::configuration(anyhow!("cannot ship to `{place}`: {reason}")))?;
-    let from = input(given)?;
-    let offsets = match (&from, given.text("offsets")) {
+    let input = input(given)?;
+    let offsets = match (&input, given.text("offsets")) {
         (Input::Stdin, None) | (_, Some("none")) => None,
         (Input::Stdin, Some(_)) => {
             return Err(Failure::configuration(anyhow!(
@@ -152,12 +156,12 @@ fn settings(given: &Given) -> Result<Settings, Failure> {
         (_, Some(path)) => Some(PathBuf::from(path)),
         (Input::Files { patterns, .. }, None) => Some(default_offsets(patterns, receiver.name())?),
     };
-    tuned(given, from, receiver, offsets).map_err(Failure::configuration)
+    tuned(given, input, receiver, offsets).map_err(Failure::configuration)
 }
 
 fn tuned(
     given: &Given,
-    from: Input,
+    input: Input,
     receiver: Receiver,
     offsets: Option<PathBuf>,
 ) -> Result<Settings, GivenError> {
@@ -168,7 +172,7 @@ fn tuned(
         _ => Err("it is a number of lines a second, above 0"),
     };
     Ok(Settings {
-        from,
+        input,
         receiver,
         key: given.get("key", Key::None)?,
         rate: given.parse("rate", rate)?,
@@ -292,7 +296,7 @@ fn text(progress: &Progress, settings: &Settings, report: Report, seconds: f64) 
     for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
         let _ = write!(text, ", {} {what}", grouped(count as i64));
     }
-    if settings.from != Input::Stdin {
+    if settings.input != Input::Stdin {
         let _ = write!(text, "; {} behind", size(progress.lag.load(Relaxed)));
     }
     if let Some(path) = &settings.offsets {

@@ -74,6 +74,8 @@ pub(super) struct Intake {
     /// Each is read until it has been caught up with once.
     until_caught_up: bool,
     stopped: bool,
+    /// How many files could not be read, or not to their end.
+    pub(super) damaged: u64,
 }
 
 impl Intake {
@@ -101,11 +103,18 @@ impl Intake {
             over: Arc::default(),
             until_caught_up,
             stopped: false,
+            damaged: 0,
         };
         let found = intake.source.find()?;
+        if is_files {
+            // What is left of files that were put aside comes before what is in their place now.
+            for found in &found {
+                let _ = intake.marks.take(found);
+            }
+            let left = intake.marks.left();
+            intake.take_in(left)?;
+        }
         intake.take_in(found)?;
-        let left = intake.marks.left();
-        intake.take_in(left)?;
         if is_files && !until_caught_up {
             intake.look_for_more()?;
         }
@@ -179,6 +188,7 @@ impl Intake {
                 Ok(reader) => reader,
                 Err(error) if self.is_files => {
                     log::error!("{error}\n  it is not sent");
+                    self.damaged += 1;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -229,10 +239,12 @@ impl Intake {
                 Ok(Step::Ended) => track.close(),
                 Ok(Step::Damaged(error)) => {
                     log::error!("{error}\n  what stands before it is sent, and what comes after is lost");
+                    self.damaged += 1;
                     track.close();
                 }
                 Err(error) if self.is_files => {
                     log::error!("{error}\n  it is read no further; a restart goes on there");
+                    self.damaged += 1;
                     (track.reader, track.caught_up) = (None, true);
                 }
                 Err(error) => return Err(error.into()),

@@ -99,7 +99,7 @@ impl std::str::FromStr for Key {
 /// What is shipped, where to, and how.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) from: Input,
+    pub(crate) input: Input,
     pub(crate) receiver: Receiver,
     pub(crate) key: Key,
     /// Lines in a second, at most.
@@ -156,6 +156,8 @@ pub(crate) struct Report {
     pub(crate) interrupted: bool,
     /// Lines that had been read and were not delivered. Those of files are sent by the next process.
     pub(crate) undelivered: u64,
+    /// Whether a file could not be read, or not to its end.
+    pub(crate) damaged: bool,
 }
 
 /// Why nothing can be shipped, or nothing more.
@@ -182,7 +184,7 @@ pub(crate) fn ship(settings: &Settings, progress: &Progress) -> Result<Report, S
         let (opened, known) = Offsets::open(path, settings.receiver.name(), settings.renamed)?;
         (offsets, marks) = (Some(opened), known);
     }
-    let source: Arc<dyn Source> = match &settings.from {
+    let source: Arc<dyn Source> = match &settings.input {
         Input::Files { patterns, start, poll } => {
             // What was there is left out once only: what came while nobody followed is wanted.
             let start = if marks.is_some() { FollowFrom::Beginning } else { *start };
@@ -190,13 +192,21 @@ pub(crate) fn ship(settings: &Settings, progress: &Progress) -> Result<Report, S
         }
         Input::Stdin => Arc::new(Stdin::default()),
     };
+    if let Input::Files { patterns, .. } = &settings.input
+        && settings.until_caught_up
+        && source.files().is_empty()
+    {
+        // None comes either.
+        let cwd = std::env::current_dir().unwrap_or_default();
+        return Err(SourceError::NotFound { pattern: patterns.join(" "), cwd }.into());
+    }
     let main = thread::current();
     let wake: Waker = Arc::new(move || main.unpark());
     let rejects = Rejects::new(settings.rejects.as_deref()).map_err(|source| ShipError::Rejects {
         path: settings.rejects.clone().unwrap_or_default(),
         source,
     })?;
-    let is_files = settings.from != Input::Stdin;
+    let is_files = settings.input != Input::Stdin;
     // First that which may be refused.
     let outlet = settings.receiver.open(Arc::clone(&wake))?;
     let marks = marks.unwrap_or_default();
@@ -275,7 +285,11 @@ impl Ship<'_> {
             }
             let done = over && self.outbox.is_empty();
             if done || deadline.is_some_and(|deadline| now >= deadline) {
-                return Ok(Report { interrupted: deadline.is_some(), undelivered: self.outbox.lines() });
+                return Ok(Report {
+                    interrupted: deadline.is_some(),
+                    undelivered: self.outbox.lines(),
+                    damaged: self.intake.damaged > 0,
+                });
             }
             if !busy {
                 let waits = self.outbox.has_more().then(|| self.pace.wait(now)).filter(|it| !it.is_zero());
@@ -286,7 +300,7 @@ impl Ship<'_> {
 
     /// The end was asked for.
     fn stop(&mut self) {
-        if self.settings.from == Input::Stdin {
+        if self.settings.input == Input::Stdin {
             // Whoever writes to it may have been told to end, too, and has something to say until then: it is read to its end.
             log::info!("standard input is read to its end, or for {:?}", self.settings.stop_timeout);
             return;

@@ -197,6 +197,11 @@ impl Apache {
         String::from_utf8_lossy(&bytes[..whole]).lines().map(str::to_owned).collect()
     }
 
+    /// What it has said, and the programs that it has piped to.
+    pub fn said(&self) -> String {
+        ["out", "error.log"].map(|name| fs::read_to_string(self.dir.path().join(name)).unwrap()).concat()
+    }
+
     /// Sends it a signal: `USR1` to reload, `HUP` to restart.
     pub fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.child.id());
@@ -222,10 +227,11 @@ impl Drop for Apache {
 pub struct Load(Child);
 
 impl Load {
-    /// So many requests to `apache`, eight at a time; those that fail do not end it.
+    /// So many requests to `apache`, eight at a time; those that fail do not end it. Connections are kept: each has a port, and others
+    /// want theirs back.
     pub fn start(apache: &Apache, requests: usize) -> Self {
         let mut command = Command::new("ab");
-        command.args(["-q", "-r", "-c", "8", "-n", &requests.to_string()]);
+        command.args(["-q", "-r", "-k", "-c", "8", "-n", &requests.to_string()]);
         command.arg(format!("http://127.0.0.1:{}/", apache.port));
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         Load(command.spawn().expect("ab is installed: `apt-get install apache2-utils`"))

@@ -59,21 +59,18 @@ fn standard_input_is_read_to_its_end_after_signals() {
 #[test]
 fn standard_input_that_goes_on_is_left_after_a_while() {
     let receiver = Receiver::new();
-    let args = ["--stop-timeout", "300ms"];
+    let args = ["--stop-timeout", "2s"];
     let mut shipper = Running::start(ship(&["-"], &receiver.uri(), &args).stdin(Stdio::piped()));
     let mut stdin = shipper.stdin();
     stdin.write_all(&lines(0, 10)).unwrap();
     receiver.until(10);
-    // They count as delivered a second later.
-    let summary = |shipper: Running| {
-        shipper.signal("INT");
-        shipper.wait()
-    };
-    let ended = summary(shipper);
-    assert!(matches!(ended.code, Some(0 | 4)), "{}", ended.stderr);
+    shipper.signal("INT");
+    let summary = shipper.wait().exits(0).summary();
+    assert_eq!((summary["lines"].as_u64(), summary["undelivered"].as_u64()), (Some(10), Some(0)));
     drop(stdin);
     // With nobody there, what was read is lost, and that is said.
     let sink = format!("tcp://127.0.0.1:{}", free_ports(1)[0]);
+    let args = ["--stop-timeout", "200ms"];
     let mut shipper = Running::start(ship(&["-"], &sink, &args).stdin(Stdio::piped()));
     let (mut stdin, said) = (shipper.stdin(), shipper.stderr_lines());
     stdin.write_all(&lines(0, 10)).unwrap();
@@ -104,7 +101,7 @@ fn whoever_writes_waits_while_the_receiver_is_away() {
     while written.recv_timeout(Duration::from_millis(500)).is_ok() {
         blocks += 1;
     }
-    assert!((1..100).contains(&blocks), "{blocks} of 200 blocks were taken");
+    assert!(blocks < 100, "{blocks} of 200 blocks were taken");
     let receiver = Receiver::at(&format!("127.0.0.1:{port}"), None);
     said.until("connected");
     // The figures come after what has been delivered.

@@ -1,5 +1,6 @@
 //! Files that are followed: killed shippers, rotations, and the file of offsets.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -227,6 +228,22 @@ fn lines_that_are_too_long_are_put_aside() {
     assert_eq!(all_there(&receiver.lines(), &[("a-1".to_owned(), 2)]), 0);
     let aside = std::fs::read_to_string(&rejects).unwrap();
     assert!(aside.trim_end().len() >= 120 && aside.trim_end().bytes().all(|byte| byte == b'x'), "{aside}");
+}
+
+#[test]
+fn files_that_are_not_there_or_damaged_are_an_error_where_none_is_to_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let (receiver, path) = (Receiver::new(), dir.path().join("a.log.gz"));
+    let args = ["--offsets", "none", "--until-caught-up"];
+    let ship = || Running::start(&mut ship(&[path.to_str().unwrap()], &receiver.uri(), &args)).wait();
+    ship().exits(3).says(&["no file matches"]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"a-1 0\na-1 1\n").unwrap();
+    let whole = gzip.finish().unwrap();
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(ship().exits(0).summary()["lines"], 2);
+    std::fs::write(&path, &whole[..whole.len() - 6]).unwrap();
+    ship().exits(3).says(&["a.log.gz"]);
 }
 
 #[test]

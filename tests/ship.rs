@@ -1,5 +1,5 @@
-//! `thalweg ship` through the real binary: every line arrives, those of a file in order, whatever becomes of the shipper, of the receiver
-//! and of the files.
+//! `thalweg ship` through the real binary: every line arrives, those of a file in order, whatever
+//! becomes of the shipper, of the receiver and of the files.
 //!
 //! - `receiver`: what the tests receive with, and how they look at what has arrived.
 //! - `files`: files that are followed, shippers that are killed, logrotate, the file of offsets.

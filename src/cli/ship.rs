@@ -89,7 +89,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let is_stdin = settings.input == Input::Stdin;
     let shown = std::io::stderr().is_terminal() && !runtime::is_plain_wanted();
     let progress = Arc::new(Progress { shown, ..Progress::default() });
-    // A web server that stops tells all that it has started, and what it has piped to once more as it closes the pipe.
+    // A web server that stops tells all that it has started, and what it has piped to once more as
+    // it closes the pipe.
     let again: &[i32] = if is_stdin { &[SIGINT] } else { &[SIGINT, SIGTERM] };
     let signals = runtime::end_on_signals(
         "ending in order, once what is under way has been delivered",
@@ -239,7 +240,8 @@ fn pattern(source: &str) -> Result<String, Failure> {
     }
 }
 
-/// Where offsets are remembered unless it is said where: each set of sources with its receiver has a file of its own.
+/// Where offsets are remembered unless it is said where: each set of sources with its receiver has
+/// a file of its own.
 fn default_offsets(patterns: &[String], receiver: &str) -> Result<PathBuf, Failure> {
     let set = |name: &str| runtime::environment(name).filter(|value| !value.is_empty());
     let service = set("STATE_DIRECTORY").and_then(|all| Some(all.split(':').next()?.into()));

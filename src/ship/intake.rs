@@ -16,7 +16,8 @@ use crate::source::{
     SourceError, Step, begins_at,
 };
 
-/// Files that are at their end and of which it is remembered what they were: copies of them may still come.
+/// Files that are at their end and of which it is remembered what they were: copies of them may
+/// still come.
 const PAST: usize = 4096;
 /// How long it is waited for files that come, before it is looked whether to stop.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -216,7 +217,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Reads on; the lines of which track, and those that are too long, or `None` if there is nothing at present.
+    /// Reads on; the lines of which track, and those that are too long, or `None` if there is
+    /// nothing at present.
     pub(super) fn read(&mut self) -> Result<Option<(usize, Chunk)>, ShipError> {
         while let Some(number) = self.ready.pop() {
             let Some(track) = self.tracks.get_mut(&number) else { continue };

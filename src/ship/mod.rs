@@ -1,7 +1,8 @@
 //! `thalweg ship`: log lines to where they are counted, as they are written.
 //!
-//! It follows files as [`FollowSource`](crate::source::FollowSource) does, or reads standard input, and sends each line to a topic of
-//! Kafka or over TCP. [The guide](crate::guide::shipping) says how it is used.
+//! It follows files as [`FollowSource`](crate::source::FollowSource) does, or reads standard input,
+//! and sends each line to a topic of Kafka or over TCP. [The guide](crate::guide::shipping) says
+//! how it is used.
 //!
 //! ```text
 //!  intake ──▶ outbox ──▶ outlet          (Kafka, TCP)
@@ -13,23 +14,28 @@
 //!
 //! # What is promised
 //!
-//! *At least once.* What is remembered in the file of offsets has been delivered: Kafka's brokers have acknowledged it; of TCP, see below.
-//! After a kill the lines that had not been are read and sent again. So are those whose delivery was not remembered yet, a second's
-//! worth at most. Lines of one file are sent in order, and sent again in order.
+//! *At least once.* What is remembered in the file of offsets has been delivered: Kafka's brokers
+//! have acknowledged it; of TCP, see below. After a kill the lines that had not been are read and
+//! sent again. So are those whose delivery was not remembered yet, a second's worth at most. Lines
+//! of one file are sent in order, and sent again in order; those that Kafka refuses in a batch that
+//! is too large for it may come behind those that followed.
 //!
-//! *TCP acknowledges nothing.* A line counts as delivered when 16 MiB have been written behind it, which is more than
-//! the buffers of both systems hold by default, or when the connection has stood for a second since. What a receiver has taken from its system and then loses is
-//! lost; and what was being sent as a connection ended may leave half a line there.
+//! *TCP acknowledges nothing.* A line counts as delivered when 16 MiB have been written behind it,
+//! which is more than the buffers of both systems hold by default, or when the connection has stood
+//! for a second since. What a receiver has taken from its system and then loses is lost; and what
+//! was being sent as a connection ended may leave half a line there.
 //!
-//! *Standard input is gone when it has been read.* Lines are held until they are delivered; a kill loses them.
+//! *Standard input is gone when it has been read.* Lines are held until they are delivered; a kill
+//! loses them.
 //!
 //! # What is bounded
 //!
-//! Lines that have not been acknowledged are held, 32 MiB of them by default (Kafka's client holds them once more). When that is full,
-//! nothing more is read: files wait where they are, and whoever writes to the pipe waits, too.
+//! Lines that have not been acknowledged are held, 32 MiB of them by default (Kafka's client holds
+//! them once more). When that is full, nothing more is read: files wait where they are, and whoever
+//! writes to the pipe waits, too.
 //!
-//! One thread reads, sends and remembers; Kafka's client, a connection and the finder of files have threads of their own, and wake it. It
-//! knows no clock: it is handed one.
+//! One thread reads, sends and remembers; Kafka's client, a connection and the finder of files have
+//! threads of their own, and wake it. It knows no clock: it is handed one.
 
 mod intake;
 mod offsets;
@@ -154,7 +160,8 @@ impl Progress {
 pub(crate) struct Report {
     /// Whether the end was asked for before there was nothing more to come.
     pub(crate) interrupted: bool,
-    /// Lines that had been read and were not delivered. Those of files are sent by the next process.
+    /// Lines that had been read and were not delivered. Those of files are sent by the next
+    /// process.
     pub(crate) undelivered: u64,
     /// Whether a file could not be read, or not to its end.
     pub(crate) damaged: bool,
@@ -210,7 +217,9 @@ pub(crate) fn ship(settings: &Settings, progress: &Progress) -> Result<Report, S
     // First that which may be refused.
     let outlet = settings.receiver.open(Arc::clone(&wake))?;
     let marks = marks.unwrap_or_default();
-    let intake = Intake::new(source, is_files, settings.read, marks, settings.until_caught_up, wake)?;
+    // Standard input has an end of its own.
+    let until_caught_up = is_files && settings.until_caught_up;
+    let intake = Intake::new(source, is_files, settings.read, marks, until_caught_up, wake)?;
     let now = (settings.now)();
     let mut ship = Ship {
         settings,
@@ -301,7 +310,8 @@ impl Ship<'_> {
     /// The end was asked for.
     fn stop(&mut self) {
         if self.settings.input == Input::Stdin {
-            // Whoever writes to it may have been told to end, too, and has something to say until then: it is read to its end.
+            // Whoever writes to it may have been told to end, too, and has something to say until
+            // then: it is read to its end.
             log::info!("standard input is read to its end, or for {:?}", self.settings.stop_timeout);
             return;
         }

@@ -7,7 +7,8 @@
 //! sha256 7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730
 //! ```
 //!
-//! It is written beside and renamed, so that there is always a whole one. A lock beside it holds off another process.
+//! It is written beside and renamed, so that there is always a whole one. A lock beside it holds
+//! off another process.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -69,8 +70,8 @@ pub(super) struct Offsets {
 }
 
 impl Offsets {
-    /// Opens the file at `path`, and returns what it holds; `None` where there is none yet. The receiver has to be the one that it was
-    /// written for, unless that was `renamed`.
+    /// Opens the file at `path`, and returns what it holds; `None` where there is none yet. The
+    /// receiver has to be the one that it was written for, unless that was `renamed`.
     pub(super) fn open(
         path: &Path,
         receiver: &str,

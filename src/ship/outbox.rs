@@ -1,7 +1,8 @@
 //! Lines on their way: what was read, and has not been acknowledged yet.
 //!
-//! Lines are numbered as they were read. Those of one partition leave in order, so that what is acknowledged of a partition without a gap is
-//! an offset; what was acknowledged beyond a gap is kept until the gap is filled.
+//! Lines are numbered as they were read. Those of one partition leave in order, so that what is
+//! acknowledged of a partition without a gap is an offset; what was acknowledged beyond a gap is
+//! kept until the gap is filled.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -23,7 +24,8 @@ struct Batch {
     ends: Box<[usize]>,
     /// A bit for each line that was acknowledged.
     done: Box<[u64]>,
-    /// So many lines of it, from the first, were acknowledged, and everything before it of this partition.
+    /// So many lines of it, from the first, were acknowledged, and everything before it of this
+    /// partition.
     prefix: usize,
 }
 
@@ -163,7 +165,8 @@ impl Outbox {
         self.cursor += 1;
     }
 
-    /// Everything that has not been acknowledged is to be sent again; returns how many lines that are.
+    /// Everything that has not been acknowledged is to be sent again; returns how many lines that
+    /// are.
     pub(super) fn rewind(&mut self) -> u64 {
         let first = self.batches.front().map_or(self.next, |batch| batch.first);
         let from = (first..self.cursor).filter(|number| self.line_of(*number).is_some()).count() as u64;

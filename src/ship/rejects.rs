@@ -24,7 +24,8 @@ impl Rejects {
         Ok(Rejects { file, count: 0 })
     }
 
-    /// This one, which came from `name`; of one that is too long to be read, `line` is its beginning.
+    /// This one, which came from `name`; of one that is too long to be read, `line` is its
+    /// beginning.
     pub(super) fn add(&mut self, name: &str, line: &[u8], reason: &str) -> io::Result<()> {
         self.count += 1;
         if self.count <= SHOWN {

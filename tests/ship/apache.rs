@@ -1,4 +1,5 @@
-//! The real Apache pipes its log to a shipper, and is reloaded and restarted under load: every line that it has logged arrives.
+//! The real Apache pipes its log to a shipper, and is reloaded and restarted under load: every line
+//! that it has logged arrives.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -9,7 +10,8 @@ use crate::cluster_support::{LONG, poll};
 use crate::receiver::Receiver;
 use crate::services::{Apache, Load};
 
-/// Reloads and restarts Apache under load, and then holds that every line that it has logged arrives: `received` looks at what has.
+/// Reloads and restarts Apache under load, and then holds that every line that it has logged
+/// arrives: `received` looks at what has.
 pub fn reloaded(sink: &str, mut received: impl FnMut() -> BTreeSet<String>) {
     let shipper = format!("{} ship - {sink}", env!("CARGO_BIN_EXE_thalweg"));
     let Some(mut apache) = Apache::start(&shipper) else { return };

@@ -21,7 +21,8 @@ fn lines(from: usize, to: usize) -> Vec<u8> {
 #[test]
 fn standard_input_is_sent_to_its_end() {
     let receiver = Receiver::new();
-    let ended = run_on(&["ship", "--summary", "json", "-", &receiver.uri()], &lines(0, 50_000));
+    let args = ["ship", "--summary", "json", "--until-caught-up", "-", &receiver.uri()];
+    let ended = run_on(&args, &lines(0, 50_000));
     assert_eq!(ended.exits(0).summary()["lines"].as_u64(), Some(50_000));
     assert_eq!(all_there(&receiver.lines(), &[("a-1".to_owned(), 50_000)]), 0);
 }
@@ -35,7 +36,8 @@ fn connections_that_break_lose_nothing() {
     assert!(all_there(&receiver.lines(), &[("a-1".to_owned(), 20_000)]) > 0);
 }
 
-/// Web servers tell all that they have started to end, several times, and log what they have under way until they have ended.
+/// Web servers tell all that they have started to end, several times, and log what they have under
+/// way until they have ended.
 #[test]
 fn standard_input_is_read_to_its_end_after_signals() {
     let receiver = Receiver::new();

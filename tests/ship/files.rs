@@ -52,7 +52,8 @@ fn the_real_nc_receives() {
     poll(LONG, "what was sent", || (received() == sent).then_some(()));
 }
 
-/// Kills shippers at many moments, while two files grow and are rotated, before, during and between.
+/// Kills shippers at many moments, while two files grow and are rotated, before, during and
+/// between.
 fn killed(pattern: &str, breaking: bool, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let mut draws = Draws::new(seed);
@@ -117,7 +118,8 @@ fn logrotate(dir: &Path, rules: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What was rotated while nobody followed is found, whatever was done to it, and nothing is sent twice.
+/// What was rotated while nobody followed is found, whatever was done to it, and nothing is sent
+/// twice.
 #[test]
 fn logs_that_were_rotated_between_two_shippers_are_read_on() {
     for (rules, pattern) in [

@@ -80,7 +80,8 @@ fn receive(stream: TcpStream, most: usize, all: &Mutex<Vec<String>>) {
     socket2::SockRef::from(&reset).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Holds that the lines of each file have all arrived, in order but for what was sent again; returns how many arrived more than once.
+/// Holds that the lines of each file have all arrived, in order but for what was sent again;
+/// returns how many arrived more than once.
 #[track_caller]
 pub fn all_there(lines: &[String], counts: &[(String, usize)]) -> usize {
     let mut next: BTreeMap<&str, usize> = BTreeMap::new();

@@ -1,7 +1,8 @@
 //! `kafka://BROKERS/TOPIC`: each line is a message, delivered when the broker says so.
 //!
-//! librdkafka tries again without end while brokers are away. What it gives up on all the same (a topic that is not there, a sequence that
-//! cannot be gone on with) is sent again by another producer, after a while, in order.
+//! librdkafka tries again without end while brokers are away. What it gives up on all the same (a
+//! topic that is not there, a sequence that cannot be gone on with) is sent again by another
+//! producer, after a while, in order.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -210,7 +211,8 @@ impl KafkaOutlet {
         use RDKafkaErrorCode::{InvalidRecord, MessageSizeTooLarge, PurgeInflight, PurgeQueue};
         match error {
             PurgeQueue | PurgeInflight => None,
-            // The broker says so of a batch, and one message of it may be to blame, or the size of all.
+            // The broker says so of a batch, and one message of it may be to blame, or the size of
+            // all.
             MessageSizeTooLarge | InvalidRecord if report.size < self.batch => {
                 self.batch = (self.batch / 4).max(1);
                 let reason = format!("{error}; batches are made smaller, of {} bytes", self.batch);

@@ -1,8 +1,9 @@
 //! `tcp://HOST:PORT`: each line with its LF, over one connection at a time.
 //!
-//! Nobody acknowledges a line here. What the system has taken may still be lost with the connection, from its buffer or from
-//! the receiver's, so a line counts as delivered only when as much as both hold has been written behind it, or when the connection has
-//! stood for a while since. When a connection ends, everything else is sent again over the next one.
+//! Nobody acknowledges a line here. What the system has taken may still be lost with the
+//! connection, from its buffer or from the receiver's, so a line counts as delivered only when as
+//! much as both hold has been written behind it, or when the connection has stood for a while
+//! since. When a connection ends, everything else is sent again over the next one.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -16,13 +17,15 @@ use crate::source::Backoff;
 
 /// How long an attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// How long what was written may stay unacknowledged by the other system before the connection counts as broken.
+/// How long what was written may stay unacknowledged by the other system before the connection
+/// counts as broken.
 const UNHEARD: Duration = Duration::from_secs(120);
 /// Bytes that are written at once, about.
 const BLOCK: usize = 64 << 10;
 /// Bytes that wait to be written, at most, and one line.
 const QUEUE: usize = 1 << 20;
-/// What this system's buffer of a connection and the other's hold, generously: by default, they grow to 4 and to 6 MiB.
+/// What this system's buffer of a connection and the other's hold, generously: by default, they
+/// grow to 4 and to 6 MiB.
 const BUFFERS: u64 = 16 << 20;
 /// How long a connection has to stand for what was written to count as delivered.
 const STANDS: Duration = Duration::from_secs(1);
@@ -135,7 +138,8 @@ impl Shared {
             let link = self.link();
             let waited = self.more.wait_timeout_while(link, backoff.next(), |link| !link.over);
             let link = waited.unwrap_or_else(PoisonError::into_inner).0;
-            // What had been written is offered again only when it is known that the connection has ended.
+            // What had been written is offered again only when it is known that the connection has
+            // ended.
             let waited = self.more.wait_while(link, |link| link.ended.is_some() && !link.over);
             if waited.unwrap_or_else(PoisonError::into_inner).over {
                 return;
@@ -147,7 +151,8 @@ impl Shared {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
         for address in self.address.to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, ATTEMPT) {
-                // Where nobody listens, the system may give this side the very port that it connects to.
+                // Where nobody listens, the system may give this side the very port that it
+                // connects to.
                 Ok(stream) if stream.local_addr()? == address => {
                     last = io::ErrorKind::ConnectionRefused.into();
                 }
@@ -211,7 +216,8 @@ impl Shared {
         }
     }
 
-    /// Waits for the end of `stream`. What a receiver says is of no interest, and must not fill the buffers.
+    /// Waits for the end of `stream`. What a receiver says is of no interest, and must not fill the
+    /// buffers.
     fn watch(&self, stream: &Arc<TcpStream>) {
         let mut bytes = [0; 4096];
         let reason = loop {
@@ -243,7 +249,8 @@ pub(super) struct TcpOutlet {
     /// Lines that are not queued yet, and the number of the last.
     block: Vec<u8>,
     last: u64,
-    /// What was written and does not count as delivered: the last line, how many bytes had been written by then, and when.
+    /// What was written and does not count as delivered: the last line, how many bytes had been
+    /// written by then, and when.
     written: VecDeque<(u64, u64, Instant)>,
     bytes: u64,
 }

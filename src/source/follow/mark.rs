@@ -1,8 +1,9 @@
 //! How far a file has been read, in a form in which another process finds the file again.
 //!
-//! A file is found by its device and inode, and is only taken for the same if it begins and ends, as far as it was read, with
-//! the same bytes. If it is not there any more, it is looked for a file that has these bytes in these places: a copy, plain or
-//! compressed, as `copytruncate` and `compress` leave them. What is remembered of the bytes are digests, and not the bytes.
+//! A file is found by its device and inode, and is only taken for the same if it begins and ends,
+//! as far as it was read, with the same bytes. If it is not there any more, it is looked for a file
+//! that has these bytes in these places: a copy, plain or compressed, as `copytruncate` and
+//! `compress` leave them. What is remembered of the bytes are digests, and not the bytes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -49,7 +50,8 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Takes in `bytes`, which stand at `offset`: behind what was taken in before, perhaps not at once.
+    /// Takes in `bytes`, which stand at `offset`: behind what was taken in before, perhaps not at
+    /// once.
     pub(crate) fn add(&mut self, offset: u64, bytes: &[u8]) {
         if offset != self.offset {
             self.last.clear();
@@ -65,8 +67,8 @@ impl Fingerprint {
     }
 }
 
-/// Where reading begins in a file that is not read from its beginning, and what stands before; `None` where it is. The place is one
-/// where a line begins.
+/// Where reading begins in a file that is not read from its beginning, and what stands before;
+/// `None` where it is. The place is one where a line begins.
 pub(crate) fn begins_at(found: &Found) -> Result<Option<(u64, Fingerprint)>, SourceError> {
     /// So far before the place it is looked for the end of a line.
     const BACK: u64 = 64 << 10;
@@ -107,7 +109,8 @@ enum Content {
 }
 
 impl Mark {
-    /// `file`, read up to `offset`; `None` where there is nothing yet that would tell it from others.
+    /// `file`, read up to `offset`; `None` where there is nothing yet that would tell it from
+    /// others.
     pub(crate) fn new(file: &Place, offset: u64, read: &Fingerprint, ended: bool) -> Option<Self> {
         let (device, inode) = (file.device, file.inode);
         let path = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
@@ -272,8 +275,8 @@ impl Marks {
         Ok(pieces.filter_map(|piece| self.by_head.get(&piece)).flatten().copied().collect())
     }
 
-    /// Files that were not read to their end and that no pattern names any more: they were renamed, or copied and emptied,
-    /// while nobody followed them.
+    /// Files that were not read to their end and that no pattern names any more: they were renamed,
+    /// or copied and emptied, while nobody followed them.
     pub(crate) fn left(&mut self) -> Vec<Found> {
         let mut left = Vec::new();
         for at in 0..self.marks.len() {
@@ -297,7 +300,8 @@ impl Marks {
         left
     }
 
-    /// The newest of those that no file was found for, `most` of them: they tell a copy from a new file.
+    /// The newest of those that no file was found for, `most` of them: they tell a copy from a new
+    /// file.
     pub(crate) fn rest(&self, most: usize) -> impl Iterator<Item = &Mark> {
         let rest = || self.marks.iter().zip(&self.taken).filter(|(_, taken)| !**taken).map(|(mark, _)| mark);
         rest().skip(rest().count().saturating_sub(most))

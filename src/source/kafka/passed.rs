@@ -1,4 +1,5 @@
-//! What is common to all that talk to Kafka: options that are handed to librdkafka as they are, and names of topics.
+//! What is common to all that talk to Kafka: options that are handed to librdkafka as they are, and
+//! names of topics.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ pub(crate) type Own<'a> = [(&'a str, &'a str)];
 pub(crate) struct Passed(BTreeMap<String, String>);
 
 impl Passed {
-    /// Has librdkafka take `key`, which is none of `own`. What is wrong is said without the value, which may be a secret.
+    /// Has librdkafka take `key`, which is none of `own`. What is wrong is said without the value,
+    /// which may be a secret.
     pub(crate) fn set(&mut self, own: &Own<'_>, key: &str, value: &str) -> Result<(), String> {
         if let Some((_, instead)) = own.iter().find(|(own, _)| *own == key) {
             return Err(format!("`kafka.{key}` is not for you to set: {instead}"));

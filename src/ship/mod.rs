@@ -269,6 +269,9 @@ impl Ship<'_> {
         let mut deadline = None;
         // Where reading begins at an end, that place is what counts from now on.
         self.save()?;
+        if self.progress.shown {
+            self.figures();
+        }
         loop {
             let now = (self.settings.now)();
             let mut busy = self.settle(now)?;

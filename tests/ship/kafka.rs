@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -74,6 +75,17 @@ fn brokers(count: i32, partitions: i32) -> MockCluster<'static, DefaultProducerC
     brokers
 }
 
+/// Starts a broker again, or all of them (-1), once nobody has its port: while it was away, the system may have given it to a
+/// connection, and librdkafka ends the process where it cannot listen.
+fn up(cluster: &MockCluster<'_, DefaultProducerContext>, broker: i32) {
+    for address in cluster.bootstrap_servers().split(',') {
+        // The others listen.
+        let listens = || TcpStream::connect(address).is_ok();
+        poll(LONG, "a port", || (listens() || TcpListener::bind(address).is_ok()).then_some(()));
+    }
+    cluster.broker_up(broker).unwrap();
+}
+
 /// What makes attempts frequent enough for a test.
 const HURRIED: &str =
     "kafka.reconnect.backoff.ms=20&kafka.reconnect.backoff.max.ms=100&kafka.retry.backoff.ms=20";
@@ -112,7 +124,7 @@ fn brokers_that_go_and_fail_under_load_lose_nothing_and_change_no_order() {
             if broker < 0 {
                 said.until("no broker can be reached");
             }
-            cluster.broker_up(broker).unwrap();
+            up(&cluster, broker);
         }
         topic.until(a.count());
     }
@@ -144,7 +156,7 @@ fn shippers_that_are_killed_while_brokers_go_lose_nothing() {
             cluster.broker_down(-1).unwrap();
             a.log(draws.below(1_000));
             drop(shipper);
-            cluster.broker_up(-1).unwrap();
+            up(&cluster, -1);
         }
     }
     let shipper = shipper();

@@ -14,6 +14,7 @@ use super::ShipError;
 
 /// What became of a line that was offered.
 #[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "over TCP nothing is said of single lines"))]
 pub(super) enum Offer {
     /// It is on its way: a [`Fate`] follows.
     Sent,
@@ -25,6 +26,7 @@ pub(super) enum Offer {
 
 /// What became of lines that were on their way.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "over TCP nothing is said of single lines"))]
 pub(super) enum Fate {
     /// This one was delivered.
     Delivered(u64),

@@ -1,6 +1,6 @@
 //! `thalweg ship`: log lines to where they are counted, as they are written.
 //!
-//! It follows files as [`FollowSource`](crate::source::FollowSource) does, or reads standard input,
+//! It follows files as [`FollowSource`] does, or reads standard input,
 //! and sends each line to a topic of Kafka or over TCP. [The guide](crate::guide::shipping) says
 //! how it is used.
 //!

@@ -198,7 +198,7 @@ mod tests {
         let (mut offsets, none) = Offsets::open(&path, "tcp://a:1", false).expect("there is none yet");
         assert_eq!(none, None);
         let mark = r#"{"path":"/a","device":1,"inode":2,"offset":3,"head":{"length":3,"digest":"x"},
-            "last":{"length":3,"digest":"y"},"ended":false}"#;
+            "last":{"length":3,"digest":"y"},"ended":false,"left":false}"#;
         let marks: Vec<Mark> = vec![serde_json::from_str(mark).expect("a mark")];
         offsets.save(marks.iter()).expect("it can be written");
         assert!(matches!(Offsets::open(&path, "tcp://a:1", false), Err(OffsetsError::InUse { .. })));

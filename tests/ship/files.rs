@@ -148,6 +148,22 @@ fn logs_that_were_rotated_between_two_shippers_are_read_on() {
     }
 }
 
+/// A file is not read because it once was.
+#[test]
+fn what_is_not_named_any_more_is_not_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut a, mut b) = (Logger::new(dir.path(), "a"), Logger::new(dir.path(), "b"));
+    let (receiver, offsets) = (Receiver::new(), dir.path().join("offsets").display().to_string());
+    for (source, lines) in [("a", 10), ("b", 20), ("a", 20)] {
+        a.log(10);
+        b.log(10);
+        let path = if source == "a" { a.path() } else { b.path() };
+        let summary = ship_all(&[path], &receiver.uri(), &["--offsets", &offsets]);
+        assert_eq!(summary["lines"].as_u64(), Some(lines));
+    }
+    assert_eq!(all_there(&receiver.lines(), &[("a-1".to_owned(), 30), ("b-1".to_owned(), 20)]), 0);
+}
+
 #[test]
 fn what_was_there_can_be_left_out_once() {
     let dir = tempfile::tempdir().unwrap();

@@ -21,6 +21,9 @@ use crate::source::compressed::Decoder;
 use crate::source::file::{FileKind, FoundFile, digest};
 use crate::source::{Access, Found, SourceError};
 
+/// Ends the identity of a file that no pattern names.
+const LEFT: &str = ":left";
+
 /// The last bytes before the place to which a file has been read.
 const LAST: usize = 256;
 
@@ -100,6 +103,8 @@ pub(crate) struct Mark {
     last: Piece,
     /// Whether nothing more was to come of it.
     ended: bool,
+    /// Whether no pattern named it as it was read, but another one in whose place it was left.
+    left: bool,
 }
 
 /// What is compared of a file with what is remembered.
@@ -116,7 +121,8 @@ impl Mark {
         let path = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
         // Before it is read, what it began with as it was found.
         let head = if offset > 0 { Piece::of(&read.head) } else { file.head.clone()? };
-        Some(Mark { path, device, inode, offset, head, last: Piece::of(&read.last), ended })
+        let (last, left) = (Piece::of(&read.last), file.left);
+        Some(Mark { path, device, inode, offset, head, last, ended, left })
     }
 
     /// Looks whether the file at `path` has, uncompressed, the bytes that this one had.
@@ -169,7 +175,7 @@ impl Mark {
         };
         Ok(Found {
             name: Arc::from(format!("file:{}", named.display())),
-            identity: format!("{device}:{inode}:{}:left", self.head.digest.get(..16).unwrap_or_default()),
+            identity: format!("{device}:{inode}:{}{LEFT}", self.head.digest.get(..16).unwrap_or_default()),
             access: Access::Sequential,
             length: None,
             bytes: 0,
@@ -188,19 +194,29 @@ pub(crate) struct Place {
     head: Option<Piece>,
     /// Whether its length is that of what is read.
     pub(crate) is_plain: bool,
+    /// Whether no pattern names it.
+    left: bool,
 }
 
 impl Place {
     pub(crate) fn of(found: &Found) -> Result<Self, SourceError> {
+        let left = found.identity.ends_with(LEFT);
         Ok(match found.read_detail()? {
             Detail::Whole(FoundFile { path, .. }) => {
                 let metadata = path.metadata();
                 let metadata = metadata.map_err(|source| SourceError::Open { path: path.clone(), source })?;
-                Place { path, device: metadata.dev(), inode: metadata.ino(), head: None, is_plain: false }
+                Place {
+                    path,
+                    device: metadata.dev(),
+                    inode: metadata.ino(),
+                    head: None,
+                    is_plain: false,
+                    left,
+                }
             }
             Detail::Growing(Growing { path, device, inode, head: length, digest, .. }) => {
                 let head = (length > 0).then_some(Piece { length, digest });
-                Place { path, device, inode, head, is_plain: true }
+                Place { path, device, inode, head, is_plain: true, left }
             }
         })
     }
@@ -281,7 +297,8 @@ impl Marks {
         let mut left = Vec::new();
         for at in 0..self.marks.len() {
             let mark = &self.marks[at];
-            if self.taken[at] || mark.ended {
+            // What has its name still, and is not named by any pattern, is not meant any more.
+            if self.taken[at] || mark.ended || (!mark.left && mark.has_its_name()) {
                 continue;
             }
             if let Some(found) = mark.find() {
@@ -309,11 +326,18 @@ impl Marks {
 }
 
 impl Mark {
+    fn is_at(&self, path: &Path) -> bool {
+        path.metadata().is_ok_and(|it| (it.dev(), it.ino()) == (self.device, self.inode))
+    }
+
+    fn has_its_name(&self) -> bool {
+        self.is_at(&self.path) && matches!(self.compare(&self.path), Ok(Content::Same(_)))
+    }
+
     /// Its file, or a copy of it, beside where it was.
     fn find(&self) -> Option<Found> {
         let same = |path: &Path| matches!(self.compare(path), Ok(Content::Same(_)));
-        let is_it =
-            |path: &Path| path.metadata().is_ok_and(|it| (it.dev(), it.ino()) == (self.device, self.inode));
+        let is_it = |path: &Path| self.is_at(path);
         let files = || siblings(&self.path).filter(|path| path.is_file());
         if let Some(renamed) = files().find(|path| is_it(path) && same(path)) {
             // Under its old name: so it is read to its end, and no longer.

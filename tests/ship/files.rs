@@ -129,6 +129,7 @@ fn logs_that_were_rotated_between_two_shippers_are_read_on() {
         ("rotate 5\ncopytruncate\nnocompress", "a.log*"),
         ("rotate 5\ncreate\ncompress", "a.log"),
         ("rotate 5\ncreate\ncompress", "a.log*"),
+        ("rotate 5\ncopytruncate\ncompress", "a.log"),
         ("rotate 5\ncopytruncate\ncompress", "a.log*"),
     ] {
         let dir = tempfile::tempdir().unwrap();

@@ -9,9 +9,9 @@ use std::time::Duration;
 use thalweg::runtime::now;
 
 use crate::cluster_support::{LONG, poll};
+use crate::common::{Logger, ship, ship_all};
 use crate::receiver::{Receiver, all_there};
 use crate::support::{Draws, Running, free_ports, run_on};
-use crate::{Logger, ship, ship_all};
 
 /// Lines of the logger `a`.
 fn lines(from: usize, to: usize) -> Vec<u8> {

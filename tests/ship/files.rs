@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::cluster_support::{LONG, poll};
+use crate::common::{Logger, ship, ship_all};
 use crate::receiver::{Receiver, all_there};
 use crate::support::{Draws, Running, free_ports};
-use crate::{Logger, ship, ship_all};
 
 #[test]
 fn what_is_there_arrives_and_then_only_what_comes() {

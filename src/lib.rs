@@ -27,6 +27,7 @@
 //! | [`testing`] | for tests of dataflows | all above |
 //! | [`generate`] | seeded logs, for tests and benchmarks | nothing |
 //! | [`rate`] | generated lines as a live source, at a rate | `time`, `source`, `generate` |
+//! | [`ship`] | log lines to Kafka or over TCP, with the offsets of what was delivered | `source` |
 //! | [`bench`](mod@bench) | what is measured, each against a plain loop | all above |
 //! | [`cli`] | arguments, subcommands, the terminal | all above |
 //! | [`guide`] | how to write a dataflow, step by step; it has no code | nothing |
@@ -38,7 +39,8 @@
 //! - Two worlds and one door. Records are local, borrowed, and gone with their epoch; collections are shared,
 //!   incremental, and take retractions. Only the doors in [`door`] stand between, and only they have state that is
 //!   durable: their rows. All behind them follows from these.
-//! - What is durable goes through [`state`] alone, in columns and not in the form in which workers exchange it.
+//! - What is durable goes through [`state`] alone, in columns and not in the form in which workers exchange it; but the
+//!   offsets of [`ship`], which has no doors.
 //! - Time is data. A record's time, the arrival of an epoch and the watermark made of them are never the timely timestamp, and
 //!   no operator reads a clock: the same input, cut and stamped alike, gives the same output at any number of workers.
 //! - Operators know collections, not log formats. Formats know bytes, not dataflow.
@@ -73,6 +75,7 @@ pub mod lookup;
 pub mod operators;
 pub mod rate;
 pub mod runtime;
+pub mod ship;
 pub mod sink;
 pub mod source;
 pub mod state;

@@ -4,6 +4,7 @@
 
 #[allow(dead_code, clippy::disallowed_methods, reason = "not all of it is used here, and deadlines are")]
 mod cluster_support;
+#[allow(dead_code, reason = "not all servers are used here")]
 mod services;
 
 use std::collections::BTreeMap;

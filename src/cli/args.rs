@@ -45,6 +45,7 @@ pub(super) fn command(dataflows: &[AnyDataflow]) -> Command {
                 .about("Lists the dataflows, or one with its views and options")
                 .arg(Arg::new("dataflow").value_name("DATAFLOW").help("The dataflow to show")),
         )
+        .subcommand(super::ship::command())
         .subcommand(super::generate::command())
         .subcommand(super::bench::command());
     long_help_only(command)

@@ -11,6 +11,7 @@ mod given;
 mod list;
 mod progress;
 mod run;
+mod ship;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +51,10 @@ fn main_from(app: &App, args: impl Iterator<Item = OsString>) -> ExitCode {
     ended(match matches.subcommand() {
         // How it went has been told.
         Some(("run", matches)) => match run::run(app, matches) {
+            Ok(exit) => return exit.into(),
+            Err(failure) => Err(failure),
+        },
+        Some(("ship", matches)) => match ship::run(matches) {
             Ok(exit) => return exit.into(),
             Err(failure) => Err(failure),
         },

@@ -82,7 +82,7 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
     Ok(report.exit())
 }
 
-fn start_log(given: &Given) -> Result<(), Failure> {
+pub(super) fn start_log(given: &Given) -> Result<(), Failure> {
     let read = |text: &str| text.parse().map_err(|_| "it is one of error, warn, info, debug, off");
     let level = given.parse("log", read).map_err(Failure::configuration)?.unwrap_or(log::LevelFilter::Warn);
     let mut logger = env_logger::Builder::new();

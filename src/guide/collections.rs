@@ -87,7 +87,7 @@
 //!
 //! Why `count` and not [`collect`](crate::door::Grouped::collect), if the counts of roles are thrown away? Because a door
 //! that counts remembers: its rows come back when a run goes on from another, as in the test. What `collect` gives is not
-//! kept, and behind the join it would be gone ([step 10](super::running#what-outlives-a-run) says which door keeps what).
+//! kept, and behind the join it would be gone ([step 11](super::running#what-outlives-a-run) says which door keeps what).
 //!
 //! # Iteration
 //!

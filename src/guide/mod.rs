@@ -12,10 +12,11 @@
 //! 7. [`tables`]: records and what is known beforehand.
 //! 8. [`joins`]: two kinds of records that belong together.
 //! 9. [`sources`]: where lines come from.
-//! 10. [`running`]: testing it, making a command of it, and making it fast.
-//! 11. [`own`]: a format, a source and a sink of one's own.
-//! 12. [`embedding`]: a dataflow inside another program.
-//! 13. [`lessons`]: what courses on streams do with Spark, each by one command.
+//! 10. [`shipping`]: getting lines to where they are counted.
+//! 11. [`running`]: testing it, making a command of it, and making it fast.
+//! 12. [`own`]: a format, a source and a sink of one's own.
+//! 13. [`embedding`]: a dataflow inside another program.
+//! 14. [`lessons`]: what courses on streams do with Spark, each by one command.
 //!
 //! # The words
 //!
@@ -49,6 +50,7 @@ pub mod lessons;
 pub mod options;
 pub mod own;
 pub mod running;
+pub mod shipping;
 pub mod sources;
 pub mod tables;
 pub mod time;

@@ -55,6 +55,7 @@ pub use report::{LatestEpochs, ProgressReport, Reports, SourceReport};
 pub use settings::{ClusterSettings, Settings};
 pub(crate) use small::read_small;
 pub use stop::end_in_order_on_signals;
+pub(crate) use stop::{end_on_signals, requested as end_requested, running as can_end_in_order};
 pub use usage::Usage;
 pub(crate) use worker::assign;
 
@@ -243,7 +244,7 @@ impl RunError {
 /// When the run cannot begin.
 pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Result<Report, RunError> {
     build.check()?;
-    open_files::raise_limit();
+    raise_open_files();
     let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
     let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
     let workers = settings.workers;
@@ -405,6 +406,11 @@ fn digest(mut reader: impl Read) -> std::io::Result<[u8; 32]> {
             read => hash.update(&piece[..read]),
         }
     }
+}
+
+/// Raises the limit of open files as far as it may be.
+pub(crate) fn raise_open_files() {
+    open_files::raise_limit();
 }
 
 /// A variable of the environment, if it is set and is text.

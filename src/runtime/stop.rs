@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+
 use crate::runtime::Exit;
 use crate::runtime::fatal;
 
@@ -17,7 +19,7 @@ static SIGNALS: AtomicUsize = AtomicUsize::new(0);
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// From now on, a signal asks workers to end in order.
-pub(super) fn running() {
+pub(crate) fn running() {
     RUNNING.store(true, Ordering::SeqCst);
 }
 
@@ -34,21 +36,38 @@ const SAME: Duration = Duration::from_millis(500);
 ///
 /// When the system refuses the handlers.
 pub fn end_in_order_on_signals() -> std::io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    end_on_signals(
+        "ending in order, after the open epochs",
+        "ended by a second signal; the last epochs may be missing",
+        &[SIGINT, SIGTERM],
+    )
+}
+
+/// The same for what is no run of a dataflow: a signal is said to be `first`, and one of `again` that comes later ends the process at once,
+/// `second` for its reason.
+pub(crate) fn end_on_signals(
+    first: &'static str,
+    second: &'static str,
+    again: &'static [i32],
+) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         loop {
             // What arrives together is one request, and a wait may end without a signal.
-            if signals.wait().count() == 0 {
+            let came: Vec<i32> = signals.wait().collect();
+            if came.is_empty() {
                 continue;
             }
             if !RUNNING.load(Ordering::SeqCst) {
                 fatal::end(Exit::Done, "ended by a signal before the run had begun");
             }
-            if SIGNALS.fetch_add(1, Ordering::SeqCst) > 0 {
-                fatal::end(Exit::Interrupted, "ended by a second signal; the last epochs may be missing");
+            if SIGNALS.load(Ordering::SeqCst) > 0 && !came.iter().any(|signal| again.contains(signal)) {
+                continue;
             }
-            log::warn!("ending in order, after the open epochs");
+            if SIGNALS.fetch_add(1, Ordering::SeqCst) > 0 {
+                fatal::end(Exit::Interrupted, second);
+            }
+            log::warn!("{first}");
             std::thread::sleep(SAME);
             let same = signals.pending().count();
             log::debug!("{same} more signals within {SAME:?} of the first are the same request");
@@ -72,6 +91,6 @@ pub(super) fn is_unread() -> bool {
 }
 
 /// Whether a signal has asked for the end, or nobody reads the output any more.
-pub(super) fn requested() -> bool {
+pub(crate) fn requested() -> bool {
     SIGNALS.load(Ordering::Relaxed) > 0 || is_unread()
 }

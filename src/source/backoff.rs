@@ -10,15 +10,15 @@ pub(super) const LONGEST: Duration = Duration::from_secs(10);
 /// Waits that double with each failure, up to [`LONGEST`]. Each is cut by up to a half at random: when a server comes back,
 /// those that lost it do not all come at once.
 #[derive(Debug)]
-pub(super) struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Backoff(FIRST)
     }
 
     /// The next wait.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let whole = self.0;
         self.0 = whole.saturating_mul(2).min(LONGEST);
         let mut random = [0; 4];

@@ -9,8 +9,8 @@ use std::time::Duration;
 use self::joined::Joined;
 use super::registry::options;
 use super::{
-    Access, FileSource, Finder, FollowSource, Found, MaxRate, OffsetUnit, PerEpoch, Pool, ReadOptions, Reader, Share, Source,
-    SourceError, Step, Wake,
+    Access, FileSource, Finder, FollowSource, Found, MaxRate, OffsetUnit, PerEpoch, Pool, ReadOptions,
+    Reader, Share, Source, SourceError, Step, Wake,
 };
 use crate::envelope::{Envelope, EnvelopeKind};
 

@@ -1,6 +1,7 @@
 //! Files that grow.
 
 mod known;
+mod mark;
 mod tail;
 mod watch;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::known::Known;
+pub(crate) use self::mark::{Fingerprint, Mark, Marks, Place as FollowedFile, begins_at};
 use self::tail::Tail;
 pub(super) use self::watch::Notices;
 use self::watch::Watch;

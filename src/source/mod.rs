@@ -34,12 +34,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use backoff::Backoff;
 pub use blocks::{BlockReader, BlockWriter};
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
 pub use enveloped::Enveloped;
 pub use file::{FileKind, FileSource};
+pub(crate) use follow::{Fingerprint, FollowedFile, Mark, Marks, begins_at};
 pub use follow::{FollowFrom, FollowSource};
 pub use journald::JournaldSource;
 #[cfg(feature = "kafka")]

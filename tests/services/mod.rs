@@ -137,3 +137,115 @@ impl Drop for Kafka {
         }
     }
 }
+
+/// Apache's web server, which pipes its access log to a program, and writes it to a file as well: in this order, so that what is in
+/// the file has been piped.
+pub struct Apache {
+    child: Child,
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Apache {
+    /// Starts one, unless it is to be gone without; it pipes to `program`, a command line.
+    pub fn start(program: &str) -> Option<Self> {
+        if is_skipped("apache") {
+            return None;
+        }
+        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        let root = dir.path().display();
+        fs::create_dir(dir.path().join("www")).unwrap();
+        fs::write(dir.path().join("www/index.html"), "hello\n").unwrap();
+        for public in ["", "www", "www/index.html"] {
+            let path = dir.path().join(public);
+            let mode = if path.is_dir() { 0o755 } else { 0o644 };
+            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        }
+        let modules: String = [
+            ("mpm_event", "mpm_event"),
+            ("authz_core", "authz_core"),
+            ("unique_id", "unique_id"),
+            ("dir", "dir"),
+        ]
+        .map(|(name, file)| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{file}.so\n"))
+        .concat();
+        // As root it wants another user to serve as.
+        let user = if rustix::process::geteuid().is_root() { "User www-data\nGroup www-data\n" } else { "" };
+        let settings = format!(
+            "ServerRoot {root}\nServerName localhost\nPidFile {root}/pid\nDefaultRuntimeDir {root}\nMutex file:{root}\n\
+             Listen 127.0.0.1:{port}\n{modules}{user}DocumentRoot {root}/www\nErrorLog {root}/error.log\n\
+             LogFormat \"%h %{{UNIQUE_ID}}e %>s\" logged\n\
+             CustomLog \"|{program}\" logged\nCustomLog {root}/access.log logged\n"
+        );
+        fs::write(dir.path().join("settings"), settings).unwrap();
+        let out = File::create(dir.path().join("out")).unwrap();
+        let mut command = Command::new("/usr/sbin/apache2");
+        command.arg("-f").arg(dir.path().join("settings")).arg("-DFOREGROUND");
+        // It signals its process group as it stops.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.stdout(out.try_clone().unwrap()).stderr(out);
+        let child = command.spawn().expect("apache2 is installed: `apt-get install apache2`");
+        let apache = Apache { child, dir, port };
+        answers(port);
+        Some(apache)
+    }
+
+    /// The lines of its own log file.
+    pub fn logged(&self) -> Vec<String> {
+        let bytes = fs::read(self.dir.path().join("access.log")).unwrap_or_default();
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        String::from_utf8_lossy(&bytes[..whole]).lines().map(str::to_owned).collect()
+    }
+
+    /// What it has said, and the programs that it has piped to.
+    pub fn said(&self) -> String {
+        ["out", "error.log"].map(|name| fs::read_to_string(self.dir.path().join(name)).unwrap()).concat()
+    }
+
+    /// Sends it a signal: `USR1` to reload, `HUP` to restart.
+    pub fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id());
+        done(Command::new("sh").args(["-c", &kill]));
+    }
+
+    /// Stops it, and waits until it has.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        poll(2 * LONG, "the end of apache2", || self.child.try_wait().unwrap());
+    }
+}
+
+impl Drop for Apache {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.stop();
+        }
+    }
+}
+
+/// Requests, made by `ab`.
+pub struct Load(Child);
+
+impl Load {
+    /// So many requests to `apache`, eight at a time; those that fail do not end it. Connections are kept: each has a port, and others
+    /// want theirs back.
+    pub fn start(apache: &Apache, requests: usize) -> Self {
+        let mut command = Command::new("ab");
+        command.args(["-q", "-r", "-k", "-c", "8", "-n", &requests.to_string()]);
+        command.arg(format!("http://127.0.0.1:{}/", apache.port));
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        Load(command.spawn().expect("ab is installed: `apt-get install apache2-utils`"))
+    }
+
+    /// Waits for the end, if it has not ended by itself.
+    pub fn end(mut self) {
+        poll(2 * LONG, "the end of the requests", || self.0.try_wait().unwrap());
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -13,14 +13,14 @@ use crate::source::Progress;
 /// Whether a bar, or another line that is redrawn, is on the terminal.
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Says whether there is such a line.
-pub(super) fn shown(there_is: bool) {
-    SHOWN.store(there_is, Relaxed);
-}
-
 /// Takes the bar's line off the terminal before something else is written there; the bar is redrawn below it.
 pub(in crate::cli) fn wipe(out: &mut dyn std::io::Write) -> std::io::Result<()> {
     if SHOWN.load(Relaxed) { out.write_all(b"\r\x1b[2K") } else { Ok(()) }
+}
+
+/// Whether something is on the terminal that is redrawn.
+pub(in crate::cli) fn set_shown(shown: bool) {
+    SHOWN.store(shown, Relaxed);
 }
 
 /// A progress bar on standard error, redrawn until it is cleared.
@@ -37,7 +37,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 pub(super) fn show(progress: &Arc<Progress>) -> Bar {
     let (progress, over) = (Arc::clone(progress), Arc::new(AtomicBool::new(false)));
     let ended = Arc::clone(&over);
-    shown(true);
+    set_shown(true);
     let drawing = std::thread::spawn(move || {
         let lines = Arc::clone(&progress);
         let rate = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -58,7 +58,7 @@ pub(super) fn show(progress: &Arc<Progress>) -> Bar {
             std::thread::park_timeout(REDRAW);
         }
         bar.finish_and_clear();
-        shown(false);
+        set_shown(false);
     });
     Bar { over, drawing }
 }

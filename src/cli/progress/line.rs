@@ -18,7 +18,7 @@ pub(in crate::cli) struct Line(ProgressBar);
 impl Line {
     pub(in crate::cli) fn clear(self) {
         self.0.finish_and_clear();
-        bar::shown(false);
+        bar::set_shown(false);
     }
 }
 
@@ -26,7 +26,7 @@ impl Line {
 pub(super) fn show(every: Duration) -> (Line, Reports) {
     let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is well formed");
     let bar = ProgressBar::new_spinner().with_style(style);
-    bar::shown(true);
+    bar::set_shown(true);
     let (drawn, rates) = (bar.clone(), std::sync::Mutex::new(Rates::default()));
     let reports = Reports::new(every, move |report| {
         let mut rates = rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use bar::wipe;
+pub(super) use bar::{set_shown, wipe};
 pub(super) use line::lag;
 
 use crate::cli::eprint;

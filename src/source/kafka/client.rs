@@ -31,7 +31,7 @@ const WAITING: usize = 16 << 20;
 
 /// What is said of the cluster, each thing once.
 #[derive(Debug)]
-pub(super) struct Says {
+pub(crate) struct Says {
     brokers: String,
     /// Someone else says it.
     quiet: bool,
@@ -42,7 +42,7 @@ pub(super) struct Says {
 }
 
 impl Says {
-    pub(super) fn new(brokers: &str, quiet: bool) -> Self {
+    pub(crate) fn new(brokers: &str, quiet: bool) -> Self {
         Says {
             brokers: brokers.to_owned(),
             quiet,
@@ -53,14 +53,19 @@ impl Says {
     }
 
     /// Something was answered.
-    pub(super) fn answered(&self) {
+    pub(crate) fn answered(&self) {
         if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) {
             log::info!("kafka://{}: brokers answer again", self.brokers);
         }
     }
 
+    /// Whether no broker can be reached.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
     /// Warns of what has not been warned of before.
-    fn once(&self, what: String) {
+    pub(crate) fn once(&self, what: String) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         // What differs each time is not said for ever.
         if !self.quiet && said.len() < 100 && said.insert(what.clone()) {

@@ -54,6 +54,7 @@ mod client;
 mod finder;
 mod options;
 mod packer;
+mod passed;
 mod reader;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,8 +62,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use self::client::Client;
+pub(crate) use self::client::Says;
 use self::finder::{KafkaFinder, Scout};
 use self::options::Options;
+pub(crate) use self::passed::{Own, Passed, decoded, topic};
 use self::reader::KafkaReader;
 use super::registry::without_secrets;
 use super::{Finder, Found, OffsetUnit, ReadOptions, Reader, Share, Source, SourceError, Wake};

@@ -1,13 +1,12 @@
 //! What a Kafka URI says.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::DateTime;
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN;
 use regex::Regex;
+
+use super::passed::{Passed, decoded, topic};
 
 /// Where reading begins in partitions that are there as the run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +64,7 @@ pub(super) struct Options {
     /// How often it is looked for further topics and partitions.
     pub(super) refresh: Duration,
     /// What is handed to librdkafka as it is. There may be secrets in it.
-    client: BTreeMap<String, String>,
+    client: Passed,
 }
 
 /// What the source sets, and what to say instead.
@@ -114,7 +113,7 @@ impl Options {
             framing: Framing::Message,
             group: None,
             refresh: Duration::from_secs(5),
-            client: BTreeMap::new(),
+            client: Passed::default(),
         };
         for (key, value) in crate::source::options(options) {
             parsed.set(key, &decoded(value)?)?;
@@ -136,21 +135,9 @@ impl Options {
                     humantime::parse_duration(every).map_err(|error| format!("`refresh`: {error}"))?;
                 self.refresh = every.max(Duration::from_millis(1));
             }
-            ("properties", path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|error| format!("`properties={path}`: {error}"))?;
-                for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-                    if line.is_empty() || line.starts_with('#') {
-                        continue;
-                    }
-                    let at = |reason: String| format!("{path}, line {number}: {reason}");
-                    let (key, value) =
-                        line.split_once('=').ok_or_else(|| at("it is not `KEY=VALUE`".to_owned()))?;
-                    self.pass_on(key.trim(), value.trim()).map_err(at)?;
-                }
-            }
+            ("properties", path) => self.client.read(&OWN, path)?,
             _ => match key.strip_prefix("kafka.") {
-                Some(key) => self.pass_on(key, value)?,
+                Some(key) => self.client.set(&OWN, key, value)?,
                 None => {
                     return Err(format!(
                         "`{key}` with that value is none of `start=earliest|latest|MILLISECONDS|RFC 3339`, \
@@ -163,35 +150,9 @@ impl Options {
         Ok(())
     }
 
-    /// Has librdkafka take `key`. What is wrong is said without the value, which may be a secret.
-    fn pass_on(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if let Some((_, instead)) = OWN.iter().find(|(own, _)| *own == key) {
-            return Err(format!("`kafka.{key}` is not for you to set: {instead}"));
-        }
-        match ClientConfig::new().set(key, value).create_native_config() {
-            Ok(_) => {}
-            Err(KafkaError::ClientConfig(RD_KAFKA_CONF_UNKNOWN, ..)) => {
-                return Err(format!("librdkafka has no option `{key}` (`kafka.{key}`)"));
-            }
-            Err(KafkaError::ClientConfig(_, reason, ..)) if value.is_empty() || !reason.contains(value) => {
-                return Err(format!("`kafka.{key}`: {reason}"));
-            }
-            Err(_) => return Err(format!("`kafka.{key}`: librdkafka does not take this value")),
-        }
-        self.client.insert(key.to_owned(), value.to_owned());
-        Ok(())
-    }
-
     /// What librdkafka is told, by the source and then by the user.
     pub(super) fn client(&self, own: &[(&str, String)]) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers);
-        config.set("client.id", "thalweg");
-        own.iter().for_each(|(key, value)| {
-            config.set(*key, value);
-        });
-        config.extend(self.client.clone());
-        config
+        self.client.config(&self.brokers, own)
     }
 }
 
@@ -201,18 +162,6 @@ fn split(rest: &str) -> (&str, &str) {
         return rest.split_once('?').unwrap_or((rest, ""));
     }
     rest.rfind("/?").filter(|at| *at > 0).map_or((rest, ""), |at| (&rest[..=at], &rest[at + 2..]))
-}
-
-fn topic(name: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    match name {
-        "" => Err("a topic's name is missing".to_owned()),
-        "." | ".." => Err(format!("`{name}` is no topic's name")),
-        _ if name.len() > 249 || !name.chars().all(is_plain) => Err(format!(
-            "`{name}` is no topic's name: these have letters, digits, `.`, `_` and `-`, 249 at most"
-        )),
-        _ => Ok(name.to_owned()),
-    }
 }
 
 fn start(value: &str) -> Result<Start, String> {
@@ -228,19 +177,6 @@ fn start(value: &str) -> Result<Start, String> {
             )
         }),
     }
-}
-
-/// `text` without percent escapes.
-fn decoded(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let escape = behind.get(..2).filter(|_| *first == b'%');
-        let escape = escape.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        (rest, _) =
-            (if escape.is_some() { &behind[2..] } else { behind }, bytes.push(escape.unwrap_or(*first)));
-    }
-    String::from_utf8(bytes).map_err(|_| "an option's value is not UTF-8".to_owned())
 }
 
 #[cfg(test)]

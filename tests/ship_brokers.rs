@@ -94,7 +94,8 @@ fn shippers_that_are_killed_while_brokers_go_lose_nothing() {
     let address = cluster.bootstrap_servers();
     let sink = format!("kafka://{address}/t?{HURRIED}");
     let mut topic = Topic::new(&address, "t", 1, &[]);
-    let shipper = || Running::start(&mut ship(&[a_path(&dir)], &sink, &["--offsets", &offsets]));
+    let path = a.path().to_owned();
+    let shipper = || Running::start(&mut ship(&[&path], &sink, &["--offsets", &offsets]));
     for round in 0..15 {
         a.log(1 + draws.below(1_000));
         let shipper = shipper();
@@ -108,17 +109,9 @@ fn shippers_that_are_killed_while_brokers_go_lose_nothing() {
             cluster.broker_up(-1).unwrap();
         }
     }
-    let shipper = shipper();
+    ship_all(&[a.path()], &sink, &["--offsets", &offsets]);
     topic.until(a.count());
-    shipper.signal("TERM");
-    shipper.wait().exits(0);
     all_there(&topic.all(), &a.counts());
-}
-
-/// The log of [`Logger`] `a`.
-fn a_path(dir: &tempfile::TempDir) -> &'static str {
-    // For as long as the test runs.
-    Box::leak(dir.path().join("a.log").display().to_string().into_boxed_str())
 }
 
 #[test]

@@ -93,10 +93,8 @@ fn killed(pattern: &str, breaking: bool, seed: u64) {
             drop(shipper);
         }
     }
-    let shipper = Running::start(&mut ship(&[&sources], &receiver.uri(), &args));
+    ship_all(&[&sources], &receiver.uri(), &args);
     receiver.until(all(&loggers));
-    shipper.signal("TERM");
-    shipper.wait().exits(0);
     all_there(&receiver.lines(), &loggers.each_ref().map(Logger::counts).concat());
 }
 

@@ -159,6 +159,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A test has failed: what its processes said may tell why.
+        if let Some(stderr) = self.stderr.take().filter(|_| thread::panicking())
+            && let Ok(said) = read_to_end(stderr).recv_timeout(Duration::from_secs(1))
+        {
+            let said = String::from_utf8_lossy(&said);
+            let _ = writeln!(std::io::stderr(), "process {} said:\n{said}", self.id());
+        }
     }
 }
 

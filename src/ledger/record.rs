@@ -57,6 +57,10 @@ pub struct Reached {
     pub ended: bool,
     /// Whether it has caught up with its source.
     pub caught_up: bool,
+    /// Whether it would have had more, and the bound on its rate did not let that through.
+    pub held_back: bool,
+    /// At which offset this run began to read it.
+    pub begin: u64,
     /// How much its source has beyond that, in the units of its offsets, where that is known.
     pub behind: Option<u64>,
 }
@@ -73,6 +77,8 @@ impl Reached {
             times: TimeRange::NOTHING,
             ended: false,
             caught_up: false,
+            held_back: false,
+            begin: 0,
             behind: None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! It is no part of the ledger: how much a source has that was not read is no function of the records, and no answer depends on it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +13,20 @@ use crate::time::Time;
 /// How far one partition has been read, as of the last epoch that was sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionStatus {
+    /// Its number in this run: names may be those of several, such as a log and the one that was rotated away.
+    pub id: PartitionId,
     /// Its name.
     pub name: Arc<str>,
-    /// Up to which offset, in the unit of its source.
+    /// At which offset this run began to read it, in the unit of its source.
+    pub begin: u64,
+    /// Up to which offset it has been read.
     pub offset: u64,
     /// Lines of it that have been read in this run.
     pub lines: u64,
     /// How much its source has beyond the offset, in the same unit; `None` where that cannot be known.
     pub behind: Option<u64>,
+    /// Since when, from the start of the run, there has been something that was not read; `None` while there is nothing.
+    pub behind_since: Option<Duration>,
     /// Whether it is at its end for good.
     pub ended: bool,
 }
@@ -41,13 +47,13 @@ pub struct SourceStatus {
     /// How much it has that was not read: bytes of one that has an end, and otherwise in the unit of its offsets, as far as that is
     /// known. `None` where it is not known of any partition.
     pub behind: Option<u64>,
-    /// Since when, in the time of the run, there has been something that was not read; `None` while there is nothing.
+    /// Since when, from the start of the run, one of its partitions has had something that was not read; `None` while none has.
     pub behind_since: Option<Duration>,
     /// The newest event time of its records.
     pub newest: Option<Time>,
 }
 
-/// When an epoch was opened and sealed, in the time of the run.
+/// When an epoch was opened and sealed, from the start of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochTimes {
     /// The epoch.
@@ -60,131 +66,147 @@ pub struct EpochTimes {
     pub sealed: Duration,
 }
 
+/// What is kept of one source.
+#[derive(Clone, Debug)]
+struct Kept {
+    /// What adds up; what follows from the partitions is worked out for whoever asks.
+    status: SourceStatus,
+    /// Bytes of one that has an end.
+    total: Option<u64>,
+    partitions: BTreeMap<PartitionId, PartitionStatus>,
+    /// Partitions that came to their end since they were last taken, the last of them.
+    ended: VecDeque<PartitionStatus>,
+    /// Partitions that have moved since they were last taken.
+    moved: BTreeSet<PartitionId>,
+}
+
 /// What is shown of the sources.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
-    sources: Vec<SourceStatus>,
-    /// Bytes of those that have an end.
-    totals: Vec<Option<u64>>,
-    partitions: BTreeMap<PartitionId, (u32, PartitionStatus)>,
-    /// Partitions that came to their end, the last of them.
-    ended: VecDeque<(u32, PartitionStatus)>,
+    sources: Vec<Kept>,
+    /// The source of each partition.
+    of: HashMap<PartitionId, u32>,
     /// Epochs that were sealed, the last of them.
     epochs: VecDeque<EpochTimes>,
 }
 
 impl Status {
-    /// So many partitions that have ended, and epochs, are remembered for whoever looks.
+    /// So many partitions of a source that have ended, and epochs, are remembered for whoever looks.
     const REMEMBERED: usize = 1000;
 
     pub(super) fn add_source(&mut self, uri: &str, unit: OffsetUnit, bounded: bool) {
-        self.sources.push(SourceStatus { uri: uri.to_owned(), unit, ..SourceStatus::default() });
-        self.totals.push(bounded.then_some(0));
+        self.sources.push(Kept {
+            status: SourceStatus { uri: uri.to_owned(), unit, ..SourceStatus::default() },
+            total: bounded.then_some(0),
+            partitions: BTreeMap::new(),
+            ended: VecDeque::new(),
+            moved: BTreeSet::new(),
+        });
     }
 
     /// Forgets the partitions: others are added in their place.
     pub(super) fn clear(&mut self) {
-        self.partitions.clear();
-        self.sources.iter_mut().for_each(|source| source.partitions = 0);
-        self.totals.iter_mut().flatten().for_each(|total| *total = 0);
+        self.of.clear();
+        for source in &mut self.sources {
+            source.partitions.clear();
+            source.total = source.total.map(|_| 0);
+        }
     }
 
     pub(super) fn add_partition(&mut self, partition: &Partition, offset: u64) {
-        let source = partition.source as usize;
-        if let (Some(status), Some(total)) = (self.sources.get_mut(source), self.totals.get_mut(source)) {
-            status.partitions += 1;
-            let bytes = partition.found.bytes.saturating_sub(offset);
-            *total = total.map(|total| total.saturating_add(bytes));
-        }
-        let name = Arc::clone(&partition.found.name);
-        let status = PartitionStatus { name, offset, lines: 0, behind: None, ended: false };
-        self.partitions.insert(partition.id, (partition.source, status));
+        let Some(source) = self.sources.get_mut(partition.source as usize) else { return };
+        // Of what is compressed, the offset is not in the bytes that there are.
+        let plain = partition.found.length.is_some();
+        let bytes = partition.found.bytes.saturating_sub(if plain { offset } else { 0 });
+        source.total = source.total.map(|total| total.saturating_add(bytes));
+        self.of.insert(partition.id, partition.source);
+        let status = PartitionStatus {
+            id: partition.id,
+            name: Arc::clone(&partition.found.name),
+            begin: offset,
+            offset,
+            lines: 0,
+            behind: None,
+            behind_since: None,
+            ended: false,
+        };
+        source.partitions.insert(partition.id, status);
     }
 
     /// An epoch was sealed, in which that was `reached`.
     pub(super) fn seal(&mut self, mut times: EpochTimes, reached: &BTreeMap<PartitionId, Reached>) {
-        let mut touched = Vec::new();
         for (id, one) in reached {
-            let Some((source, partition)) = self.partitions.get_mut(id) else { continue };
-            let source = *source;
+            let source = self.of.get(id).and_then(|of| self.sources.get_mut(*of as usize));
+            let Some(source) = source else { continue };
+            let Some(partition) = source.partitions.get_mut(id) else { continue };
+            if partition.lines == 0 {
+                partition.begin = partition.begin.max(one.begin);
+            }
+            if partition.offset < one.offset || one.lines > 0 {
+                source.moved.insert(*id);
+            }
             partition.offset = partition.offset.max(one.offset);
             partition.lines += one.lines;
             partition.behind = one.behind;
+            let is_behind = !one.caught_up && !one.ended;
+            partition.behind_since = is_behind.then(|| partition.behind_since.unwrap_or(times.opened));
             times.lines += one.lines;
-            if !touched.contains(&source) {
-                touched.push(source);
-            }
-            if let Some(status) = self.sources.get_mut(source as usize) {
-                status.lines += one.lines;
-                status.bytes += one.bytes;
-                let newest = (!one.times.is_nothing()).then_some(Time(one.times.newest));
-                status.newest = status.newest.max(newest);
-                status.partitions -= usize::from(one.ended);
-            }
+            source.status.lines += one.lines;
+            source.status.bytes += one.bytes;
+            let newest = (!one.times.is_nothing()).then_some(Time(one.times.newest));
+            source.status.newest = source.status.newest.max(newest);
             if one.ended
-                && let Some((source, mut partition)) = self.partitions.remove(id)
+                && let Some(mut partition) = source.partitions.remove(id)
             {
+                self.of.remove(id);
+                source.moved.remove(id);
                 partition.ended = true;
-                self.ended.push_back((source, partition));
+                if source.ended.len() == Self::REMEMBERED {
+                    source.ended.pop_front();
+                }
+                source.ended.push_back(partition);
             }
         }
-        let caught_up = |source: u32| {
-            if self.totals.get(source as usize).is_some_and(Option::is_some) {
-                return false;
-            }
-            // One of which nothing was to be read in this epoch is where it was.
-            let of_it = self.partitions.iter().filter(|(_, (of, _))| *of == source);
-            of_it.map(|(id, _)| reached.get(id)).all(|one| one.is_some_and(|one| one.caught_up))
-        };
-        let caught_up: Vec<_> = touched.iter().map(|source| (*source, caught_up(*source))).collect();
-        for (source, caught_up) in caught_up {
-            let behind = match self.totals.get(source as usize).copied().flatten() {
-                Some(total) => {
-                    let read = self.sources.get(source as usize).map_or(0, |status| status.bytes);
-                    Some(total.saturating_sub(read))
-                }
-                None => {
-                    let of_it = self.partitions.values().filter(|(of, _)| *of == source);
-                    let (mut known, mut sum) = (caught_up, 0u64);
-                    for (_, partition) in of_it {
-                        known |= partition.behind.is_some();
-                        sum = sum.saturating_add(partition.behind.unwrap_or(0));
-                    }
-                    known.then_some(sum)
-                }
-            };
-            if let Some(status) = self.sources.get_mut(source as usize) {
-                status.behind = behind;
-                status.behind_since = match caught_up || status.partitions == 0 {
-                    true => None,
-                    false => status.behind_since.or(Some(times.opened)),
-                };
-            }
+        if self.epochs.len() == Self::REMEMBERED {
+            self.epochs.pop_front();
         }
         self.epochs.push_back(times);
-        self.epochs.drain(..self.epochs.len().saturating_sub(Self::REMEMBERED));
-        self.ended.drain(..self.ended.len().saturating_sub(Self::REMEMBERED));
     }
 
     /// The sources, in the order in which they were given.
-    pub fn sources(&self) -> &[SourceStatus] {
-        &self.sources
+    pub fn sources(&self) -> impl Iterator<Item = SourceStatus> {
+        self.sources.iter().map(|source| {
+            let all = source.partitions.values();
+            let known = all.clone().filter_map(|partition| partition.behind);
+            let behind = match source.total {
+                Some(total) => Some(total.saturating_sub(source.status.bytes)),
+                None if all.len() == 0 => Some(0),
+                None => known.clone().next().map(|_| known.fold(0, u64::saturating_add)),
+            };
+            // One that has an end is read as fast as it can be, and behind until then.
+            let bounded = source.total.is_some();
+            let since = all.clone().filter_map(|partition| partition.behind_since).min();
+            SourceStatus {
+                partitions: all.len(),
+                behind,
+                behind_since: since.filter(|_| !bounded),
+                ..source.status.clone()
+            }
+        })
     }
 
-    /// The partitions of source `source` that are not at their end, and the last of those that are.
-    pub fn partitions(&self, source: usize) -> impl Iterator<Item = &PartitionStatus> {
-        let all = self.ended.iter().chain(self.partitions.values());
-        all.filter(move |(of, _)| *of as usize == source).map(|(_, status)| status)
+    /// The partitions of source `source` that have moved since this was last asked, and those that came to their end: the last of
+    /// them, if nobody has asked for long.
+    pub(crate) fn take_moved(&mut self, source: usize) -> Vec<PartitionStatus> {
+        let Some(source) = self.sources.get_mut(source) else { return Vec::new() };
+        let moved = std::mem::take(&mut source.moved);
+        let moved = moved.iter().filter_map(|id| source.partitions.get(id)).cloned();
+        source.ended.drain(..).chain(moved).collect()
     }
 
     /// The epochs before `committed` that were sealed, each once: the last thousand, if nobody has looked for long.
     pub(crate) fn take_epochs(&mut self, committed: u64) -> Vec<EpochTimes> {
         let over = self.epochs.partition_point(|times| times.epoch < committed);
         self.epochs.drain(..over).collect()
-    }
-
-    /// Forgets the partitions that are at their end, which have been shown.
-    pub(crate) fn forget_ended(&mut self) {
-        self.ended.clear();
     }
 }

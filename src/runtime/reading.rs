@@ -44,6 +44,11 @@ impl Inputs {
         let inputs = vec![0; sources.len()];
         Inputs { sources, inputs, part: 1.0, tick: Duration::ZERO }
     }
+
+    /// Whether the rate of any source is bounded.
+    fn are_limited(&self) -> bool {
+        self.sources.iter().any(|source| source.max_rate().is_some())
+    }
 }
 
 /// One worker's readers.
@@ -60,6 +65,8 @@ pub(super) struct Reading {
     /// What the conductor has found, until it has been read to its end.
     partitions: BTreeMap<PartitionId, Partition>,
     readers: BTreeMap<PartitionId, Open>,
+    /// How often lanes were looked at.
+    turn: usize,
     /// The epoch that is being read.
     epoch: Option<Epoch>,
     /// Whether nothing is to be read before its epoch is opened.
@@ -80,7 +87,11 @@ struct Open {
     bytes: usize,
     ended: bool,
     throttle: Option<Throttle>,
+    /// Whether there was something in the epoch that the bound on its rate did not let through.
+    held_back: bool,
     unit: OffsetUnit,
+    /// Where this run began to read it.
+    begin: u64,
 }
 
 impl Open {
@@ -100,7 +111,7 @@ impl Open {
 
     /// Whether its source is at its end for now, and nothing of it waits here.
     fn is_at_end(&self) -> bool {
-        self.ahead.is_empty() && self.reader.is_at_end()
+        self.ahead.is_empty() && !self.held_back && self.reader.is_at_end()
     }
 
     fn keep(&mut self, chunk: Chunk) {
@@ -110,22 +121,27 @@ impl Open {
         }
     }
 
-    /// The same as [`Open::poll`], no faster than the bound on its rate.
-    fn poll_slowly(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
-        if self.ahead.is_empty() && !self.ended {
+    /// The same as [`Open::poll`], no faster than the bound on its rate: of what that lets through, a part of one in `parts`. Where nothing is
+    /// let through, more is read only if there is `room`.
+    fn poll_slowly(&mut self, upto: u64, pool: &Pool, parts: u64, room: bool) -> Result<Step, SourceError> {
+        let Some(throttle) = &mut self.throttle else { return self.poll(upto, pool) };
+        let all = throttle.allowed(clock::now());
+        let allowed = (all / parts.max(1)).max(all.min(1));
+        self.held_back = false;
+        if self.ahead.is_empty() && !self.ended && (allowed > 0 || room) {
             match self.reader.poll(upto, pool)? {
                 Step::Chunk(chunk) => self.keep(chunk),
                 other => return Ok(other),
             }
         }
         let Some(throttle) = &mut self.throttle else { return self.poll(upto, pool) };
+        if allowed == 0 && !(self.ended && self.ahead.is_empty()) {
+            self.held_back = true;
+            return Ok(Step::CaughtUp);
+        }
         let Some(first) = self.ahead.front_mut().filter(|chunk| chunk.place.offset < upto) else {
             return self.poll(upto, pool);
         };
-        let allowed = throttle.allowed(clock::now());
-        if allowed == 0 {
-            return Ok(Step::CaughtUp);
-        }
         let chunk = match first.take_lines(allowed, pool) {
             Some(chunk) => {
                 throttle.took(allowed);
@@ -197,6 +213,7 @@ impl Reading {
             pool: Pool::default(),
             partitions: BTreeMap::new(),
             readers: BTreeMap::new(),
+            turn: 0,
             epoch: None,
             exact: false,
             damaged: 0,
@@ -277,7 +294,14 @@ impl Reading {
 
     fn look_at(&mut self, epoch: &mut Epoch) -> Result<Look, SourceError> {
         let mut chunks = Vec::new();
-        for lane in &mut epoch.lanes {
+        // Where a rate is bounded, those that come first take first: each time others do.
+        let lanes = epoch.lanes.len();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn.checked_rem(lanes).unwrap_or(0);
+        let room = !self.inputs.are_limited()
+            || self.readers.values().map(|open| open.bytes).sum::<usize>() < ALL_AHEAD;
+        for at in (first..lanes).chain(0..first) {
+            let lane = &mut epoch.lanes[at];
             while let Some(limit) = lane.front() {
                 let open = Self::open(
                     &mut self.readers,
@@ -294,7 +318,7 @@ impl Reading {
                 // What was taken from outside has to go, and what is read again goes as fast as it can.
                 let slowly = open.throttle.is_some() && !epoch.stop && !self.exact;
                 let step = match slowly {
-                    true => open.poll_slowly(limit.upto, &self.pool)?,
+                    true => open.poll_slowly(limit.upto, &self.pool, lanes as u64, room)?,
                     false => open.poll(limit.upto, &self.pool)?,
                 };
                 match step {
@@ -309,13 +333,24 @@ impl Reading {
                         chunks.push(chunk);
                         break;
                     }
-                    Step::Reached => {}
+                    Step::Reached => {
+                        // Of a live source the rest is in the next epoch, and what comes behind it after that.
+                        if open.live {
+                            lane.clear();
+                            break;
+                        }
+                    }
                     Step::CaughtUp => {
                         reached.caught_up = open.is_at_end();
+                        reached.held_back = open.held_back;
                         // What is read as it was before is under way, where it is not there.
                         let hold = epoch.hold || self.exact && !reached.caught_up;
                         let waiting = if epoch.stop { !open.reader.has_stopped() } else { hold };
                         if waiting {
+                            break;
+                        }
+                        if open.live {
+                            lane.clear();
                             break;
                         }
                     }
@@ -365,13 +400,25 @@ impl Reading {
                 let head = source.head(&partition.found)?.into();
                 let (unit, ahead) = (source.offset_unit(), VecDeque::new());
                 let throttle = Throttle::of(source, inputs.part, inputs.tick);
-                Ok(entry.insert(Open { reader, live, head, ahead, bytes: 0, ended: false, throttle, unit }))
+                let begin = reader.offset();
+                Ok(entry.insert(Open {
+                    reader,
+                    live,
+                    head,
+                    ahead,
+                    bytes: 0,
+                    ended: false,
+                    throttle,
+                    held_back: false,
+                    unit,
+                    begin,
+                }))
             }
         }
     }
 
-    /// Reads ahead of the next epoch, as far as there is room; returns how many bytes wait, and whether there is no more
-    /// room.
+    /// Reads ahead of the next epoch, as far as there is room; returns whether anything waits that may be read, and whether there is no
+    /// more room.
     pub(super) fn read_ahead(&mut self) -> Result<(bool, bool), SourceError> {
         // There may be ten thousand that are all quiet. Sources wake who reads them; and should one not do so, it is looked all the
         // same once in a while.
@@ -383,8 +430,12 @@ impl Reading {
         let (mut any, mut full, mut held_back) = (false, false, false);
         let live = self.readers.values().filter(|open| open.live).count();
         let room = (ALL_AHEAD / live.max(1)).clamp(LEAST_AHEAD, AHEAD);
+        let mut all: usize = self.readers.values().map(|open| open.bytes).sum();
+        let mut now = None;
         for open in self.readers.values_mut().filter(|open| open.live && !self.exact) {
-            if !open.ended && open.bytes < room {
+            // A chunk may be larger than the part of one among very many.
+            if !open.ended && open.bytes < room && all < ALL_AHEAD {
+                let before = open.bytes;
                 match open.reader.poll(u64::MAX, &self.pool)? {
                     Step::Chunk(chunk) => open.keep(chunk),
                     Step::Ended => {
@@ -394,16 +445,17 @@ impl Reading {
                     Step::Damaged(fault) => return Err(fault),
                     Step::Reached | Step::CaughtUp => {}
                 }
+                all += open.bytes - before;
             }
             match &mut open.throttle {
-                // However much waits, it is not for an epoch that lasts longer.
+                // However much of it waits, an epoch that goes on would not have more of it.
                 Some(throttle) if !open.ahead.is_empty() => {
                     held_back = true;
-                    any |= throttle.allowed(clock::now()) > 0;
+                    any = any || throttle.allowed(*now.get_or_insert_with(clock::now)) > 0;
                 }
                 _ => {
                     any |= !open.ahead.is_empty();
-                    full |= open.bytes >= room;
+                    full |= open.bytes >= room || all >= ALL_AHEAD;
                 }
             }
         }
@@ -420,6 +472,7 @@ impl Reading {
         for (partition, reached) in &mut reached {
             if let Some(open) = self.readers.get(partition) {
                 reached.offset = reached.offset.max(open.offset());
+                reached.begin = open.begin;
                 reached.behind = if reached.caught_up || reached.ended { Some(0) } else { open.behind() };
             }
             if reached.ended {

@@ -49,7 +49,7 @@ pub struct ProgressReport {
 pub struct SourceReport {
     /// All of it together.
     pub status: SourceStatus,
-    /// Its partitions, those too that came to their end since the report before.
+    /// Those of its partitions that have moved since the report before, or come to their end.
     pub partitions: Vec<PartitionStatus>,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Debug for Reports {
 }
 
 impl Reports {
-    /// `to` is called on the first worker, which waits for it: when an epoch has been sealed or committed, no more often than
+    /// `to` is called on the first worker, which waits for it, and all others with it: when an epoch has been sealed or committed, no more often than
     /// `every`, and every ten seconds while nothing happens; and at the end.
     pub fn new(every: Duration, to: impl Fn(&ProgressReport) + Send + Sync + 'static) -> Self {
         Reports { every, to: Arc::new(to) }
@@ -150,13 +150,12 @@ impl Reporter {
             return;
         }
         self.last = (elapsed, state);
-        let status = conductor.status();
-        let sources = status.sources().iter().enumerate().map(|(number, source)| SourceReport {
-            status: source.clone(),
-            partitions: status.partitions(number).cloned().collect(),
+        let all: Vec<_> = conductor.status().sources().collect();
+        let sources = all.into_iter().enumerate().map(|(number, status)| SourceReport {
+            status,
+            partitions: conductor.status_mut().take_moved(number),
         });
         let sources = sources.collect();
-        conductor.status_mut().forget_ended();
         let event_time = conductor.event_time();
         let report = ProgressReport {
             at: Some(clock::time()),

@@ -238,6 +238,6 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         damaged: ingest.has_damage(),
         event_time: installed.event_time,
         answered,
-        sources: ingest.conductor().map(|it| it.status().sources().to_vec()).unwrap_or_default(),
+        sources: ingest.conductor().map(|it| it.status().sources().collect()).unwrap_or_default(),
     }
 }

@@ -75,6 +75,8 @@ pub struct Chunk {
     pub envelope: Option<Envelope>,
     /// The lines within it that were given up where it begins or ends.
     pub given_up: GivenUp,
+    /// Whether its lines go together: the offset of none but the first says how far its source has been read.
+    pub whole: bool,
     buffer: Buffer,
     start: usize,
     end: usize,
@@ -101,6 +103,7 @@ impl Chunk {
             input: 0,
             envelope: None,
             given_up: GivenUp::default(),
+            whole: false,
             buffer,
             start,
             end,
@@ -137,7 +140,8 @@ impl Chunk {
         let whole = plain && self.oversize.is_empty() && next.oversize.is_empty();
         let given_up = [self.given_up, next.given_up];
         let alike = self.envelope == next.envelope && given_up == [GivenUp::default(); 2];
-        if !(follows && whole && alike && here + more <= Self::SMALL) {
+        // What was taken off it is still there before its lines.
+        if !(follows && whole && alike && self.end + more <= Self::SMALL) {
             return false;
         }
         self.consumed += next.consumed;
@@ -148,11 +152,11 @@ impl Chunk {
     }
 
     /// Takes the first `lines` lines off it, and what is [oversize](Self::oversize) before the next; `None`, and it stays as it is,
-    /// if it has no more than these, or its lines are in pieces.
+    /// if it has no more than these, or its lines go together.
     pub(crate) fn take_lines(&mut self, lines: u64, pool: &Pool) -> Option<Chunk> {
         // What is in pieces was cut where no line is.
         let has_pieces = self.envelope.is_some_and(|envelope| envelope.kind.has_pieces());
-        if has_pieces || self.given_up != GivenUp::default() {
+        if self.whole || has_pieces || self.given_up != GivenUp::default() {
             return None;
         }
         let ends = memchr::memchr_iter(b'\n', self.bytes());

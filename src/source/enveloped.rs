@@ -78,7 +78,10 @@ impl Enveloped {
     /// The files of a preset, of `rest` of a URI: `PATH?option=value&…`, or nothing for those at `usual`.
     pub(super) fn files_of(kind: EnvelopeKind, rest: &str, usual: &str) -> Result<Self, String> {
         let (envelope, rest) = envelope_of(kind, rest)?;
-        let (path, given) = rest.split_once('?').unwrap_or((&rest, ""));
+        // In a pattern a `?` is any character.
+        let are_options = |given: &str| given == "follow" || given.contains('=');
+        let (path, given) =
+            rest.rsplit_once('?').filter(|(_, given)| are_options(given)).unwrap_or((&rest, ""));
         let path = if path.is_empty() { usual } else { path };
         let source: Arc<dyn Source> = match given {
             "follow=false" => Arc::new(FileSource::new(path)),

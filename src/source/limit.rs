@@ -4,8 +4,11 @@
 //! them. What bounds is a bucket of tokens that fills at the rate and holds what comes together in [`BURST`], or in two ticks
 //! where these are longer, so that after a pause no more than that is taken at once.
 //!
-//! The bound on a source is shared by the workers of a process. In a cluster each process takes its part of it, by the
-//! number of its workers.
+//! The bound on a source is shared by the workers of a process, and each partition that has something is given its part. In a
+//! cluster each process takes its part of the bound, by the number of its workers, whatever partitions it reads: a source of
+//! one partition comes to no more than that part. Lines that go together (of a container's log, of one message) are taken
+//! together, and others wait the longer for it. When a run is told to end, what it has taken from a socket or a pipe is
+//! counted at once.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +18,7 @@ use super::{
     Finder, Found, OffsetUnit, PerEpoch, ReadOptions, Reader, Share, Source, SourceError, SourceFactory, Wake,
 };
 
-/// How much of a pause is made up for at least.
+/// The pause that is made up for, at least.
 const BURST: Duration = Duration::from_millis(250);
 
 /// How many lines a second are taken at most; [`Source::max_rate`] has it.
@@ -105,7 +108,8 @@ impl Throttle {
         mine.min(rate.source.map_or(u64::MAX, |all| rate.shared().level(all * self.part, self.burst, now)))
     }
 
-    /// So many were: no more than were allowed. Another worker may have taken of the same in the meantime, and all wait the longer then.
+    /// So many lines were taken. Another worker may have taken lines in the meantime: then the bucket is overdrawn, and all
+    /// wait until it has filled up again.
     pub(crate) fn took(&mut self, lines: u64) {
         self.bucket.take(lines);
         if let Some(rate) = self.source.max_rate() {
@@ -204,10 +208,13 @@ pub(super) fn open(scheme: &str, rest: &str, factory: &SourceFactory) -> Result<
     }
     let source = factory(&rest)?;
     if source.is_bounded() {
-        return Err(format!(
-            "`{limits}`: what has an end is read as fast as it can be\n  hint: files that are followed have none: \
-             `{scheme}:{rest}?follow&{limits}`"
-        ));
+        let hint = match scheme {
+            "file" if !rest.contains('?') => {
+                format!("\n  hint: files that are followed have none: `file:{rest}?follow&{limits}`")
+            }
+            _ => String::new(),
+        };
+        return Err(format!("`{limits}`: what has an end is read as fast as it can be{hint}"));
     }
     // As it was written, but for the order.
     let mark = if source.uri().contains('?') { '&' } else { '?' };

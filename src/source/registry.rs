@@ -117,6 +117,7 @@ impl Sources {
     /// assert_eq!(sources.following("a.log?max-rate=5"), "a.log?follow&max-rate=5");
     /// assert_eq!(sources.following("stdin:"), "stdin:");
     /// assert_eq!(sources.following("syslog+a.log"), "syslog+a.log?follow");
+    /// assert_eq!(sources.following("syslog+a.log?syslog.year=2024"), "syslog+a.log?syslog.year=2024&follow");
     /// ```
     pub fn following<'a>(&self, uri: &'a str) -> Cow<'a, str> {
         let (_, rest) = named(uri);
@@ -126,11 +127,15 @@ impl Sources {
         let is_file = rest != "-" && scheme.is_none_or(|scheme| scheme == "file" || !is_name(scheme));
         let (plain, limits) = limit::split(uri);
         let follows = plain.rsplit_once('?').is_some_and(|(_, options)| FollowSource::are_options(options));
-        match (is_file && !follows, limits.as_str()) {
-            (false, _) => Cow::Borrowed(uri),
-            (true, "") => Cow::Owned(format!("{uri}?follow")),
-            (true, limits) => Cow::Owned(format!("{plain}?follow&{limits}")),
+        if !is_file || follows {
+            return Cow::Borrowed(uri);
         }
+        // The options of an envelope may be there.
+        let of_envelope = |options: &str| options.split('&').all(|option| option.starts_with("syslog."));
+        let options = plain.rsplit_once('?').map(|(_, options)| options).filter(|_| in_envelope.is_some());
+        let mark = if options.is_some_and(of_envelope) { '&' } else { '?' };
+        let limits = if limits.is_empty() { limits } else { format!("&{limits}") };
+        Cow::Owned(format!("{plain}{mark}follow{limits}"))
     }
 
     /// The source that `uri` names, and the input of the dataflow that it is for, if it says so (`clicks=file:…`).
@@ -189,8 +194,8 @@ pub(crate) fn options(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// `uri` with `***` in place of options' values that may be secrets: it goes into logs and messages.
 pub(super) fn without_secrets(uri: &str) -> String {
-    const SECRET: [&str; 7] =
-        ["password", "secret", "token", "credential", "jaas", ".pem", "oauthbearer.config"];
+    const SECRET: [&str; 8] =
+        ["password", "passphrase", "secret", "token", "credential", "jaas", ".pem", "oauthbearer.config"];
     let is_secret = |key: &str| {
         let key = key.to_ascii_lowercase();
         SECRET.iter().any(|word| key.contains(word))

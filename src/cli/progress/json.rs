@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ledger::PartitionStatus;
 use crate::runtime::{ProgressReport, Settings, SourceReport};
-use crate::source::OffsetUnit;
+use crate::source::{OffsetUnit, PartitionId};
 
 /// Partitions that are named in one object.
 const NAMED: usize = 100;
@@ -41,7 +41,7 @@ pub(super) struct Objects {
     /// As the object before had it.
     elapsed: Duration,
     /// Likewise, by source: the lines, and by partition the offset.
-    sources: Vec<(u64, HashMap<std::sync::Arc<str>, u64>)>,
+    sources: Vec<(u64, HashMap<PartitionId, u64>)>,
     /// Likewise, by sink.
     rows: Vec<u64>,
 }
@@ -129,29 +129,31 @@ impl Objects {
 
 fn source_object(
     source: &SourceReport,
-    before: &mut HashMap<std::sync::Arc<str>, u64>,
+    before: &mut HashMap<PartitionId, u64>,
     lines: u64,
     seconds: f64,
     elapsed: Duration,
 ) -> Value {
     let status = &source.status;
     let (mut start, mut end, mut latest) = (Map::new(), Map::new(), Map::new());
-    for PartitionStatus { name, offset, behind, .. } in &source.partitions {
-        let from = before.get(name).copied().unwrap_or(0);
+    for PartitionStatus { id, name, begin, offset, behind, ended, .. } in &source.partitions {
+        let from = before.get(id).copied().unwrap_or(*begin);
+        if *ended {
+            before.remove(id);
+        } else {
+            before.insert(*id, *offset);
+        }
         if from < *offset && end.len() < NAMED {
-            start.insert(name.to_string(), from.into());
-            end.insert(name.to_string(), (*offset).into());
+            // Of two with the same name, such as a log and the one before it, the later is told apart by its number.
+            let taken = end.contains_key(&**name);
+            let name = if taken { format!("{name}#{id}") } else { name.to_string() };
+            start.insert(name.clone(), from.into());
+            end.insert(name.clone(), (*offset).into());
             if let Some(behind) = behind {
-                latest.insert(name.to_string(), (offset + behind).into());
+                latest.insert(name, (offset + behind).into());
             }
         }
     }
-    *before = source
-        .partitions
-        .iter()
-        .filter(|partition| !partition.ended)
-        .map(|partition| (partition.name.clone(), partition.offset))
-        .collect();
     let since = status.behind_since.map_or(Duration::ZERO, |since| elapsed.saturating_sub(since));
     let unit = match status.unit {
         OffsetUnit::Bytes => "bytes",

@@ -29,6 +29,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// Bytes of messages that wait for one worker, over all its partitions.
 const WAITING: usize = 16 << 20;
 
+/// No offset.
+pub(super) const UNKNOWN: u64 = u64::MAX;
+
 /// What is said of the cluster, each thing once.
 #[derive(Debug)]
 pub(crate) struct Says {
@@ -38,7 +41,7 @@ pub(crate) struct Says {
     down: AtomicBool,
     said: Mutex<BTreeSet<String>>,
     /// The offset of the next message of each partition that is read, by topic and number, as of the last statistics.
-    latest: Mutex<BTreeMap<(String, i32), u64>>,
+    latest: Mutex<BTreeMap<(String, i32), Arc<AtomicU64>>>,
 }
 
 impl Says {
@@ -76,13 +79,13 @@ impl Says {
 
 impl ClientContext for Says {
     fn stats(&self, statistics: Statistics) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, topic) in statistics.topics {
-            for (number, partition) in topic.partitions {
-                // Those that are read: of others it is -1, or not known.
-                if let Ok(offset) = u64::try_from(partition.hi_offset) {
-                    latest.insert((name.clone(), number), offset);
-                }
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((topic, number), latest) in &*latest {
+            let topic = statistics.topics.get(topic);
+            // Where it is not known it is negative.
+            let offset = topic.and_then(|topic| topic.partitions.get(number)).map(|it| it.hi_offset);
+            if let Some(offset) = offset.and_then(|offset| u64::try_from(offset).ok()) {
+                latest.store(offset, Ordering::Relaxed);
             }
         }
     }
@@ -157,8 +160,8 @@ impl Client {
             ("queued.max.messages.kbytes", (waiting >> 10).to_string()),
             ("fetch.message.max.bytes", waiting.min(1 << 20).to_string()),
             ("fetch.max.bytes", (8 << 20).to_string()),
-            // They say how far partitions go, which nothing else does without asking.
-            ("statistics.interval.ms", "1000".to_owned()),
+            // They say how far partitions go, which nothing else does without asking. Of thousands they are long.
+            ("statistics.interval.ms", partitions.clamp(1_000, 60_000).to_string()),
         ]);
         let says = Says::new(&options.brokers, false);
         let consumer =
@@ -173,11 +176,12 @@ impl Client {
         Ok(client)
     }
 
-    /// The offset of the next message of a partition that is read, as of a second ago or so.
-    pub(super) fn latest(&self, topic: &str, partition: i32) -> Option<u64> {
-        let latest = &self.consumer.context().latest;
-        let latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.get(&(topic.to_owned(), partition)).copied()
+    /// Where the offset is put that is behind all messages of a partition, as of a second ago or so; [`UNKNOWN`] until then.
+    pub(super) fn latest(&self, topic: &str, partition: i32) -> Arc<AtomicU64> {
+        let latest = Arc::new(AtomicU64::new(UNKNOWN));
+        let mut all = self.consumer.context().latest.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert((topic.to_owned(), partition), Arc::clone(&latest));
+        latest
     }
 
     /// Begins to read a partition at `offset`; `wake` is called when messages come.

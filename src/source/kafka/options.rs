@@ -82,7 +82,7 @@ const OWN: [(&str, &str); 9] = [
         "offsets are committed if there is a `group=NAME`, and only to be looked at",
     ),
     ("enable.partition.eof", "the source needs it to know when it has caught up"),
-    ("statistics.interval.ms", "it is a second, for the lag that is shown"),
+    ("statistics.interval.ms", "it is a second or more, for the lag that is shown"),
     ("group.protocol", "partitions are assigned by the run, and not by the group"),
 ];
 

@@ -106,6 +106,8 @@ impl<'a> Packer<'a> {
         let mut chunk = Chunk::new(place, self.buffer, 0, self.end);
         chunk.consumed = self.consumed;
         chunk.oversize = self.oversize;
+        // Lines have numbers within their messages, and only these are offsets.
+        chunk.whole = self.rules.framing == Framing::Lines;
         Some(chunk)
     }
 }

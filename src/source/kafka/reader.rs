@@ -9,7 +9,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::Detail;
-use super::client::{Client, Extent, Question, Says};
+use super::client::{Client, Extent, Question, Says, UNKNOWN};
 use super::options::{OnDataLoss, Options};
 use super::packer::{Packer, Rules};
 use crate::source::{Chunk, Pool, ReadOptions, Reader, SourceError, Step, Wake};
@@ -32,6 +32,8 @@ pub(super) struct KafkaReader {
     /// A message that was taken from the queue and is for a later epoch.
     held: Option<(u64, Option<Vec<u8>>)>,
     at_end: bool,
+    /// The offset behind all messages, as the statistics say.
+    latest: Arc<AtomicU64>,
     stopped: bool,
     /// Whether it is a loss if the first message to be read has gone.
     strict: bool,
@@ -74,6 +76,7 @@ impl KafkaReader {
             chunk_bytes: usize::try_from(read.chunk_bytes).unwrap_or(usize::MAX).clamp(1, 4 << 20),
         };
         let position = client.position(&detail.topic, detail.partition, next);
+        let latest = client.latest(&detail.topic, detail.partition);
         let mut reader = KafkaReader {
             rules,
             topic: detail.topic,
@@ -85,6 +88,7 @@ impl KafkaReader {
             next,
             held: None,
             at_end: false,
+            latest,
             stopped: false,
             strict: from > 0 || !detail.earliest,
             trouble: None,
@@ -107,6 +111,8 @@ impl KafkaReader {
         let queue = self.client.read(&self.topic, self.number, self.next, &self.wake);
         self.queue = Some(queue.map_err(|reason| self.refused(reason))?);
         self.at_end = false;
+        // A topic that was created anew begins anew.
+        self.latest.store(UNKNOWN, Ordering::Relaxed);
         Ok(())
     }
 
@@ -252,7 +258,7 @@ impl Reader for KafkaReader {
     }
 
     fn latest(&self) -> Option<u64> {
-        self.client.latest(&self.topic, self.number)
+        Some(self.latest.load(Ordering::Relaxed)).filter(|latest| *latest != UNKNOWN)
     }
 
     fn is_at_end(&self) -> bool {

@@ -146,3 +146,51 @@ fn a_run_over_files_says_when_it_is_through() {
         .exits(2)
         .says(&["`--progress bar`", "auto, text, json, none"]);
 }
+
+#[test]
+fn each_partition_has_its_part_of_a_bound() {
+    // More lines than that come in each of them, without end.
+    for workers in ["1", "2"] {
+        let source = "rate:30000?kind=words&partitions=3&max-rate=300";
+        let mut command = command();
+        command.args(["run", "word-count", "--source", source, "--sink", "jsonl:/dev/null"]);
+        command.args(["--tick", "20ms", "--progress", "json", "-w", workers]);
+        let mut running = Running::start(&mut command);
+        let stderr = running.stderr_lines();
+        let mut read = std::collections::BTreeSet::new();
+        while read.len() < 3 {
+            let object: Value = serde_json::from_str(&stderr.until("\"runId\"")).unwrap();
+            read.extend(object["sources"][0]["endOffset"].as_object().unwrap().keys().cloned());
+        }
+        running.signal("TERM");
+        drop(stderr.rest());
+        running.wait().exits(0);
+    }
+}
+
+#[test]
+fn files_that_follow_one_another_do_so_at_a_bounded_rate() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in 0..4 {
+        let words: String = (0..40).map(|word| format!("{file}-{word}\n")).collect();
+        fs::write(directory.path().join(format!("{file}.log")), words).unwrap();
+    }
+    let uri = format!("dir:{}?max-rate=400", directory.path().display());
+    let mut command = command();
+    command.args(["run", "word-count", "--source", &uri, "--sink", "jsonl:-?mode=changes", "--tick", "20ms"]);
+    let mut running = Running::start(&mut command);
+    let shown = running.stdout_lines();
+    let mut files = Vec::new();
+    while files.len() < 160 {
+        let row: Value = serde_json::from_str(&shown.until("\"diff\":1")).unwrap();
+        let word = row["row"]["word"].as_str().unwrap();
+        files.push((row["epoch"].as_u64().unwrap(), word.split_once('-').unwrap().0.to_owned()));
+    }
+    running.signal("TERM");
+    drop(shown.rest());
+    running.wait().exits(0);
+    // Within an epoch rows stand in another order.
+    files.sort();
+    let order: Vec<_> = files.iter().map(|(_, file)| file).collect();
+    assert!(order.is_sorted(), "{files:?}");
+}

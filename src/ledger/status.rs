@@ -210,3 +210,70 @@ impl Status {
         self.epochs.drain(..over).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Access, Found};
+
+    fn partition(id: u32, bytes: u64) -> Partition {
+        let found = Found {
+            name: format!("test:{id}").into(),
+            identity: id.to_string(),
+            access: Access::Sequential,
+            length: Some(bytes),
+            bytes,
+            detail: String::new(),
+        };
+        Partition { id: PartitionId(id), source: 0, found }
+    }
+
+    fn reached(id: u32, offset: u64, lines: u64, behind: u64) -> (PartitionId, Reached) {
+        let id = PartitionId(id);
+        let nothing = Reached::nothing(id);
+        let caught_up = behind == 0;
+        (id, Reached { offset, lines, bytes: offset, caught_up, behind: Some(behind), begin: 3, ..nothing })
+    }
+
+    fn times(epoch: u64) -> EpochTimes {
+        let opened = Duration::from_secs(epoch);
+        EpochTimes { epoch, lines: 0, opened, sealed: opened }
+    }
+
+    /// Two that are behind in turns are never behind for longer than each of them.
+    #[test]
+    fn lag_is_that_of_the_partition_that_is_behind_longest() {
+        let mut status = Status::default();
+        status.add_source("test:", OffsetUnit::Bytes, false);
+        [0, 1].iter().for_each(|id| status.add_partition(&partition(*id, 0), 0));
+        for epoch in 0..10 {
+            let (first, second) = if epoch % 2 == 0 { (7, 0) } else { (0, 5) };
+            let offset = 10 + epoch;
+            let reached = [reached(0, offset, 1, first), reached(1, offset, 1, second)];
+            status.seal(times(epoch), &reached.into_iter().collect());
+            let source = status.sources().next().expect("there is one");
+            assert_eq!(source.behind, Some(first + second));
+            assert_eq!(source.behind_since, Some(Duration::from_secs(epoch)));
+            let moved = status.take_moved(0);
+            assert_eq!(moved.iter().map(|it| (it.begin, it.offset)).collect::<Vec<_>>(), [(3, offset); 2]);
+        }
+        assert_eq!(status.take_moved(0), []);
+        assert_eq!(status.take_epochs(4).len(), 4);
+        assert_eq!(status.take_epochs(u64::MAX).iter().map(|it| it.lines).sum::<u64>(), 12);
+    }
+
+    /// Who has ended is told once; and what has an end is behind by its bytes.
+    #[test]
+    fn what_has_an_end_is_behind_by_what_is_left_of_it() {
+        let mut status = Status::default();
+        status.add_source("test:", OffsetUnit::Bytes, true);
+        [0, 1].iter().for_each(|id| status.add_partition(&partition(*id, 100), 0));
+        let (id, one) = reached(0, 100, 4, 0);
+        status.seal(times(0), &[(id, Reached { ended: true, ..one })].into_iter().collect());
+        let source = status.sources().next().expect("there is one");
+        assert_eq!((source.behind, source.partitions, source.lines), (Some(100), 1, 4));
+        let ended: Vec<_> = status.take_moved(0).iter().map(|it| (it.id, it.ended)).collect();
+        assert_eq!(ended, [(PartitionId(0), true)]);
+        assert_eq!(status.take_moved(0), []);
+    }
+}

@@ -27,7 +27,7 @@ const COMMIT_EVERY: u64 = 10;
 /// How long a cluster has to answer a question of the thread.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Bytes of messages that wait for one worker, over all its partitions.
-const WAITING: usize = 16 << 20;
+const WAITING: usize = 32 << 20;
 
 /// No offset.
 pub(super) const UNKNOWN: u64 = u64::MAX;
@@ -148,7 +148,7 @@ impl Client {
     pub(super) fn start(options: &Options, partitions: usize, share: Share) -> Result<Arc<Self>, String> {
         let each = partitions.div_ceil(share.peers.max(1)).max(1);
         // Queues that were split off are bounded one by one. Below a quarter of a megabyte, it is mostly waiting for the network.
-        let waiting = (WAITING / each).clamp(256 << 10, 8 << 20);
+        let waiting = (WAITING / each).clamp(256 << 10, 16 << 20);
         let config = options.client(&[
             // Without a group librdkafka assigns nothing.
             ("group.id", options.group.clone().unwrap_or_else(|| "thalweg".to_owned())),
@@ -160,6 +160,9 @@ impl Client {
             ("queued.max.messages.kbytes", (waiting >> 10).to_string()),
             ("fetch.message.max.bytes", waiting.min(1 << 20).to_string()),
             ("fetch.max.bytes", (8 << 20).to_string()),
+            // How long a partition is not asked for more once so much waits of it: a second by default, in which all of it has been
+            // counted. Measured: 5 million lines of four partitions, 372,000 lines a second instead of 297,000.
+            ("fetch.queue.backoff.ms", "5".to_owned()),
             // They say how far partitions go, which nothing else does without asking. Of thousands they are long.
             ("statistics.interval.ms", partitions.clamp(1_000, 60_000).to_string()),
         ]);

@@ -47,7 +47,7 @@
 //!
 //! # Memory
 //!
-//! What was fetched waits in a queue for each partition, of 16 MiB for each worker together and at least 256 KiB each
+//! What was fetched waits in a queue for each partition, of 32 MiB for each worker together and at least 256 KiB each
 //! (`kafka.queued.max.messages.kbytes`); nothing more is fetched until the worker takes of it.
 
 mod client;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -125,9 +125,7 @@ impl Kafka {
             loop {
                 match producer.send(BaseRecord::<(), [u8]>::to(&self.topic).payload(payload)) {
                     Ok(()) => break,
-                    Err((KafkaError::MessageProduction(code), _))
-                        if code == rdkafka::error::RDKafkaErrorCode::QueueFull =>
-                    {
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                         std::thread::sleep(Duration::from_millis(5));
                     }
                     Err((error, _)) => return Err(failed(error)),

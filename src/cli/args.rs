@@ -13,18 +13,19 @@ SIGINT or SIGTERM finishes the open epochs and ends in order; a second one ends 
 
 /// What `--source` takes. Each has its options on its own page of the documentation.
 const SOURCES: &str = "\
-Sources:
-  PATH, file:PATH           files that are there, plain, gzip or zstd; 'PATTERN' for many
-  file:PATH?follow          files as they grow (--follow); ?start=end leaves out what is there
-  dir:PATH                  files that are put there; ?existing=ignore&glob=GLOB&clean=delete
+Sources (the documentation has all their options):
+  PATH, file:PATH           files, plain, gzip or zstd; 'PATTERN' for many
+  file:PATH?follow          files as they grow (--follow); ?start=end
+  dir:PATH                  files put there; ?existing=ignore&glob=GLOB
   -, stdin:                 standard input
   tcp://HOST:PORT           a server to connect to; ?tls=system or ?tls=FILE
-  tcp-listen://PORT         clients that connect; ?connections=N&idle=TIME&tls-cert=FILE&tls-key=FILE
-  kafka://HOST:PORT/TOPIC   topics; ?start=earliest|latest|TIME&on-data-loss=continue&kafka.OPTION=VALUE
-  docker: cri: syslog:      what containers and syslog write, followed; docker+URI and so on from elsewhere
+  tcp-listen://PORT         clients; ?connections=N&tls-cert=FILE
+  kafka://HOST:PORT/TOPIC   topics; ?start=latest&kafka.OPTION=VALUE
+  docker: cri: syslog:      what they write; docker+URI for another source
   journald:                 the journal; ?unit=NAME&since=TIME
   rate:LINES_PER_SECOND     lines made up; ?kind=KIND&lines=N&partitions=N
-Any that goes on takes ?max-rate=LINES and ?max-rate-per-partition=LINES, a second.";
+Sources that go on take ?max-rate=LINES and ?max-rate-per-partition=LINES,
+a second.";
 
 /// Above the options that a dataflow brings.
 const OWN: &str = "Options of this dataflow";

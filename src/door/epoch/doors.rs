@@ -85,7 +85,7 @@ impl<'scope, F: Format, K: Key, G> Grouped<'scope, F, K, G> {
     /// });
     /// let answer = Script::new(build).epoch("hello hello world\n").epoch("hello\n").run();
     /// let words: Vec<_> = answer.view("words").iter().map(|row| row.split_once('\t').unwrap().1).collect();
-    /// assert_eq!(words, ["hello\t2", "world\t1", "hello\t1"]);
+    /// assert_eq!(words, ["hello\t1", "hello\t2", "world\t1"]);
     /// ```
     pub fn by_epoch(self) -> Grouped<'scope, F, K, G, ByEpoch> {
         self.during(ByEpoch)

@@ -51,6 +51,7 @@ pub use clock::now;
 pub(crate) use clock::time;
 pub use embed::{Change, Run, RunBuilder};
 pub use fatal::{Exit, end, end_on_panic};
+pub(crate) use open_files::raise_limit as raise_open_files;
 pub use report::{LatestEpochs, ProgressReport, Reports, SourceReport};
 pub use settings::{ClusterSettings, Settings};
 pub(crate) use small::read_small;
@@ -406,11 +407,6 @@ fn digest(mut reader: impl Read) -> std::io::Result<[u8; 32]> {
             read => hash.update(&piece[..read]),
         }
     }
-}
-
-/// Raises the limit of open files as far as it may be.
-pub(crate) fn raise_open_files() {
-    open_files::raise_limit();
 }
 
 /// A variable of the environment, if it is set and is text.

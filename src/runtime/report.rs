@@ -1,7 +1,7 @@
 //! How far a run is, while it goes on.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock;
@@ -95,7 +95,7 @@ pub struct LatestEpochs {
 #[derive(Clone)]
 pub struct Reports {
     every: Duration,
-    to: Arc<dyn Fn(&ProgressReport) + Send + Sync>,
+    to: Arc<Mutex<dyn FnMut(&ProgressReport) + Send>>,
 }
 
 impl fmt::Debug for Reports {
@@ -107,8 +107,8 @@ impl fmt::Debug for Reports {
 impl Reports {
     /// `to` is called on the first worker, which waits for it, and all others with it: when an epoch has been sealed or committed, no more often than
     /// `every`, and every ten seconds while nothing happens; and at the end.
-    pub fn new(every: Duration, to: impl Fn(&ProgressReport) + Send + Sync + 'static) -> Self {
-        Reports { every, to: Arc::new(to) }
+    pub fn new(every: Duration, to: impl FnMut(&ProgressReport) + Send + 'static) -> Self {
+        Reports { every, to: Arc::new(Mutex::new(to)) }
     }
 }
 
@@ -171,6 +171,6 @@ impl Reporter {
             sinks: outputs.status(),
             latest: std::mem::take(&mut self.latest),
         };
-        (reports.to)(&report);
+        (reports.to.lock().unwrap_or_else(PoisonError::into_inner))(&report);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::reader::JournaldReader;
 use super::registry::options;
-use super::{Access, Found, OffsetUnit, ReadOptions, Reader, Share, Source, SourceError, Wake};
+use super::{Found, OffsetUnit, ReadOptions, Reader, Share, Source, SourceError, Wake};
 use crate::envelope::{Envelope, EnvelopeKind};
 
 /// `journald:`: the messages of systemd's journal, by `journalctl`, which is started and, should it end, started again.
@@ -195,14 +195,7 @@ impl Source for JournaldSource {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| self.settings.failed(&error))?;
-        Ok(vec![Found {
-            name: self.uri.as_str().into(),
-            identity: self.uri.clone(),
-            access: Access::Pinned,
-            length: None,
-            bytes: 0,
-            detail: String::new(),
-        }])
+        Ok(vec![Found::pinned(&self.uri, &self.uri)])
     }
 
     fn open(

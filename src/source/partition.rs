@@ -48,6 +48,18 @@ pub struct Found {
 }
 
 impl Found {
+    /// The one partition of a source that is read once, by the worker that it is pinned to, and has no end that is known.
+    pub(super) fn pinned(name: &str, identity: &str) -> Self {
+        Found {
+            name: name.into(),
+            identity: identity.to_owned(),
+            access: Access::Pinned,
+            length: None,
+            bytes: 0,
+            detail: String::new(),
+        }
+    }
+
     /// What its source has to know, as it was put into `detail` by [`Found::write_detail`].
     pub(super) fn read_detail<T: DeserializeOwned>(&self) -> Result<T, SourceError> {
         serde_json::from_str(&self.detail).map_err(|error| SourceError::Detail {

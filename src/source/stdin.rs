@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::blocks::{BlockReader, BlockWriter};
 use super::compressed::{ZSTD_WINDOW_LOG_MAX, explain};
 use super::file::FileKind;
-use super::{Access, Found, Pool, ReadOptions, Reader, Share, Source, SourceError, Step, Wake};
+use super::{Found, Pool, ReadOptions, Reader, Share, Source, SourceError, Step, Wake};
 
 /// Bytes read at a time.
 const BLOCK: usize = 256 << 10;
@@ -43,14 +43,7 @@ impl Source for Stdin {
     }
 
     fn find(&self) -> Result<Vec<Found>, SourceError> {
-        Ok(vec![Found {
-            name: "stdin:".into(),
-            identity: "stdin".to_owned(),
-            access: Access::Pinned,
-            length: None,
-            bytes: 0,
-            detail: String::new(),
-        }])
+        Ok(vec![Found::pinned("stdin:", "stdin")])
     }
 
     fn open(

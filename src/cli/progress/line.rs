@@ -27,9 +27,8 @@ pub(super) fn show(every: Duration) -> (Line, Reports) {
     let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is well formed");
     let bar = ProgressBar::new_spinner().with_style(style);
     bar::set_shown(true);
-    let (drawn, rates) = (bar.clone(), std::sync::Mutex::new(Rates::default()));
+    let (drawn, mut rates) = (bar.clone(), Rates::default());
     let reports = Reports::new(every, move |report| {
-        let mut rates = rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         drawn.set_message(rates.text(report));
         drawn.tick();
     });

@@ -77,18 +77,16 @@ pub(super) fn show(
             Shown::Line(line)
         }
         Form::Text => {
-            let rates = std::sync::Mutex::new(line::Rates::default());
+            let mut rates = line::Rates::default();
             let every = settings.tick.max(EVERY);
             settings.reports = Some(Reports::new(every, move |report| {
-                let mut rates = rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 eprint(format_args!("thalweg: {}\n", rates.text(report)));
             }));
             Shown::Nothing
         }
         Form::Json => {
-            let objects = std::sync::Mutex::new(json::Objects::new(dataflow, settings)?);
+            let mut objects = json::Objects::new(dataflow, settings)?;
             settings.reports = Some(Reports::new(settings.tick, move |report| {
-                let mut objects = objects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 eprint(format_args!("{}\n", objects.next(report)));
             }));
             Shown::Nothing

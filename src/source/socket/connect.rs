@@ -14,7 +14,7 @@ use super::reader::{Connection, Connections, SocketReader};
 use super::stream::{Opening, Stream};
 use super::tls;
 use crate::source::backoff::Backoff;
-use crate::source::{Access, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
+use crate::source::{Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// How long an attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -154,14 +154,7 @@ impl Source for TcpSource {
     /// Reads the files that are named for TLS. Nothing is connected yet.
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         self.connector()?;
-        Ok(vec![Found {
-            name: self.uri.as_str().into(),
-            identity: self.uri.clone(),
-            access: Access::Pinned,
-            length: None,
-            bytes: 0,
-            detail: String::new(),
-        }])
+        Ok(vec![Found::pinned(&self.uri, &self.uri)])
     }
 
     fn open(

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
 use crate::bench::{BenchError, Notes, table};
 use crate::data::grouped;
 use crate::dataflow::AnyDataflow;
@@ -32,6 +34,8 @@ pub struct Latency {
     pub partitions: u16,
     /// How long each load lasts.
     pub seconds: u16,
+    /// Among how many clients (or words, devices …) the lines are shared; as [`rate:`](crate::rate) has it when not given.
+    pub keys: Option<u32>,
 }
 
 /// Lines at a rate, in epochs of a length: `200000@10ms`.
@@ -68,45 +72,29 @@ impl std::str::FromStr for Load {
     }
 }
 
-/// Latencies, counted in steps of 10 µs.
-struct Histogram {
-    counts: Vec<u64>,
-    lines: u64,
-    longest: Duration,
-}
+/// Latencies in microseconds, each to a thousandth of itself.
+struct Latencies(Histogram<u64>);
 
-impl Histogram {
-    const STEP: u64 = 10;
-    /// Ten seconds and more are one.
-    const STEPS: usize = 1_000_000;
-
-    fn new() -> Self {
-        Histogram { counts: vec![0; Self::STEPS], lines: 0, longest: Duration::ZERO }
-    }
-
-    fn add(&mut self, latency: Duration) {
-        let step = usize::try_from(latency.as_micros() / u128::from(Self::STEP)).unwrap_or(usize::MAX);
-        self.counts[step.min(Self::STEPS - 1)] += 1;
-        self.lines += 1;
-        self.longest = self.longest.max(latency);
+impl Latencies {
+    fn new() -> Result<Self, BenchError> {
+        let failed = |error: hdrhistogram::CreationError| BenchError::System {
+            what: "count latencies",
+            source: std::io::Error::other(error.to_string()),
+        };
+        Histogram::new(3).map(Latencies).map_err(failed)
     }
 
     /// The latency that `share` of the lines have, or less.
     fn quantile(&self, share: f64) -> Duration {
-        let wanted = (self.lines as f64 * share).ceil() as u64;
-        let mut sum = 0;
-        let step = self.counts.iter().position(|count| {
-            sum += count;
-            sum >= wanted
-        });
-        Duration::from_micros((step.unwrap_or(0) as u64 + 1) * Self::STEP)
+        Duration::from_micros(self.0.value_at_quantile(share))
     }
 
     /// The lines of `partition` of `source` from the one after `before` up to `now` have their count at `at`.
     fn commit(&mut self, source: &RateSource, partition: usize, before: u64, now: u64, at: Instant) {
         for line in before + 1..=now {
             if let Some(due) = source.due(partition, line) {
-                self.add(at.saturating_duration_since(due));
+                let micros = at.saturating_duration_since(due).as_micros();
+                self.0.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
             }
         }
     }
@@ -159,9 +147,9 @@ impl Latency {
             notes(&format!("{load}: {}, for {} s", self.dataflow, self.seconds));
             let (measured, epochs) = self.measure(dataflow, *load)?;
             let millis = |duration: Duration| format!("{:.1}", duration.as_secs_f64() * 1e3);
-            let mut row = vec![load.to_string(), grouped(measured.lines), epochs.to_string()];
+            let mut row = vec![load.to_string(), grouped(measured.0.len()), epochs.to_string()];
             row.extend([0.5, 0.9, 0.99].map(|share| millis(measured.quantile(share))));
-            row.push(millis(measured.longest));
+            row.push(millis(measured.quantile(1.0)));
             row.extend([0.5, 0.99].map(|share| millis(plain.quantile(share))));
             row.push(format!(
                 "{:.2}",
@@ -170,9 +158,13 @@ impl Latency {
             rows.push(row);
         }
         let head = format!(
-            "{} on {} workers, {} partitions, {} s each: milliseconds from a line's arrival to its count at the sink\n\
+            "{} on {} workers, {} partitions{}, {} s each: milliseconds from a line's arrival to its count at the sink\n\
              loop: the same from the same source to a loop that only counts, each tick; ratio: p99 over that of the loop",
-            self.dataflow, self.workers, self.partitions, self.seconds
+            self.dataflow,
+            self.workers,
+            self.partitions,
+            self.keys.map(|keys| format!(", {} keys", grouped(u64::from(keys)))).unwrap_or_default(),
+            self.seconds
         );
         let heads =
             ["load", "lines", "epochs", "p50", "p90", "p99", "longest", "loop p50", "loop p99", "ratio"];
@@ -183,6 +175,7 @@ impl Latency {
         let clock = RateClock { now: runtime::now, time: runtime::time };
         let lines = load.rate * u64::from(seconds);
         let uri = format!("{}?lines={lines}&partitions={}", load.rate, self.partitions);
+        let uri = uri + &self.keys.map(|keys| format!("&keys={keys}")).unwrap_or_default();
         let failed = |reason: String| BenchError::System {
             what: "make lines up",
             source: std::io::Error::other(reason),
@@ -190,7 +183,7 @@ impl Latency {
         RateSource::parse(&uri, clock).map(Arc::new).map_err(failed)
     }
 
-    fn measure(&self, dataflow: &AnyDataflow, load: Load) -> Result<(Histogram, usize), BenchError> {
+    fn measure(&self, dataflow: &AnyDataflow, load: Load) -> Result<(Latencies, usize), BenchError> {
         let failed = |error: &dyn std::fmt::Display| BenchError::System {
             what: "run the dataflow",
             source: std::io::Error::other(error.to_string()),
@@ -229,21 +222,21 @@ impl Latency {
 
         let commits = commits.lock().unwrap_or_else(PoisonError::into_inner);
         let reached = reached.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut histogram = Histogram::new();
+        let mut latencies = Latencies::new()?;
         let mut before = vec![0; usize::from(self.partitions)];
         for (epoch, at) in &*commits {
             let known = reached.partition_point(|(sealed, _)| *sealed <= epoch + 1);
             let Some((_, lines)) = known.checked_sub(1).and_then(|last| reached.get(last)) else { continue };
             for (partition, (before, now)) in before.iter_mut().zip(lines).enumerate() {
-                histogram.commit(&source, partition, *before, *now, *at);
+                latencies.commit(&source, partition, *before, *now, *at);
                 *before = (*before).max(*now);
             }
         }
-        Ok((histogram, commits.len()))
+        Ok((latencies, commits.len()))
     }
 
     /// The same from the source to a loop that counts lines, each tick.
-    fn baseline(&self, load: Load, seconds: u16) -> Result<(Histogram, usize), BenchError> {
+    fn baseline(&self, load: Load, seconds: u16) -> Result<(Latencies, usize), BenchError> {
         let failed = |error: crate::source::SourceError| BenchError::System {
             what: "read the lines",
             source: std::io::Error::other(error.to_string()),
@@ -271,7 +264,7 @@ impl Latency {
         let mut readers = readers.map_err(failed)?;
         let (mut lines, mut before) = (vec![0; readers.len()], vec![0; readers.len()]);
         let mut ended = vec![false; readers.len()];
-        let (pool, mut histogram, mut ticks) = (Pool::default(), Histogram::new(), 0);
+        let (pool, mut latencies, mut ticks) = (Pool::default(), Latencies::new()?, 0);
         let mut next = runtime::now() + load.tick;
         while !ended.iter().all(|ended| *ended) || lines != before {
             let mut any = false;
@@ -291,7 +284,7 @@ impl Latency {
             let now = runtime::now();
             if now >= next {
                 for (partition, (before, lines)) in before.iter_mut().zip(&lines).enumerate() {
-                    histogram.commit(&source, partition, *before, *lines, now);
+                    latencies.commit(&source, partition, *before, *lines, now);
                     *before = *lines;
                 }
                 (next, ticks) = (now + load.tick, ticks + 1);
@@ -299,22 +292,6 @@ impl Latency {
                 std::thread::park_timeout(next - now);
             }
         }
-        Ok((histogram, ticks))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_those_of_what_was_added() {
-        let mut histogram = Histogram::new();
-        (1..=100).for_each(|millis| histogram.add(Duration::from_millis(millis)));
-        assert_eq!(histogram.quantile(0.5), Duration::from_micros(50_010));
-        assert_eq!(histogram.quantile(0.99), Duration::from_micros(99_010));
-        assert_eq!((histogram.longest, histogram.lines), (Duration::from_millis(100), 100));
-        histogram.add(Duration::from_secs(3600));
-        assert_eq!(histogram.quantile(1.0), Duration::from_secs(10));
+        Ok((latencies, ticks))
     }
 }

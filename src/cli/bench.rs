@@ -94,6 +94,7 @@ pub(super) fn bench(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(
                 workers: one(given, "workers"),
                 partitions: one(given, "partitions"),
                 seconds: one(given, "seconds"),
+                keys: given.get_one("keys").copied(),
             };
             latency.run(dataflows, &mut notes)
         }
@@ -266,6 +267,13 @@ fn latency() -> Command {
         .arg(
             arg("partitions", "N", "1", "Partitions that share the lines")
                 .value_parser(value_parser!(u16).range(1..=256)),
+        )
+        .arg(
+            Arg::new("keys")
+                .long("keys")
+                .value_name("N")
+                .value_parser(value_parser!(u32).range(1..))
+                .help("How many clients the lines are of (or words, or devices) [default: 100000]"),
         )
         .arg(
             arg("seconds", "N", "60", "How long each load lasts")

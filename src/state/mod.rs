@@ -35,6 +35,7 @@ mod error;
 mod identity;
 mod keep;
 mod snapshot;
+pub mod storage;
 mod store;
 mod writer;
 

@@ -1,0 +1,114 @@
+//! Named bytes that outlast the process: what snapshots, the journal, the spool and claims are kept in.
+//!
+//! A [`Storage`] is a directory or an object store. It offers what both have: bytes under a name that are created
+//! whole and never change, and logs that grow at their end and are durable up to the last [`Log::sync`]. Nothing is
+//! ever overwritten, so whoever writes a name that is there learns that somebody else was first ([`StorageError::Exists`]):
+//! that is how a start claims its incarnation, and how a writer that was given up for dead is kept out.
+//!
+//! Names are relative paths of lower-case words, digits, `-`, `_`, `.` and `/`; none begins with a dot or a slash.
+//!
+//! This module knows no door, no epoch and no clock.
+
+use std::error::Error;
+use std::fmt;
+
+/// A place for named bytes. Handles are shared by threads.
+pub trait Storage: fmt::Debug + Send + Sync {
+    /// Where it is, as messages say it: without secrets.
+    fn uri(&self) -> &str;
+
+    /// Creates `name` with all of `bytes`, or not at all; they are durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Exists`] when the name is taken, by bytes or by a log.
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// The bytes under `name`; `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// What there is under names that begin with `prefix`, in the order of the names; a log is one entry.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listed.
+    fn list(&self, prefix: &str) -> Result<Vec<Entry>, StorageError>;
+
+    /// Deletes `name`, bytes or log; one that is not there is deleted already.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be deleted.
+    fn delete(&self, name: &str) -> Result<(), StorageError>;
+
+    /// Creates the log `name`, which is empty, for this process to append to.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Exists`] when the name is taken.
+    fn create_log(&self, name: &str) -> Result<Box<dyn Log>, StorageError>;
+
+    /// All bytes of log `name`, those that were synced and perhaps more: what was being written when its writer died may be
+    /// there in part. `None` if there is no such log.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    fn read_log(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+}
+
+/// The end of a log, to which one writer appends.
+pub trait Log: fmt::Debug + Send {
+    /// Adds `bytes` at the end. They may not be durable before [`Log::sync`].
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written. The log ends somewhere within them then, and takes no more.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Everything that was appended is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When that is not certain. The log takes no more then: what was not synced may or may not be there.
+    fn sync(&mut self) -> Result<(), StorageError>;
+}
+
+/// Something that a [`Storage`] holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+/// Why a [`Storage`] cannot do something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The name is taken.
+    #[error("{uri} already has `{name}`")]
+    Exists {
+        /// The storage.
+        uri: String,
+        /// The name.
+        name: String,
+    },
+    /// The directory, the server or the network does not do it.
+    #[error("cannot {doing} `{name}` in {uri}: {source}")]
+    System {
+        /// The storage.
+        uri: String,
+        /// What was to be done.
+        doing: &'static str,
+        /// With what.
+        name: String,
+        /// Why it was not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}

@@ -16,7 +16,7 @@ use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, text};
 use crate::format::Text;
 use crate::ledger::{Conductor, LedgerOptions};
-use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
+use crate::runtime::ingest::{Ingest, IngestSetup, Sealed, Turn};
 use crate::runtime::messages::Messages;
 use crate::runtime::now;
 use crate::runtime::reading::Inputs;
@@ -134,6 +134,7 @@ fn run(worker: &mut Worker, times: Times, tick: Duration, going: Duration) -> (f
         event_time: installed.event_time,
         horizon: installed.horizon,
         checks: false,
+        records: Sealed::Forgotten,
     };
     let mut ingest = Ingest::new(worker, messages, feed, setup);
     let writer = writers.swap_remove(worker.index());

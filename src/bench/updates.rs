@@ -20,7 +20,7 @@ use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, Next, Seen, Timeout, text};
 use crate::format::Text;
 use crate::ledger::{Conductor, LedgerOptions};
-use crate::runtime::ingest::{Ingest, IngestSetup};
+use crate::runtime::ingest::{Ingest, IngestSetup, Sealed};
 use crate::runtime::messages::Messages;
 use crate::runtime::now;
 use crate::runtime::reading::Inputs;
@@ -293,6 +293,7 @@ impl Bench {
             event_time: installed.event_time,
             horizon: installed.horizon,
             checks: false,
+            records: Sealed::Forgotten,
         };
         Bench {
             ingest: Ingest::new(worker, messages, feed, setup),

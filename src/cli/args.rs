@@ -123,6 +123,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         Arg::new(name).long(name).value_name(value).help(help).action(ArgAction::Append)
     };
     let cluster = |arg: Arg| arg.help_heading("Workers and processes");
+    let durable = |arg: Arg| arg.help_heading("State that outlasts the run");
     let tuning = |name: &'static str, value, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help).help_heading("Epochs and bounds")
     };
@@ -159,6 +160,24 @@ pub(super) fn run_args() -> Vec<Arg> {
             .long("rejects")
             .value_name("FILE")
             .help("Where to put every line that is malformed, longer than --max-line (its beginning) or too far ahead (--max-ahead), as it was read; each process has a file of its own"),
+        durable(Arg::new("state").long("state").value_name("URI").help(
+            "Where to keep what a later run goes on from: a directory. The same command, started again with it, goes on where this one has ended or was killed, at any number of workers",
+        )),
+        durable(
+            Arg::new("reset")
+                .long("reset")
+                .action(ArgAction::SetTrue)
+                .help("Discard what --state has, and begin with nothing"),
+        ),
+        durable(
+            Arg::new("snapshot-every")
+                .long("snapshot-every")
+                .value_name("TIME")
+                .help("How long after a snapshot of the state the next is made [default: 10s]"),
+        ),
+        durable(Arg::new("trigger").long("trigger").value_name("WHEN").help(
+            "once: take all that live sources have now, and end; run again, say each night, with the same --state it takes what has come since. live: go on [default: live]",
+        )),
         cluster(
             Arg::new("workers")
                 .short('w')

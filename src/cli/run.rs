@@ -17,7 +17,7 @@ use crate::data::{escape_text, grouped};
 use crate::dataflow::AnyDataflow;
 use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
-use crate::runtime::{ClusterSettings, Exit, Report, RunError, Settings, Usage};
+use crate::runtime::{ClusterSettings, DurableSettings, Exit, Report, RunError, Settings, Usage};
 use crate::sink::SinkSpec;
 use crate::source::{
     FileSource, FollowFrom, FollowSource, Progress, ReadOptions, Source, SourceError, SourceUriError, Sources,
@@ -198,7 +198,26 @@ fn tuned(given: &Given, sources: Vec<Named>, sinks: Vec<SinkSpec>) -> Result<Set
         max_open_bytes: given.bytes("max-open-bytes", default.max_open_bytes)?,
         stall_timeout: given.duration("stall-timeout", default.stall_timeout)?,
         reports: None,
+        durable: durable(given)?,
+        once: given.parse("trigger", once)?.unwrap_or(false),
     })
+}
+
+/// Whether live sources are read as far as they are now, and no further.
+fn once(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "once" => Ok(true),
+        "live" => Ok(false),
+        _ => Err("it is one of once, live"),
+    }
+}
+
+/// Where the run is to be durable, if it is.
+fn durable(given: &Given) -> Result<Option<DurableSettings>, GivenError> {
+    let every = given.duration("snapshot-every", DurableSettings::EVERY)?;
+    let reset = given.get("reset", false)?;
+    let uri = given.text("state").map(str::to_owned);
+    Ok(uri.map(|uri| DurableSettings { uri, reset, every }))
 }
 
 fn time(given: &Given) -> Result<TimeOptions, GivenError> {

@@ -13,6 +13,7 @@ use crate::dataflow::tables::Tables;
 use crate::dataflow::{BuildError, Dataflow, Flow, Installed};
 use crate::door::Lines;
 use crate::source::Progress;
+use crate::state::Identity;
 use crate::time::{Epoch, TimeOptions};
 use crate::view::{Deliveries, Delivery, Schema};
 
@@ -33,6 +34,8 @@ pub struct Outline {
     pub views: Vec<Arc<Schema>>,
     /// The inputs that it reads, by name; one without a name is [`UNNAMED`](crate::door::UNNAMED).
     pub inputs: Vec<String>,
+    /// Its doors that have durable rows, in the order in which they are opened.
+    pub doors: Vec<Identity>,
 }
 
 type Logic = dyn for<'a, 'scope> Fn(&'a mut Flow<'scope>) -> Result<(), BuildError> + Send + Sync;
@@ -102,7 +105,7 @@ impl Build {
             let flow = Flow::new(scope, lines, Deliveries::rows(Delivery::Changes));
             let installed = self.install(flow)?;
             let views = installed.views.schemas().cloned().collect();
-            Ok(Outline { views, inputs: installed.inputs })
+            Ok(Outline { views, inputs: installed.inputs, doors: installed.durable.doors() })
         })
     }
 

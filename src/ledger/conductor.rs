@@ -15,7 +15,7 @@ use super::cut::{Cursor, SourceCut, cut};
 use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, Reached, Read};
 use super::status::{EpochTimes, Status};
 use super::watermark::{WatermarkState, Watermarks};
-use crate::source::{Found, Partition, PartitionId, Source, SourceError};
+use crate::source::{Found, Partition, PartitionId, ReadBefore, Source, SourceError};
 use crate::time::{EventTime, Time, TimeOptions, TimeRange, Watermark, millis};
 
 /// How epochs are paced.
@@ -41,6 +41,8 @@ pub struct LedgerOptions {
     pub horizon: Duration,
     /// Whether what is read is digested, so that a replay can be checked.
     pub digest: bool,
+    /// Whether the run is over when all live sources have caught up once.
+    pub once: bool,
 }
 
 impl LedgerOptions {
@@ -58,6 +60,7 @@ impl LedgerOptions {
             event_time: true,
             horizon: Duration::ZERO,
             digest: false,
+            once: false,
         }
     }
 }
@@ -85,6 +88,40 @@ impl Mark {
     pub fn next_epoch(&self) -> u64 {
         self.next
     }
+
+    /// How far the partitions of each source have been read: those that are under way, and the last of those at their end.
+    pub fn read_before(&self) -> Vec<Vec<ReadBefore>> {
+        let before = |cursor: &Cursor| {
+            let (found, offset) = (cursor.partition.found.clone(), cursor.from);
+            ReadBefore { id: cursor.partition.id, found, offset, ended: false }
+        };
+        let of = |source: &SourceCut| {
+            let ended = source.past.iter().cloned();
+            ended.chain(source.cursors.iter().map(before)).collect()
+        };
+        self.sources.iter().map(of).collect()
+    }
+}
+
+/// How far the partitions of `sources` sources have been read by a run that was at `mark` and has sealed `records` since.
+pub fn read_before(mark: Option<&Mark>, records: &[EpochRecord], sources: usize) -> Vec<Vec<ReadBefore>> {
+    let mut read = mark.map(Mark::read_before).unwrap_or_default();
+    read.resize_with(sources, Vec::new);
+    for record in records {
+        for Partition { id, source, found } in &record.new {
+            let known = read.iter().flatten().any(|before| before.id == *id);
+            if let Some(of) = read.get_mut(*source as usize).filter(|_| !known) {
+                of.push(ReadBefore { id: *id, found: found.clone(), offset: 0, ended: false });
+            }
+        }
+        for before in read.iter_mut().flatten() {
+            if let Some(now) = record.reads.iter().find(|now| now.partition == before.id) {
+                before.offset = now.upto;
+            }
+            before.ended |= record.ended.contains(&before.id);
+        }
+    }
+    read
 }
 
 /// An epoch that is open.
@@ -167,6 +204,11 @@ pub struct Conductor {
     begin_sent: bool,
     /// What was read again, and was not what it had been.
     changed: Option<SourceError>,
+    /// What was found while epochs were opened as they had been: it is taken in afterwards.
+    found: Vec<(u32, Vec<Found>)>,
+    /// Whether somebody wants to know how far the run is, which stands still for that.
+    wants_mark: bool,
+    marked: Option<Mark>,
     status: Status,
 }
 
@@ -179,9 +221,27 @@ impl Conductor {
     ///
     /// When one of the sources cannot find its partitions.
     pub fn new(options: LedgerOptions, sources: &[Arc<dyn Source>]) -> Result<Self, SourceError> {
-        let mut conductor = Conductor {
+        let mut conductor = Conductor::without_partitions(options, sources);
+        let found = Conductor::look(sources, false)?;
+        found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
+        Ok(conductor)
+    }
+
+    /// Knows of no partitions of `sources`: they are those of an earlier run ([`Conductor::resume`]), and what is
+    /// [discovered](Conductor::discover).
+    pub fn without_partitions(options: LedgerOptions, sources: &[Arc<dyn Source>]) -> Self {
+        let mut status = Status::default();
+        let cut = |source: &Arc<dyn Source>| {
+            let (sequence, bounded, per_epoch) =
+                (source.is_sequence(), source.is_bounded(), source.per_epoch());
+            status.add_source(source.uri(), source.offset_unit(), bounded);
+            let (cursors, past) = (VecDeque::new(), VecDeque::new());
+            SourceCut { sequence, bounded, per_epoch, finds: false, cursors, past }
+        };
+        let sources = sources.iter().map(cut).collect();
+        Conductor {
             options,
-            sources: Vec::new(),
+            sources,
             watermarks: Watermarks::new(options.time),
             news: Vec::new(),
             partitions: 0,
@@ -205,28 +265,27 @@ impl Conductor {
             done: VecDeque::new(),
             begin_sent: false,
             changed: None,
-            status: Status::default(),
-        };
-        let mut seen = BTreeSet::new();
-        for (number, source) in (0..).zip(sources) {
-            let (sequence, bounded, per_epoch) =
-                (source.is_sequence(), source.is_bounded(), source.per_epoch());
-            let cursors = VecDeque::new();
-            conductor.status.add_source(source.uri(), source.offset_unit(), bounded);
-            conductor.sources.push(SourceCut { sequence, bounded, per_epoch, finds: false, cursors });
-            for found in source.find()? {
-                if !seen.insert(found.identity.clone()) {
-                    log::debug!("{} is named more than once and read once", found.name);
-                    continue;
-                }
-                if found.length == Some(0) && source.is_bounded() {
-                    log::debug!("{} is empty", found.name);
-                    continue;
-                }
-                conductor.take_in(number, found);
-            }
+            found: Vec::new(),
+            wants_mark: false,
+            marked: None,
+            status,
         }
-        Ok(conductor)
+    }
+
+    /// Looks for what `sources` have, by the numbers of the sources; with `closely`, it is described so that other processes can tell
+    /// whether they have the same.
+    ///
+    /// # Errors
+    ///
+    /// When one of the sources cannot find its partitions.
+    pub fn look(sources: &[Arc<dyn Source>], closely: bool) -> Result<Vec<(u32, Vec<Found>)>, SourceError> {
+        let look = |(number, source): (u32, &Arc<dyn Source>)| {
+            let is_empty = |found: &Found| found.length == Some(0) && source.is_bounded();
+            let found = source.find()?.into_iter().filter(|found| !is_empty(found));
+            let found = found.map(|found| if closely { source.describe(found) } else { Ok(found) });
+            Ok((number, found.collect::<Result<_, _>>()?))
+        };
+        (0..).zip(sources).map(look).collect()
     }
 
     /// Further partitions of source `source` may be [discovered](Self::discover), until it is said that none will be.
@@ -236,46 +295,46 @@ impl Conductor {
         }
     }
 
-    /// Source `source` has further partitions, the oldest first. One that is read already is read once.
+    /// Source `source` has further partitions, the oldest first. One that is read already is read once; one that has been read to its
+    /// end, by an earlier run too, is read on if it has become longer.
     pub fn discover(&mut self, source: u32, found: Vec<Found>) {
+        if !self.replay.is_empty() {
+            // Their numbers follow those of what is read again.
+            self.found.push((source, found));
+            return;
+        }
         let cursors = self.sources.iter().flat_map(|source| &source.cursors);
-        let known: HashSet<&str> = cursors.map(|cursor| cursor.partition.found.identity.as_str()).collect();
-        let mut among_them = HashSet::new();
-        let is_new = |found: &Found| {
-            let new = !known.contains(found.identity.as_str()) && among_them.insert(found.identity.clone());
-            if !new {
+        let mut known: HashSet<String> =
+            cursors.map(|cursor| cursor.partition.found.identity.clone()).collect();
+        for found in found {
+            if !known.insert(found.identity.clone()) {
                 log::debug!("{} is being read already", found.name);
+                continue;
             }
-            new
-        };
-        let new: Vec<Found> = found.into_iter().filter(is_new).collect();
-        for found in new {
-            self.take_in(source, found);
+            let Some(cut) = self.sources.get_mut(source as usize) else { continue };
+            let from = cut.past.iter().rfind(|past| past.found.identity == found.identity);
+            let from = from.map_or(0, |past| past.offset);
+            if from > 0 && found.length.is_none_or(|length| length <= from) {
+                log::debug!("{} has been read to its end", found.name);
+                continue;
+            }
+            self.take_in(source, found, from);
             self.waiting = self.waiting.max(Waiting::Something);
         }
     }
 
-    /// Numbers what source `source` has found; it is to be read from its beginning.
-    fn take_in(&mut self, source: u32, found: Found) {
-        let Some(cut) = self.sources.get_mut(source as usize) else { return };
+    /// Numbers what source `source` has found; it is to be read from offset `from`.
+    fn take_in(&mut self, source: u32, found: Found, from: u64) {
         let partition = Partition { id: PartitionId(self.partitions), source, found };
-        self.partitions += 1;
-        self.news.push(partition.clone());
-        self.status.add_partition(&partition, 0);
-        cut.cursors.push_back(Cursor::new(partition, 0));
+        self.add(partition, from);
     }
 
-    /// Describes the partitions that were found among `sources` so closely that other processes can tell whether they
-    /// have the same.
-    ///
-    /// # Errors
-    ///
-    /// When one cannot be read.
-    pub fn describe(&mut self, sources: &[Arc<dyn Source>]) -> Result<(), SourceError> {
-        for partition in &mut self.news {
-            partition.found = sources[partition.source as usize].describe(partition.found.clone())?;
-        }
-        Ok(())
+    fn add(&mut self, partition: Partition, from: u64) {
+        let Some(cut) = self.sources.get_mut(partition.source as usize) else { return };
+        self.partitions = self.partitions.max(partition.id.0 + 1);
+        self.news.push(partition.clone());
+        self.status.add_partition(&partition, from);
+        cut.cursors.push_back(Cursor::new(partition, from));
     }
 
     /// The same, for a dataflow of which it is known only now whether it goes by event time.
@@ -284,15 +343,20 @@ impl Conductor {
     }
 
     /// Goes on from where an earlier run was at `mark`: what it had not read is still to be read, by as many workers as
-    /// there are now, and the sources' partitions are those that it knew.
+    /// there are now. The sources are the same, in the same order; their partitions are those that it knew, and what is
+    /// [discovered](Self::discover).
     pub fn resume(&mut self, mark: Mark) {
-        self.news =
-            mark.sources.iter().flat_map(|source| &source.cursors).map(|c| c.partition.clone()).collect();
         (self.next, self.first) = (mark.next, mark.next);
-        (self.partitions, self.sources) = (mark.partitions, mark.sources);
-        let cursors = self.sources.iter().flat_map(|source| &source.cursors);
+        self.partitions = mark.partitions;
+        self.news.clear();
         self.status.clear();
-        cursors.for_each(|cursor| self.status.add_partition(&cursor.partition, cursor.from));
+        for (cut, before) in self.sources.iter_mut().zip(mark.sources) {
+            (cut.cursors, cut.past) = (before.cursors, before.past);
+        }
+        for cursor in self.sources.iter().flat_map(|source| &source.cursors) {
+            self.news.push(cursor.partition.clone());
+            self.status.add_partition(&cursor.partition, cursor.from);
+        }
         self.watermarks.restore(mark.watermark);
     }
 
@@ -307,6 +371,17 @@ impl Conductor {
         self.by_hand = true;
         self.begun = arrived;
         self.arrives = arrived;
+    }
+
+    /// Somebody wants to know how far the run is: no epoch is opened until all that are open are sealed, and then there is a
+    /// [mark](Self::take_marked), and the workers are told ([`Message::Cut`]).
+    pub fn want_mark(&mut self) {
+        self.wants_mark = true;
+    }
+
+    /// How far the run was when it stood still, if that was wanted and has come since this was last asked.
+    pub fn take_marked(&mut self) -> Option<Mark> {
+        self.marked.take()
     }
 
     /// How far the run has come with the epochs that are sealed. That the input has ended is no part of it, but the epoch
@@ -449,7 +524,12 @@ impl Conductor {
             open.closing = true;
             messages.push(Message::Close(open.record.epoch));
         }
-        while !self.finished && room && self.has_credit(closed) {
+        if self.wants_mark && self.open.is_empty() {
+            self.wants_mark = false;
+            self.marked = Some(self.mark());
+            messages.push(Message::Cut(self.next));
+        }
+        while !self.finished && room && !self.wants_mark && self.has_credit(closed) {
             let Some(opened) = self.open_next(now) else { break };
             messages.push(Message::Opened(opened));
         }
@@ -505,6 +585,7 @@ impl Conductor {
         self.unclosed.push_back((record.epoch, bytes));
         let times = EpochTimes { epoch: record.epoch, lines: 0, opened: since, sealed: now.elapsed };
         self.status.seal(times, &reached);
+        let again = before.is_some();
         if let Some(before) = before {
             self.compare(&before, &record);
         }
@@ -518,13 +599,13 @@ impl Conductor {
         for source in &mut self.sources {
             for cursor in &mut source.cursors {
                 if let Some(one) = reached.get(&cursor.partition.id) {
-                    cursor.from = cursor.from.max(one.offset);
+                    cursor.reach(one.offset, again);
                 }
             }
             let ended = |cursor: &Cursor| reached.get(&cursor.partition.id).is_some_and(|one| one.ended);
             let over = source.cursors.iter().filter(|cursor| ended(cursor));
             self.done.extend(over.map(|cursor| (record.epoch, cursor.partition.clone())));
-            source.cursors.retain(|cursor| !ended(cursor));
+            source.end(ended);
         }
         let sources = &self.sources;
         let more = |source: u32| {
@@ -535,6 +616,11 @@ impl Conductor {
         let rests = |cursor: &&Cursor| {
             reached.get(&cursor.partition.id).is_some_and(|one| one.caught_up || one.held_back)
         };
+        let caught_up = |cursor: &Cursor| reached.get(&cursor.partition.id).is_some_and(|one| one.caught_up);
+        if self.options.once && !again && self.live().all(caught_up) {
+            // What has come in the meantime is for the next run.
+            self.stopping = true;
+        }
         if !self.live().all(|cursor| rests(&cursor)) && !self.by_hand {
             // What was cut short goes on at the next tick; what is held back, when its worker says so.
             self.waiting = self.waiting.max(Waiting::Something);
@@ -577,7 +663,7 @@ impl Conductor {
 
     /// Whether nothing is left to read.
     fn is_over(&self) -> bool {
-        if !self.replay.is_empty() {
+        if !self.replay.is_empty() || !self.found.is_empty() {
             return false;
         }
         match self.afterwards {
@@ -604,6 +690,9 @@ impl Conductor {
     fn open_next(&mut self, now: Moment) -> Option<Opened> {
         if let Some(record) = self.replay.pop_front() {
             return Some(self.reopen(record, now));
+        }
+        for (source, found) in std::mem::take(&mut self.found) {
+            self.discover(source, found);
         }
         match self.afterwards {
             Afterwards::GoOn => {}
@@ -635,6 +724,8 @@ impl Conductor {
             let ticked = self.opened_at.is_none_or(|at| now.elapsed >= at + self.options.tick);
             match self.waiting {
                 Waiting::Much if !ticked => hold = true,
+                // Whether there is anything is seen by looking.
+                Waiting::Nothing if self.options.once && ticked => {}
                 Waiting::Nothing if !self.is_silence_due(now) => return None,
                 _ if !ticked => return None,
                 _ => {}
@@ -668,6 +759,11 @@ impl Conductor {
 
     /// Opens an epoch as it was.
     fn reopen(&mut self, record: EpochRecord, now: Moment) -> Opened {
+        let known = self.partitions;
+        for partition in record.new.iter().filter(|partition| partition.id.0 >= known) {
+            let from = record.reads.iter().find(|read| read.partition == partition.id);
+            self.add(partition.clone(), from.map_or(0, |read| read.from));
+        }
         let cursors: Vec<_> = self.sources.iter().flat_map(|source| &source.cursors).collect();
         let limit = |read: &Read| {
             // What is known of the partition goes before what is written: they differ where its lines were taken over.
@@ -691,9 +787,10 @@ impl Conductor {
         let new = std::mem::take(&mut self.news);
         let by_partition: BTreeMap<_, _> = limits.iter().map(|limit| (limit.partition, *limit)).collect();
         for source in &self.sources {
-            for Cursor { partition, .. } in &source.cursors {
-                if by_partition.get(&partition.id).is_some_and(|limit| limit.from == 0) {
-                    self.watermarks.add(partition, source.sequence, arrived.0);
+            for cursor in &source.cursors {
+                let limit = by_partition.get(&cursor.partition.id);
+                if limit.is_some_and(|limit| cursor.begins_at(limit.from)) {
+                    self.watermarks.add(&cursor.partition, source.sequence, arrived.0);
                 }
             }
         }

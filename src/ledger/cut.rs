@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::record::Limit;
-use crate::source::{Access, Partition, PerEpoch};
+use crate::source::{Access, Partition, PerEpoch, ReadBefore};
 
 /// So many times its size is a compressed file taken to be.
 const EXPANSION: u64 = 16;
@@ -34,11 +34,27 @@ pub(super) struct Cursor {
     pub(super) from: u64,
     /// The offset that the cut goes by: a line may reach beyond it.
     nominal: u64,
+    /// Where its first epoch began: an earlier run may have read what stands before, as another partition.
+    #[serde(default)]
+    begin: u64,
 }
 
 impl Cursor {
     pub(super) fn new(partition: Partition, from: u64) -> Self {
-        Cursor { partition, from, nominal: from }
+        Cursor { partition, from, nominal: from, begin: from }
+    }
+
+    /// Whether nothing of it was read before an epoch that begins at `offset`.
+    pub(super) fn begins_at(&self, offset: u64) -> bool {
+        offset == self.begin
+    }
+
+    /// An epoch has been read up to `offset`; if it was `again`, as it had been before, then it was not cut now.
+    pub(super) fn reach(&mut self, offset: u64, again: bool) {
+        self.from = self.from.max(offset);
+        if again {
+            self.nominal = self.nominal.max(self.from);
+        }
     }
 
     /// The next part of this partition, of `chunks` chunks at most; and how many of those are left.
@@ -89,9 +105,35 @@ pub(super) struct SourceCut {
     pub(super) finds: bool,
     /// The partitions that are not at their end, in order.
     pub(super) cursors: VecDeque<Cursor>,
+    /// The last of those that are.
+    #[serde(default)]
+    pub(super) past: VecDeque<ReadBefore>,
 }
 
 impl SourceCut {
+    /// Of so many partitions at their end it is known that they have been read.
+    const PAST: usize = 1 << 14;
+
+    /// The partitions of which `ended` says so are at their end.
+    pub(super) fn end(&mut self, ended: impl Fn(&Cursor) -> bool) {
+        if !self.cursors.iter().any(&ended) {
+            return;
+        }
+        for cursor in std::mem::take(&mut self.cursors) {
+            if !ended(&cursor) {
+                self.cursors.push_back(cursor);
+                continue;
+            }
+            let (id, found) = (cursor.partition.id, cursor.partition.found);
+            // The one that has its identity is the same one, before it grew.
+            self.past.retain(|past| past.found.identity != found.identity);
+            if self.past.len() == Self::PAST {
+                self.past.pop_front();
+            }
+            self.past.push_back(ReadBefore { id, found, offset: cursor.from, ended: true });
+        }
+    }
+
     /// Whether there is more of it to give out.
     pub(super) fn has_more(&self) -> bool {
         self.cursors.iter().any(|cursor| !cursor.is_given())

@@ -22,11 +22,13 @@
 
 mod conductor;
 mod cut;
+mod journal;
 mod record;
 mod status;
 mod watermark;
 
-pub use conductor::{Afterwards, Conductor, LedgerOptions, Mark, Moment};
+pub use conductor::{Afterwards, Conductor, LedgerOptions, Mark, Moment, read_before};
+pub use journal::{Journal, JournalError, read_journal};
 pub use record::{
     Ended, EpochRecord, Limit, Message, Opened, Reached, Read, RecordError, decode_records, encode_record,
 };

@@ -104,6 +104,8 @@ pub enum Message {
     Close(u64),
     /// To a worker: the epoch is sealed, and this is what is known of event time as it ends.
     Sealed(u64, EventTimeState),
+    /// To a worker: what its doors keep of the epochs before this one, all of which are sealed, is to become a snapshot.
+    Cut(u64),
     /// To a worker: no epoch follows.
     Finished,
     /// To the conductor: this worker has read its part.
@@ -117,6 +119,10 @@ pub enum Message {
     Request,
     /// To the conductor: this process has been asked to end.
     Stop,
+    /// To the first worker: a process has written its part of a snapshot, which this describes.
+    Written(Vec<u8>),
+    /// To a worker: everything is durable that is to be.
+    Over,
 }
 
 /// [`EventTime`] as the ledger has it.

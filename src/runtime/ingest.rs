@@ -17,7 +17,7 @@ use super::discovery::Discovery;
 use super::messages::Messages;
 use super::reading::{Inputs, Look, Reading};
 use crate::door::{Feed, Observed};
-use crate::ledger::{Conductor, Ended, Message, Moment, Opened, Reached};
+use crate::ledger::{Conductor, Ended, EpochRecord, Message, Moment, Opened, Reached};
 use crate::source::{PartitionId, ReadOptions, Share, SourceError, Wake};
 use crate::time::Epoch;
 
@@ -69,9 +69,31 @@ pub(crate) struct Ingest {
     stop_sent: bool,
     /// The last epoch that was opened, if there was one.
     last: Option<u64>,
+    /// Snapshots that were asked for.
+    cuts: VecDeque<Epoch>,
+    /// What processes have written of snapshots.
+    written: Vec<Vec<u8>>,
+    /// What becomes of records of epochs that are sealed.
+    records: Sealed,
+    sealed: Vec<EpochRecord>,
+    /// Whether everything is durable that is to be.
+    over: bool,
     /// What was closed, and whether there was room, when the conductor last had nothing more to send. Until one of them changes,
     /// a message comes or something is due, it has nothing: an epoch of one line should not ask it ten times.
     nothing_at: Option<(u64, bool)>,
+}
+
+/// What becomes of the records of epochs that are sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    /// Nobody wants them.
+    #[default]
+    Forgotten,
+    /// The conductor has them.
+    Left,
+    /// They are taken out as they come ([`Ingest::take_sealed`]), and workers send each other messages until they are [told that it is
+    /// over](Message::Over).
+    Taken,
 }
 
 /// What [`Ingest::new`] wants to know.
@@ -86,6 +108,8 @@ pub(crate) struct IngestSetup {
     pub(crate) horizon: Duration,
     /// Whether this worker looks if its process has what another process found.
     pub(crate) checks: bool,
+    /// What becomes of records of epochs that are sealed.
+    pub(crate) records: Sealed,
 }
 
 impl Ingest {
@@ -114,6 +138,11 @@ impl Ingest {
             announced: (false, false),
             stop_sent: false,
             last: None,
+            cuts: VecDeque::new(),
+            written: Vec::new(),
+            records: setup.records,
+            sealed: Vec::new(),
+            over: false,
             nothing_at: None,
         }
     }
@@ -149,6 +178,48 @@ impl Ingest {
     /// Nothing more is read: sums up what was only counted.
     pub(crate) fn finish(&self) {
         self.reading.finish();
+    }
+
+    /// The records of the epochs that were sealed since this was last asked, on the first worker of a run that is durable.
+    pub(crate) fn take_sealed(&mut self) -> Vec<EpochRecord> {
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// The next snapshot that was asked for.
+    pub(crate) fn take_cut(&mut self) -> Option<Epoch> {
+        self.cuts.pop_front()
+    }
+
+    /// What processes have written of snapshots, on the first worker.
+    pub(crate) fn take_written(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.written)
+    }
+
+    /// Tells the first worker what this process has written of a snapshot.
+    pub(crate) fn tell_written(&mut self, part: Vec<u8>) {
+        self.messages.send(0, Message::Written(part));
+    }
+
+    /// Tells all workers: on the first worker, when nothing is to be read any more.
+    pub(crate) fn tell_all(&mut self, message: &Message) {
+        self.messages.broadcast(message);
+    }
+
+    /// Takes in what was sent to this worker when nothing is to be read any more; returns whether it is over.
+    pub(crate) fn listen(&mut self) -> bool {
+        while let Some(message) = self.messages.receive() {
+            match message {
+                Message::Cut(epoch) => self.cuts.push_back(Epoch::new(epoch)),
+                Message::Written(part) => self.written.push(part),
+                Message::Over => {
+                    self.over = true;
+                    self.messages.close();
+                }
+                // Said before its worker knew that the input is at its end.
+                _ => {}
+            }
+        }
+        self.over
     }
 
     /// How many epochs have been sealed, those of earlier runs too; 0 on other workers than the first.
@@ -239,6 +310,11 @@ impl Ingest {
                 return Err(changed);
             }
             self.nothing_at = None;
+            match self.records {
+                Sealed::Forgotten => drop(conductor.take_sealed()),
+                Sealed::Left => {}
+                Sealed::Taken => self.sealed.append(&mut conductor.take_sealed()),
+            }
             messages.iter().for_each(|message| self.messages.broadcast(message));
             if messages.is_empty() {
                 self.nothing_at = Some((closed, room));
@@ -275,9 +351,17 @@ impl Ingest {
                     self.phase = Phase::Between;
                 }
             }
+            Message::Cut(epoch) => self.cuts.push_back(Epoch::new(epoch)),
+            Message::Written(part) => self.written.push(part),
+            Message::Over => {
+                self.over = true;
+                self.messages.close();
+            }
             Message::Finished => {
                 self.feed.close();
-                self.messages.close();
+                if self.records != Sealed::Taken {
+                    self.messages.close();
+                }
             }
             message @ (Message::Ended(_) | Message::Ready { .. } | Message::Request | Message::Stop) => {
                 // Said to the first worker, where the conductor is.

@@ -17,6 +17,7 @@ pub mod cluster;
 
 mod clock;
 mod discovery;
+mod durable;
 mod embed;
 mod fatal;
 pub(crate) mod ingest;
@@ -49,6 +50,7 @@ use timely::execute::execute_from;
 
 pub use clock::now;
 pub(crate) use clock::time;
+pub use durable::{DurableError, DurableSettings};
 pub use embed::{Change, Run, RunBuilder};
 pub use fatal::{Exit, end, end_on_panic};
 pub(crate) use open_files::raise_limit as raise_open_files;
@@ -66,6 +68,7 @@ use crate::door::{FatalLine, Fault, Rejects, RejectsError, TooManyPairs};
 use crate::ledger::{Conductor, LedgerOptions, SourceStatus};
 use crate::operators::Routing;
 use crate::runtime::cluster::{ClusterConfig, ClusterError, Fingerprint, Peers, Secret};
+use crate::runtime::durable::{DurableJob, Start};
 use crate::runtime::rejects::RejectsFile;
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
@@ -191,6 +194,9 @@ pub enum RunError {
         /// The type that was named.
         rows: &'static str,
     },
+    /// The state cannot be had, or is that of something else.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
     /// The run has been finished, or has failed before.
     #[error("the run is over: it was finished, or has failed")]
     Over,
@@ -226,6 +232,7 @@ impl RunError {
                 | ClusterError::SecretFile { .. }
                 | ClusterError::SecretLength { .. },
             ) => Exit::Configuration,
+            RunError::Durable(error) => error.exit(),
             RunError::Cluster(_) => Exit::Join,
             RunError::System { .. }
             | RunError::Timely(_)
@@ -244,7 +251,7 @@ impl RunError {
 ///
 /// When the run cannot begin.
 pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Result<Report, RunError> {
-    build.check()?;
+    let outline = build.check()?;
     raise_open_files();
     let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
     let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
@@ -262,13 +269,33 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         max_open_bytes: settings.max_open_bytes,
         event_time: true,
         horizon: Duration::ZERO,
-        digest: false,
+        digest: settings.durable.is_some(),
+        once: settings.once,
     };
-    let mut conductor = (process == 0).then(|| Conductor::new(pace, &sources)).transpose()?;
-    if let Some(conductor) = conductor.as_mut().filter(|_| processes > 1) {
-        conductor.describe(&sources)?;
+    let mut start = match settings.durable.as_ref().filter(|_| process == 0) {
+        Some(durable) => Some(Start::look(durable, settings, build, &outline)?),
+        None => None,
+    };
+    let mut found = Vec::new();
+    let mut conductor = None;
+    if process == 0 {
+        for (number, source) in sources.iter().enumerate() {
+            let before = start.as_ref().map_or(&[][..], |start| start.read_before(number));
+            if !before.is_empty() {
+                source.go_on(before);
+            }
+        }
+        found = Conductor::look(&sources, processes > 1)?;
+        let made = conductor.insert(Conductor::without_partitions(pace, &sources));
+        // What an earlier run has read comes before what is found now.
+        if start.is_none() {
+            std::mem::take(&mut found).into_iter().for_each(|(source, found)| made.discover(source, found));
+        }
     }
     overwrite::refuse(settings, &build.files())?;
+    if let Some(start) = &mut start {
+        start.claim()?;
+    }
     let rejects = settings.rejects.as_deref().map(RejectsFile::take).transpose()?;
     let drawn = draw_routing()?;
     type Guard = Box<dyn std::any::Any + Send>;
@@ -282,10 +309,17 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
             fatal::name_peers(cluster.process, &cluster.addresses);
             let config = join_config(cluster, settings, build)?;
             let connected = |source| RunError::System { what: "set up the connections", source };
-            // Process 0 draws for all.
-            let joined = cluster::join(&config, &drawn)?;
-            let drawn =
-                joined.offer.try_into().map_err(|_| connected(std::io::ErrorKind::InvalidData.into()))?;
+            // Process 0 draws for all, and knows what they go on from.
+            let offer = [&drawn[..], &start.as_ref().map(Start::offer).unwrap_or_default()].concat();
+            let joined = cluster::join(&config, &offer)?;
+            let (drawn, offer) = joined
+                .offer
+                .split_first_chunk()
+                .ok_or_else(|| connected(std::io::ErrorKind::InvalidData.into()))?;
+            if let Some(durable) = settings.durable.as_ref().filter(|_| process > 0) {
+                start = Some(Start::follow(durable, settings, build, offer)?);
+            }
+            let drawn = *drawn;
             let (links, peers) =
                 cluster::link(joined.sockets, &config.peers(), process, workers).map_err(connected)?;
             let hooks = Hooks::default();
@@ -322,6 +356,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         vitals,
         first,
         routing: Routing::of(drawn),
+        durable: start.map(|start| DurableJob::new(start, found, process, processes, workers)).transpose()?,
     };
     let config = WorkerConfig::default();
     let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::durable::DurableSettings;
 use super::report::Reports;
 use crate::sink::SinkSpec;
 use crate::source::{ReadOptions, Source};
@@ -54,6 +55,11 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// Who is told how far the run is, by process 0. Default: nobody.
     pub reports: Option<Reports>,
+    /// Whether it ends, in order, when it has read what its live sources had as it began: they are read until each has caught up once.
+    /// Default: no.
+    pub once: bool,
+    /// What of the run outlasts it, and where. Default: nothing.
+    pub durable: Option<DurableSettings>,
 }
 
 /// How processes find and trust each other. None of it has a default here; those of the command are given.
@@ -93,6 +99,8 @@ impl Default for Settings {
             max_open_bytes: 1 << 30,
             stall_timeout: Duration::from_secs(60),
             reports: None,
+            once: false,
+            durable: None,
         }
     }
 }

@@ -4,19 +4,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use timely::worker::Worker;
 
-use super::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Turn};
+use super::durable::{DurableJob, DurableRun};
+use super::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Sealed, Turn};
 use super::messages::Messages;
 use super::reading::Inputs;
 use super::report::Reporter;
 use super::verdict;
 use super::watchdog::{Doing, Vitals, WHOLE_RUN};
-use super::{Exit, Settings, fatal, stop};
+use super::{DurableError, Exit, RunError, Settings, fatal, stop};
 use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, Rejects, UNNAMED};
 use crate::ledger::{Conductor, SourceStatus};
 use crate::operators::Routing;
-use crate::sink::{Outputs, Shows, SinkError, Start};
+use crate::sink::{Outputs, Shows, SinkError};
 use crate::source::{Progress, Source};
 use crate::time::Epoch;
 
@@ -36,6 +37,8 @@ pub(super) struct Job {
     pub first: usize,
     /// How keys are dealt to workers.
     pub routing: Routing,
+    /// What makes it durable, if it is.
+    pub durable: Option<DurableJob>,
 }
 
 /// What a worker has to say in the end.
@@ -105,10 +108,18 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     job.routing.install();
 
     let messages = Messages::install(worker);
+    let keep = job.durable.as_ref().map(|durable| durable.keep(index));
+    let snapshot = job.durable.as_ref().and_then(|durable| durable.snapshot.clone());
     let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
         let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
-        let lines = lines.rejecting(job.rejects.clone());
+        let mut lines = lines.rejecting(job.rejects.clone());
+        if let Some(keep) = &keep {
+            lines = lines.keeping(keep.clone());
+        }
+        if let Some(snapshot) = snapshot {
+            lines = lines.restoring(snapshot);
+        }
         // It could be built before, when it was checked.
         let installed = job.build.install(Flow::new(scope, lines, deliveries));
         (feed, installed.unwrap_or_else(|error| panic!("{error}")))
@@ -123,20 +134,30 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let sinks =
         sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
     let failed = |error: SinkError| -> ! { fatal::end(Exit::Output, error) };
-    let mut outputs =
-        Outputs::open(installed.views, sinks, Start::default()).unwrap_or_else(|error| failed(error));
+    let start = job.durable.as_ref().map(DurableJob::sinks_start).unwrap_or_default();
+    let mut outputs = Outputs::open(installed.views, sinks, start).unwrap_or_else(|error| failed(error));
 
     let inputs = assign(&job.settings.sources, &installed.inputs);
     let inputs = inputs.and_then(|inputs| complete(inputs, &installed.inputs));
     let inputs =
         inputs.map(|inputs| Inputs { part: 1.0 / processes as f64, tick: job.settings.tick, ..inputs });
+    let mut conductor = job.conductor.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0);
+    let undurable = |error: RunError| -> ! { fatal::end(error.exit(), error) };
+    let mut durable =
+        job.durable.as_ref().zip(keep).map(|(durable, keep)| durable.run(keep, index == job.first));
+    if let (Some(job), Some(run), Some(conductor)) = (&job.durable, &mut durable, &mut conductor) {
+        let committed: Vec<_> = outputs.status().into_iter().map(|sink| (sink.uri, sink.committed)).collect();
+        job.lead(run, conductor, &committed).unwrap_or_else(|error| undurable(error));
+    }
+    let undurable = |error: DurableError| -> ! { fatal::end(error.exit(), error) };
     let setup = IngestSetup {
         inputs: inputs.unwrap_or_else(|error| fatal::end(Exit::Configuration, error)),
         options: job.settings.read,
-        conductor: job.conductor.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0),
+        conductor,
         event_time: installed.event_time,
         horizon: installed.horizon,
         checks: index == job.first && index > 0,
+        records: if durable.is_some() { Sealed::Taken } else { Sealed::Forgotten },
     };
     let mut ingest = Ingest::new(worker, messages, feed, setup);
 
@@ -146,7 +167,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let hand_over_rejects = || job.rejects.iter().try_for_each(Rejects::flush);
     let mut handed_over = 0;
 
-    let mut told = false;
+    let (mut told, mut restored) = (false, false);
     let mut reporter = {
         let reports = job.settings.reports.clone().filter(|_| index == 0);
         Reporter::new(reports, Arc::clone(&job.progress))
@@ -155,7 +176,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         let closed = reached();
         vitals.reach(probe.with_frontier(|frontier| frontier.first().copied()));
         // A sink that lags behind holds back new epochs, and nothing else, ...
-        let has_room = outputs.has_room();
+        let has_room = outputs.has_room() && durable.as_ref().is_none_or(DurableRun::has_room);
         vitals.hold(!has_room);
         // ... unless an open epoch has so many steps that they would fill the memory: they leave by this worker.
         if outputs.is_flooded() && !stop::requested() {
@@ -194,13 +215,25 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             handed_over = reached();
             hand_over_rejects().unwrap_or_else(|error| fatal::end(Exit::Output, error));
         }
+        if let Some(durable) = &mut durable {
+            let committed = outputs.committed();
+            durable.turn(&mut ingest, committed).unwrap_or_else(|error| undurable(error));
+            // Before what has come of restored rows is shown: all of them have been read.
+            if !restored && reached() > start.first {
+                restored = true;
+                installed.durable.restored().unwrap_or_else(|error| undurable(error.into()));
+            }
+        }
         if index == 0 {
             vitals.beat(Doing::Write);
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());
-            let frontier = ingest.sealed(frontier);
+            let mut frontier = ingest.sealed(frontier);
+            if let Some(upto) = durable.as_ref().and_then(DurableRun::durable).map(Epoch::new) {
+                frontier = Some(frontier.map_or(upto, |frontier| frontier.min(upto)));
+            }
             let epochs = ingest.epochs();
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
-            ingest.commit(outputs.committed());
+            ingest.commit(durable.as_ref().map_or_else(|| outputs.committed(), DurableRun::published));
             let counts = installed.summary.get().counts;
             reporter.look(&mut ingest, &outputs, counts, false);
             if !told && !bounded && counts.lines >= verdict::SO_FAR {
@@ -214,6 +247,22 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
         }
     }
     vitals.hold(false);
+    if let Some(durable) = &mut durable {
+        // What the sinks have not been shown waits for the journal.
+        durable.finish_journal(&mut ingest).unwrap_or_else(|error| undurable(error));
+        installed.durable.restored().unwrap_or_else(|error| undurable(error.into()));
+        if index == 0 {
+            vitals.beat(Doing::Write);
+            outputs.advance(None, ingest.epochs()).unwrap_or_else(|error| failed(error));
+            outputs.finish().unwrap_or_else(|error| failed(error));
+            durable.last_snapshot(&mut ingest);
+        }
+        vitals.wait_for(None);
+        while !durable.is_over(&mut ingest).unwrap_or_else(|error| undurable(error)) {
+            vitals.beat(Doing::Step);
+            worker.step_or_park(Some(LONGEST_WAIT));
+        }
+    }
     // Every view is complete, and what is left is for all workers to say so. A peer that hangs now, or an operator that
     // leads to no view and keeps a capability, would keep this process for ever.
     vitals.wait_for(Some(WHOLE_RUN));
@@ -224,6 +273,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     vitals.beat(Doing::Write);
     let answered = outputs.has_answered();
     outputs.finish().unwrap_or_else(|error| failed(error));
+    // All that has come to its end is in a snapshot, where there are such.
     ingest.commit(u64::MAX);
     if outputs.is_left() {
         stop::nobody_reads();

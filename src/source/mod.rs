@@ -49,7 +49,7 @@ pub use kafka::KafkaSource;
 pub use limit::MaxRate;
 pub(crate) use limit::Throttle;
 pub use memory::{Memory, MemoryWriter};
-pub use partition::{Access, Found, Partition, PartitionId};
+pub use partition::{Access, Found, Partition, PartitionId, ReadBefore};
 pub use progress::{Gauge, Progress};
 pub(crate) use registry::options;
 pub use registry::{SourceFactory, SourceUriError, Sources};
@@ -92,6 +92,13 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     /// Whether its partitions are read one after the other, as the files of a rotated log, rather than side by side.
     fn is_sequence(&self) -> bool {
         false
+    }
+
+    /// An earlier run has read `partitions`, the oldest first. Called before [`find`](Source::find), which is then to give what it finds of them
+    /// the identity that they had: what is under way goes on by itself, and what has become longer is read on. As provided, it does
+    /// nothing: identities are the same in each run.
+    fn go_on(&self, partitions: &[ReadBefore]) {
+        let _ = partitions;
     }
 
     /// Looks for its partitions, the oldest first.

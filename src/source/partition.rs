@@ -75,6 +75,19 @@ impl Found {
     }
 }
 
+/// How far an earlier run has read a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadBefore {
+    /// Its number.
+    pub id: PartitionId,
+    /// What its source had found.
+    pub found: Found,
+    /// Every line that starts before this offset has been read.
+    pub offset: u64,
+    /// Whether it was at its end.
+    pub ended: bool,
+}
+
 /// A partition of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::data::StoredError;
 use crate::state::Difference;
+use crate::state::storage::StorageError;
 
 /// A door whose state is of other rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,19 @@ pub enum StateError {
         /// Why it cannot.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// What a file of the state says cannot be read.
+    #[error("`{name}` in {uri} is damaged: {reason}")]
+    File {
+        /// The storage.
+        uri: String,
+        /// The file.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The storage does not do what it has to.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The writer's thread has ended before its time.
     #[error("the writer of snapshots has ended early: {0}")]
     Writer(String),

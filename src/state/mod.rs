@@ -30,10 +30,12 @@
 
 mod changes;
 mod consolidate;
+pub mod disk;
 mod encode;
 mod error;
 mod identity;
 mod keep;
+mod line;
 mod snapshot;
 pub mod storage;
 mod store;
@@ -44,6 +46,7 @@ pub use error::{Refusal, StateError};
 pub use identity::{Difference, Identity};
 pub use keep::Keep;
 pub(crate) use keep::Keeper;
+pub use line::{Claim, Line};
 pub use snapshot::{Restored, Snapshot, Table};
 pub use store::{Memory, Store};
 pub use writer::{Published, Queue, Writer};

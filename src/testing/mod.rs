@@ -23,7 +23,7 @@ use crate::dataflow::Build;
 use crate::door::{Lines, Records};
 use crate::format::Format;
 use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Read};
-use crate::runtime::ingest::{Ingest, IngestSetup};
+use crate::runtime::ingest::{Ingest, IngestSetup, Sealed};
 use crate::runtime::messages::Messages;
 use crate::runtime::reading::Inputs;
 use crate::source::{Memory, PartitionId, Progress, ReadOptions, Source};
@@ -131,7 +131,8 @@ where
         let inputs = Inputs::of(sources);
         let (options, conductor) = (ReadOptions::default(), Some(conductor));
         let horizon = Duration::ZERO;
-        let setup = IngestSetup { inputs, options, conductor, event_time, horizon, checks: false };
+        let records = Sealed::Forgotten;
+        let setup = IngestSetup { inputs, options, conductor, event_time, horizon, checks: false, records };
         let mut ingest = Ingest::new(worker, messages, feed, setup);
         while !probe.done() {
             let closed =

@@ -10,7 +10,7 @@ use crate::dataflow::{Build, Flow};
 use crate::door::Lines;
 use crate::ledger::{Conductor, Mark};
 use crate::runtime::assign;
-use crate::runtime::ingest::{Ingest, IngestSetup, Turn};
+use crate::runtime::ingest::{Ingest, IngestSetup, Sealed, Turn};
 use crate::runtime::messages::Messages;
 use crate::sink::{At, Attached, Mode, Outputs, Shows, Start};
 use crate::source::{Progress, ReadOptions, Source};
@@ -89,6 +89,7 @@ impl Stage {
             event_time: installed.event_time,
             horizon: installed.horizon,
             checks: false,
+            records: Sealed::Left,
         };
         let mut ingest = Ingest::new(worker, messages, feed, setup);
         let mut cut = self.first;

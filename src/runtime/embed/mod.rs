@@ -190,7 +190,7 @@ impl RunBuilder {
     /// When the dataflow cannot be built, a callback is for a view that there is not, or the system
     /// refuses a thread.
     pub fn start(self) -> Result<Run, RunError> {
-        let Outline { inputs, views } = outline(&self.build)?;
+        let Outline { inputs, views, .. } = outline(&self.build)?;
         for (view, _) in &self.each {
             place(views.iter().map(|view| &**view), view)?;
         }

@@ -13,7 +13,7 @@ use crate::dataflow::{Build, Flow, Summary};
 use crate::door::Lines;
 use crate::ledger::Conductor;
 use crate::operators::Routing;
-use crate::runtime::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Turn};
+use crate::runtime::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Sealed, Turn};
 use crate::runtime::messages::Messages;
 use crate::runtime::{RunError, assign};
 use crate::sink::panic_message;
@@ -152,6 +152,7 @@ fn run(worker: &mut Worker, job: &Job) -> Result<(), RunError> {
         event_time: installed.event_time,
         horizon: installed.horizon,
         checks: false,
+        records: Sealed::Forgotten,
     };
     let mut ingest = Ingest::new(worker, messages, feed, setup);
     let (probe, summary) = (installed.probe, installed.summary);

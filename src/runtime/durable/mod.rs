@@ -1,0 +1,43 @@
+//! What makes a run durable (`--state`): seal, publish, restore.
+//!
+//! ```text
+//! conductor ── sealed records ──▶ journal thread: append, sync ──▶ the sinks may be shown their epochs
+//!     │
+//!     └── wants a mark: stands still, Cut(F) ──▶ every worker: keep.cut(F) ──▶ a writer thread a process: parts
+//!                                                        parts of all processes ──▶ publisher thread: manifest at F
+//! ```
+//!
+//! - `start`: how a run begins: who it is ([`Line`](crate::state::Line)), and what it goes on from.
+//! - `journal`: the thread that makes sealed epochs durable. A sink is shown an epoch when that has been done.
+//! - `publisher`: the thread that makes snapshots of what the processes have written, once every sink has committed the
+//!   epochs in it.
+//! - `run`: what the loop of a worker has to do with all that.
+//!
+//! The conductor, the journal and the publisher are process 0's. Every process writes the rows of its own workers.
+
+mod journal;
+mod publisher;
+mod run;
+mod start;
+
+pub(super) use run::{DurableJob, DurableRun};
+pub use start::DurableError;
+pub(super) use start::Start;
+
+use std::time::Duration;
+
+/// What of a run is to outlast it, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableSettings {
+    /// A directory, or an object store. All processes see the same.
+    pub uri: String,
+    /// Whether what is there is left behind, and the run begins with nothing.
+    pub reset: bool,
+    /// How long after a snapshot the next is made, if anything has been sealed since. The command has [`DurableSettings::EVERY`].
+    pub every: Duration,
+}
+
+impl DurableSettings {
+    /// How long after a snapshot the command makes the next.
+    pub const EVERY: Duration = Duration::from_secs(10);
+}

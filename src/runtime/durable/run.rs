@@ -1,0 +1,299 @@
+//! What the loop of a worker has to do where a run is durable.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::DurableError;
+use super::journal::JournalThread;
+use super::publisher::Publisher;
+use super::start::Start;
+use crate::ledger::{Conductor, EpochRecord, Mark, Message};
+use crate::runtime::ingest::Ingest;
+use crate::runtime::{RunError, clock};
+use crate::source::Found;
+use crate::state::disk::Written;
+use crate::state::{Keep, Queue, Snapshot, StateError, Writer};
+use crate::time::Epoch;
+
+/// Bytes of changes that may wait for the writer before the worker waits, too.
+const WAITING: usize = 64 << 20;
+
+/// What the workers of a process share.
+#[derive(Debug)]
+pub(in crate::runtime) struct DurableJob {
+    /// The rows that the doors go on from.
+    pub(in crate::runtime) snapshot: Option<Arc<Snapshot>>,
+    queue: Mutex<Queue>,
+    processes: usize,
+    /// For the first worker of the process.
+    writer: Mutex<Option<ProcessWriter>>,
+    /// For the first worker of the run.
+    start: Mutex<Option<(Start, Vec<(u32, Vec<Found>)>)>>,
+    incarnation: u64,
+    first: u64,
+    fresh: bool,
+}
+
+/// A process's writer.
+#[derive(Debug)]
+struct ProcessWriter {
+    writer: Writer,
+    written: Receiver<Written>,
+}
+
+impl DurableJob {
+    /// For `workers` workers of process `process`, which begins with `start` and has `found` what it may read.
+    pub(in crate::runtime) fn new(
+        start: Start,
+        found: Vec<(u32, Vec<Found>)>,
+        process: usize,
+        processes: usize,
+        workers: usize,
+    ) -> Result<Self, RunError> {
+        let (send, written) = channel();
+        let parts = start.parts(process, move |part| {
+            // Nobody wants it any more where the receiver is gone.
+            let _ = send.send(part);
+        });
+        let failed = |error: StateError| RunError::Durable(error.into());
+        let writer = Writer::start(parts, workers, Writer::QUEUE).map_err(failed)?;
+        Ok(DurableJob {
+            snapshot: start.snapshot.clone(),
+            queue: Mutex::new(writer.queue()),
+            processes,
+            writer: Mutex::new(Some(ProcessWriter { writer, written })),
+            incarnation: start.incarnation(),
+            first: start.first(),
+            fresh: start.is_fresh(),
+            start: Mutex::new((process == 0).then_some((start, found))),
+        })
+    }
+
+    /// Where the doors of worker `index` keep what changes.
+    pub(in crate::runtime) fn keep(&self, index: usize) -> Keep {
+        Keep::new(index, self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Where the run begins, for its sinks.
+    pub(in crate::runtime) fn sinks_start(&self) -> crate::sink::Start {
+        crate::sink::Start { incarnation: self.incarnation, first: self.first }
+    }
+
+    /// The part of the first worker of the process, or another one's, whose doors keep their changes in `keep`.
+    pub(in crate::runtime) fn run(&self, keep: Keep, is_first: bool) -> DurableRun {
+        let take = || self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let process = if is_first { take() } else { None };
+        DurableRun { keep, cuts: VecDeque::new(), process, lead: None }
+    }
+
+    /// The first worker's part as that of the whole run: has `conductor` go on from what there is. The sinks are open, and `committed` says
+    /// how far each is.
+    pub(in crate::runtime) fn lead(
+        &self,
+        run: &mut DurableRun,
+        conductor: &mut Conductor,
+        committed: &[(String, u64)],
+    ) -> Result<(), RunError> {
+        let taken = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((mut start, found)) = taken else { return Ok(()) };
+        let begun = start.begin(conductor, found, committed)?;
+        let journal = JournalThread::start(begun.journal, begun.next, || Ok(()))?;
+        let publisher = Publisher::start(&start, self.processes)?;
+        let (every, marked) = (start.settings.every, start.first());
+        run.lead = Some(Lead {
+            journal,
+            publisher,
+            every,
+            last: clock::now(),
+            marked,
+            asked: false,
+            cut: 0,
+            over: false,
+        });
+        Ok(())
+    }
+}
+
+/// What the first worker of the run does for all.
+#[derive(Debug)]
+struct Lead {
+    journal: JournalThread,
+    publisher: Publisher,
+    /// How long after a snapshot the next is made.
+    every: Duration,
+    last: Instant,
+    /// The frontier of the last snapshot that was begun.
+    marked: u64,
+    /// Whether the conductor has been asked for a mark.
+    asked: bool,
+    /// Before which epoch the journal was cut.
+    cut: u64,
+    /// Whether all workers know that everything is durable.
+    over: bool,
+}
+
+/// One worker's part in making a run durable.
+#[derive(Debug)]
+pub(in crate::runtime) struct DurableRun {
+    keep: Keep,
+    /// Snapshots to which its doors have yet to come.
+    cuts: VecDeque<Epoch>,
+    /// On the first worker of a process.
+    process: Option<ProcessWriter>,
+    /// On the first worker of the run.
+    lead: Option<Lead>,
+}
+
+impl DurableRun {
+    /// Hands over what has changed, as far as the doors have come, and takes in what was sealed. `committed` is the first epoch that
+    /// not every sink has committed.
+    ///
+    /// # Errors
+    ///
+    /// When the journal or the snapshots cannot be written.
+    pub(in crate::runtime) fn turn(
+        &mut self,
+        ingest: &mut Ingest,
+        committed: u64,
+    ) -> Result<(), DurableError> {
+        self.hand_over(ingest)?;
+        let (Some(lead), sealed) = (&mut self.lead, ingest.take_sealed()) else { return Ok(()) };
+        lead.seal(sealed);
+        lead.check()?;
+        let Some(conductor) = ingest.conductor_quietly() else { return Ok(()) };
+        if let Some(mark) = conductor.take_marked() {
+            (lead.asked, lead.last) = (false, clock::now());
+            lead.expect(mark);
+        }
+        lead.publisher.publish(committed);
+        if lead.asked || lead.publisher.is_waiting() || conductor.has_finished() {
+            return Ok(());
+        }
+        if conductor.sealed_before() > lead.marked && clock::now() - lead.last >= lead.every {
+            lead.asked = true;
+            // It is asked in the next turn, even if nothing else has happened.
+            if let Some(conductor) = ingest.conductor() {
+                conductor.want_mark();
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over what has changed, as far as the doors have come.
+    fn hand_over(&mut self, ingest: &mut Ingest) -> Result<(), DurableError> {
+        while let Some(cut) = ingest.take_cut() {
+            self.cuts.push_back(cut);
+        }
+        while let Some(frontier) = self.cuts.front().copied() {
+            if self.keep.frontier().is_some_and(|at| at < frontier) {
+                break;
+            }
+            self.keep.cut(frontier);
+            self.cuts.pop_front();
+        }
+        self.keep.flush();
+        if self.keep.pending() > WAITING {
+            self.keep.finish()?;
+        }
+        let Some(process) = &self.process else { return Ok(()) };
+        for written in process.written.try_iter() {
+            ingest.tell_written(written.to_bytes());
+        }
+        if process.writer.has_failed()
+            && let Some(process) = self.process.take()
+        {
+            process.writer.finish()?;
+        }
+        if let Some(lead) = &mut self.lead {
+            for written in ingest.take_written() {
+                lead.publisher.written(Written::from_bytes(&written)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first epoch that is not durable, where that is known.
+    pub(in crate::runtime) fn durable(&self) -> Option<u64> {
+        self.lead.as_ref().map(|lead| lead.journal.durable())
+    }
+
+    /// The first epoch that is in no snapshot.
+    pub(in crate::runtime) fn published(&self) -> u64 {
+        let published = self.lead.as_ref().and_then(|lead| lead.publisher.published());
+        published.map_or(0, |published| published.frontier)
+    }
+
+    /// Whether there is room for more epochs.
+    pub(in crate::runtime) fn has_room(&self) -> bool {
+        self.lead.as_ref().is_none_or(|lead| lead.journal.has_room())
+    }
+
+    /// Everything is sealed: waits until it is durable.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub(in crate::runtime) fn finish_journal(&mut self, ingest: &mut Ingest) -> Result<(), DurableError> {
+        let Some(lead) = &mut self.lead else { return Ok(()) };
+        lead.seal(ingest.take_sealed());
+        Ok(lead.journal.finish()?)
+    }
+
+    /// Every sink has committed everything: has the last snapshot made, if there is anything that is in none.
+    pub(in crate::runtime) fn last_snapshot(&mut self, ingest: &mut Ingest) {
+        let (Some(lead), Some(conductor)) = (&mut self.lead, ingest.conductor_quietly()) else { return };
+        // It was asked for, and the conductor had come to the end before it stood still.
+        let mark = conductor.take_marked().unwrap_or_else(|| conductor.mark());
+        let frontier = mark.next_epoch();
+        if frontier > lead.marked {
+            lead.expect(mark);
+            ingest.tell_all(&Message::Cut(frontier));
+        }
+    }
+
+    /// Whether all that is to be durable is, once [`DurableRun::last_snapshot`] has been asked for.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(in crate::runtime) fn is_over(&mut self, ingest: &mut Ingest) -> Result<bool, DurableError> {
+        let over = ingest.listen();
+        self.hand_over(ingest)?;
+        if let Some(lead) = &mut self.lead {
+            lead.publisher.check()?;
+            lead.publisher.publish(u64::MAX);
+            if !lead.publisher.is_waiting() && !std::mem::replace(&mut lead.over, true) {
+                lead.publisher.finish()?;
+                ingest.tell_all(&Message::Over);
+            }
+        }
+        Ok(over)
+    }
+}
+
+impl Lead {
+    /// Looks whether journal and snapshots go on, and cuts the journal where it is no longer wanted.
+    fn check(&mut self) -> Result<(), DurableError> {
+        self.journal.check()?;
+        self.publisher.check()?;
+        if let Some(published) = self.publisher.published().filter(|published| published.oldest > self.cut) {
+            self.cut = published.oldest;
+            self.journal.cut(published.oldest);
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, sealed: Vec<EpochRecord>) {
+        // What was read again is in the journal.
+        let given = self.journal.given();
+        let new = sealed.into_iter().filter(|record| record.epoch >= given);
+        new.for_each(|record| self.journal.seal(record));
+    }
+
+    fn expect(&mut self, mark: Mark) {
+        self.marked = mark.next_epoch();
+        self.publisher.expect(mark);
+    }
+}

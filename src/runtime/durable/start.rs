@@ -1,0 +1,395 @@
+//! How a run with state begins: what there is, and what of it the run goes on from.
+//!
+//! Process 0 looks at the storage, and is refused by it if what is there is the state of something else. Then it claims an
+//! incarnation, and the other processes learn that with the manifest from it. All of them read the snapshot themselves.
+//!
+//! What was sealed after the snapshot is read twice: here, so that sources know what has been read, and once more when the sinks
+//! have been opened ([`Begun`]), because only then can nobody else add to it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::DurableSettings;
+use crate::dataflow::{Build, Outline};
+use crate::ledger::{Conductor, EpochRecord, Journal, JournalError, Mark, read_before, read_journal};
+use crate::runtime::{Exit, Settings};
+use crate::source::ReadBefore;
+use crate::state::disk::{Manifests, PartWriter};
+use crate::state::storage::{self, Storage};
+use crate::state::{Claim, Line, Restored, Snapshot, StateError};
+
+/// Why a run with state cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DurableError {
+    /// The state is of another dataflow.
+    #[error(
+        "the state in {uri} is of dataflow `{was}`, and this is `{is}`\n  hint: pass another --state, or --reset to discard it"
+    )]
+    Dataflow {
+        /// The storage.
+        uri: String,
+        /// Whose it is.
+        was: String,
+        /// What is to run.
+        is: String,
+    },
+    /// The state came about with other sources.
+    #[error(
+        "the state in {uri} came of other sources\n  was {was}\n  is  {is}\n  hint: give the same ones in the same order, pass another --state, or --reset to discard it"
+    )]
+    Sources {
+        /// The storage.
+        uri: String,
+        /// Those that there were.
+        was: String,
+        /// Those that there are.
+        is: String,
+    },
+    /// A sink has committed what the state does not know of.
+    #[error(
+        "{sink} has committed epoch {committed}, and the state in {uri} knows those before {next}: it is not the state with which that was written\n  hint: pass the --state of that run, or let the sink write somewhere else"
+    )]
+    Ahead {
+        /// The sink.
+        sink: String,
+        /// Its last epoch.
+        committed: u64,
+        /// The storage.
+        uri: String,
+        /// The first epoch that the state does not know.
+        next: u64,
+    },
+    /// Another process of the run cannot see what process 0 sees.
+    #[error("{uri} has no `{manifest}`, which process 0 sees\n  hint: all processes need the same --state")]
+    NotShared {
+        /// The storage.
+        uri: String,
+        /// What is not there.
+        manifest: String,
+    },
+    /// Another run has been started on the same state.
+    #[error("another run has been started with the state in {uri}: this one is not to go on")]
+    Fenced {
+        /// The storage.
+        uri: String,
+    },
+    /// The state cannot be read or written, or came about by other rules.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl DurableError {
+    /// The exit code of the command that meets this error.
+    pub(in crate::runtime) fn exit(&self) -> Exit {
+        match self {
+            DurableError::Dataflow { .. }
+            | DurableError::Sources { .. }
+            | DurableError::Ahead { .. }
+            | DurableError::NotShared { .. }
+            | DurableError::State(StateError::Refused(_) | StateError::Version { .. }) => Exit::Configuration,
+            DurableError::Fenced { .. } | DurableError::State(_) | DurableError::Journal(_) => Exit::Output,
+        }
+    }
+}
+
+/// What a manifest says of the run, beside its doors.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Payload {
+    pub(super) dataflow: String,
+    /// The sources, each with the input that it is for.
+    pub(super) sources: Vec<SourceName>,
+    pub(super) mark: Mark,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SourceName {
+    pub(super) input: Option<String>,
+    pub(super) uri: String,
+}
+
+impl SourceName {
+    /// Whether what has this name can have read what is of `other`: the options do not matter, and neither do the names of files, which are
+    /// told by what they are.
+    fn is_like(&self, other: &SourceName) -> bool {
+        let scheme = |uri: &str| uri.split_once(':').map_or(uri, |(scheme, _)| scheme).to_owned();
+        let plain = |uri: &str| uri.split_once('?').map_or(uri, |(plain, _)| plain).to_owned();
+        let is_file = matches!(scheme(&self.uri).as_str(), "file" | "dir");
+        let same = if is_file {
+            scheme(&self.uri) == scheme(&other.uri)
+        } else {
+            plain(&self.uri) == plain(&other.uri)
+        };
+        self.input == other.input && same
+    }
+}
+
+impl std::fmt::Display for SourceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.input {
+            Some(input) => write!(f, "{input}={}", self.uri),
+            None => f.write_str(&self.uri),
+        }
+    }
+}
+
+/// What the other processes are told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Offer {
+    incarnation: u64,
+    manifest: Option<String>,
+}
+
+/// What a process of a run with state begins with.
+#[derive(Debug)]
+pub(in crate::runtime) struct Start {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) settings: DurableSettings,
+    pub(super) incarnation: u64,
+    /// The rows that the doors go on from.
+    pub(in crate::runtime) snapshot: Option<Arc<Snapshot>>,
+    pub(super) dataflow: String,
+    pub(super) sources: Vec<SourceName>,
+    manifest: Option<String>,
+    /// On process 0.
+    mark: Option<Mark>,
+    /// What was read before this run, by source.
+    read: Vec<Vec<ReadBefore>>,
+    /// Whether nothing of an earlier run counts.
+    fresh: bool,
+}
+
+/// Where the own epochs of a run begin.
+#[derive(Debug)]
+pub(in crate::runtime) struct Begun {
+    pub(super) journal: Journal,
+    /// The first epoch that no earlier run has sealed.
+    pub(super) next: u64,
+}
+
+impl Start {
+    /// What process 0 begins with.
+    ///
+    /// # Errors
+    ///
+    /// When what is there cannot be read, or is the state of something else.
+    pub(in crate::runtime) fn look(
+        durable: &DurableSettings,
+        settings: &Settings,
+        build: &Build,
+        outline: &Outline,
+    ) -> Result<Self, DurableError> {
+        let storage = storage::open(&durable.uri).map_err(StateError::from)?;
+        let sources = names(settings);
+        let mut start = Start {
+            storage,
+            settings: durable.clone(),
+            incarnation: 0,
+            snapshot: None,
+            dataflow: build.name().to_owned(),
+            sources,
+            manifest: None,
+            mark: None,
+            read: Vec::new(),
+            fresh: false,
+        };
+        let line = Line::read(&*start.storage)?;
+        if durable.reset {
+            discard(&*start.storage)?;
+        } else if let Some(newest) = Manifests::newest_valid(&*start.storage, &line.bases())? {
+            for (name, why) in &newest.damaged {
+                log::warn!("{name} in {} is damaged, and an older one is used: {why}", start.storage.uri());
+            }
+            start.check(&newest.payload, &newest.snapshot, outline)?;
+            start.manifest = Some(newest.name);
+            start.snapshot = Some(Arc::new(newest.snapshot));
+        }
+        let from = start.mark.as_ref().map_or(0, Mark::next_epoch);
+        let records = read_journal(&*start.storage, &line, from)?;
+        start.fresh = start.mark.is_none() && records.is_empty();
+        start.read = read_before(start.mark.as_ref(), &records, settings.sources.len());
+        Ok(start)
+    }
+
+    /// Looks whether the state is that of this dataflow.
+    fn check(&mut self, payload: &[u8], snapshot: &Snapshot, outline: &Outline) -> Result<(), DurableError> {
+        let uri = || self.storage.uri().to_owned();
+        let Payload { dataflow, sources, mark } = serde_json::from_slice(payload).map_err(|error| {
+            StateError::File { uri: uri(), name: "manifests/".to_owned(), reason: error.to_string() }
+        })?;
+        if dataflow != self.dataflow {
+            return Err(DurableError::Dataflow { uri: uri(), was: dataflow, is: self.dataflow.clone() });
+        }
+        let alike = sources.len() == self.sources.len()
+            && sources.iter().zip(&self.sources).all(|(was, is)| was.is_like(is));
+        if !alike {
+            let all =
+                |names: &[SourceName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(DurableError::Sources { uri: uri(), was: all(&sources), is: all(&self.sources) });
+        }
+        let Restored { new, dropped, .. } = snapshot.check(&outline.doors)?;
+        if !new.is_empty() {
+            log::warn!(
+                "no state is there of {}: they begin with nothing, while others go on",
+                new.join(", ")
+            );
+        }
+        if !dropped.is_empty() {
+            log::warn!("the dataflow has no more {}: their state is dropped", dropped.join(", "));
+        }
+        self.mark = Some(mark);
+        Ok(())
+    }
+
+    /// Whether nothing of an earlier run counts: the state is new.
+    pub(in crate::runtime) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// What was read before this run of source `number`.
+    pub(in crate::runtime) fn read_before(&self, number: usize) -> &[ReadBefore] {
+        self.read.get(number).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes the next incarnation.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written, or another run has been started since this one looked.
+    pub(in crate::runtime) fn claim(&mut self) -> Result<(), DurableError> {
+        let before = Line::read(&*self.storage)?.last();
+        let Claim { incarnation, .. } = Line::claim(&*self.storage, |_| Ok(self.manifest.clone()))?;
+        if incarnation != before + 1 {
+            return Err(DurableError::Fenced { uri: self.storage.uri().to_owned() });
+        }
+        self.incarnation = incarnation;
+        log::info!("incarnation {incarnation} with the state in {}", self.storage.uri());
+        Ok(())
+    }
+
+    /// What the other processes are told.
+    pub(in crate::runtime) fn offer(&self) -> Vec<u8> {
+        let offer = Offer { incarnation: self.incarnation, manifest: self.manifest.clone() };
+        serde_json::to_vec(&offer).expect("numbers and text")
+    }
+
+    /// What another process begins with, which process 0 has told `offer`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not see the same storage.
+    pub(in crate::runtime) fn follow(
+        durable: &DurableSettings,
+        settings: &Settings,
+        build: &Build,
+        offer: &[u8],
+    ) -> Result<Self, DurableError> {
+        let storage = storage::open(&durable.uri).map_err(StateError::from)?;
+        let uri = storage.uri().to_owned();
+        let not_shared =
+            |manifest: &str| DurableError::NotShared { uri: uri.clone(), manifest: manifest.to_owned() };
+        let Offer { incarnation, manifest } =
+            serde_json::from_slice(offer).map_err(|_| not_shared("incarnations/"))?;
+        if Line::read(&*storage)?.last() != incarnation {
+            return Err(not_shared(&format!("incarnations/{incarnation:08}")));
+        }
+        let snapshot = match &manifest {
+            None => None,
+            Some(name) => {
+                let loaded = Manifests::load(&*storage, name)?.ok_or_else(|| not_shared(name))?;
+                Some(Arc::new(loaded.snapshot))
+            }
+        };
+        let (dataflow, sources) = (build.name().to_owned(), names(settings));
+        let settings = durable.clone();
+        let (mark, read, fresh) = (None, Vec::new(), false);
+        Ok(Start { storage, settings, incarnation, snapshot, dataflow, sources, manifest, mark, read, fresh })
+    }
+
+    /// The incarnation that it has taken.
+    pub(in crate::runtime) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// The first epoch that is not in the rows that the doors go on from.
+    pub(in crate::runtime) fn first(&self) -> u64 {
+        self.snapshot.as_ref().map_or(0, |snapshot| snapshot.frontier().number())
+    }
+
+    /// Where what the doors keep is written to.
+    pub(super) fn parts(
+        &self,
+        process: usize,
+        written: impl FnMut(crate::state::disk::Written) + Send + 'static,
+    ) -> PartWriter {
+        PartWriter::new(Arc::clone(&self.storage), self.incarnation, process, written)
+    }
+
+    /// The snapshots that are there, for the one who publishes more.
+    pub(super) fn manifests(&self) -> Result<Manifests, StateError> {
+        Manifests::open(Arc::clone(&self.storage), self.incarnation, self.manifest.as_deref())
+    }
+
+    /// Has `conductor` open what was sealed before as it was, and go on from there; the sinks are open, so that no earlier
+    /// incarnation commits any more. `committed` says how far each of them is.
+    ///
+    /// # Errors
+    ///
+    /// When what was sealed cannot be read, or a sink has committed more than that.
+    pub(in crate::runtime) fn begin(
+        &mut self,
+        conductor: &mut Conductor,
+        found: Vec<(u32, Vec<crate::source::Found>)>,
+        committed: &[(String, u64)],
+    ) -> Result<Begun, DurableError> {
+        let line = Line::read(&*self.storage)?;
+        let uri = || self.storage.uri().to_owned();
+        if line.last() != self.incarnation {
+            return Err(DurableError::Fenced { uri: uri() });
+        }
+        let from = self.mark.as_ref().map_or(0, Mark::next_epoch);
+        let records: Vec<EpochRecord> = read_journal(&*self.storage, &line, from)?;
+        let next = from + records.len() as u64;
+        if let Some((sink, committed)) = committed.iter().find(|(_, committed)| *committed > next) {
+            return Err(DurableError::Ahead {
+                sink: sink.clone(),
+                committed: committed - 1,
+                uri: uri(),
+                next,
+            });
+        }
+        Line::begin(&*self.storage, self.incarnation, next)?;
+        if let Some(mark) = self.mark.take() {
+            conductor.resume(mark);
+        }
+        if !records.is_empty() {
+            log::info!("reading {} epochs again, as they were sealed", records.len());
+        }
+        conductor.replay(records, crate::ledger::Afterwards::GoOn);
+        found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
+        let journal = Journal::new(Arc::clone(&self.storage), self.incarnation, next)?;
+        Ok(Begun { journal, next })
+    }
+}
+
+fn names(settings: &Settings) -> Vec<SourceName> {
+    let name = |(input, source): &(Option<String>, Arc<dyn crate::source::Source>)| SourceName {
+        input: input.clone(),
+        uri: source.uri().to_owned(),
+    };
+    settings.sources.iter().map(name).collect()
+}
+
+/// Deletes what `storage` has, but for who has started: incarnations never begin again.
+fn discard(storage: &dyn Storage) -> Result<(), StateError> {
+    for prefix in ["manifests/", "tables/", "journal/", "spool/"] {
+        for entry in storage.list(prefix)? {
+            storage.delete(&entry.name)?;
+        }
+    }
+    Ok(())
+}

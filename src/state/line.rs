@@ -1,0 +1,194 @@
+//! The starts of a dataflow on one storage: each takes a higher incarnation, and what an earlier one writes afterwards does not
+//! count.
+//!
+//! ```text
+//! incarnations/00000003          claimed: the manifest that it goes on from
+//! incarnations/00000003.begun    its own epochs begin here: sealed records of earlier incarnations end here
+//! ```
+//!
+//! A *zombie* is a process that goes on although another one has been started in its place: it was paused, or cut off from
+//! the network. It cannot be stopped, but it can be left out:
+//!
+//! 1. A start claims the next number. Names are created and never overwritten, so two that start at once get different ones.
+//!    The claim says from which manifest the start goes on; what an earlier incarnation publishes afterwards is not on the line.
+//! 2. It opens the sinks with its number. They refuse lower ones from then on, so no earlier incarnation commits any more.
+//! 3. It reads the journal to its end. What an earlier incarnation had committed was in the journal before, and is seen.
+//! 4. It says where its own epochs begin ([`Line::begin`]). What an earlier incarnation appends afterwards has numbers that
+//!    do not count.
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::StateError;
+use crate::state::storage::{Storage, StorageError};
+
+/// The version of claims that is written.
+const VERSION: u32 = 1;
+
+const CLAIMS: &str = "incarnations/";
+const BEGUN: &str = ".begun";
+
+/// A start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    version: u32,
+    /// Its number, from 1.
+    pub incarnation: u64,
+    /// The manifest that it goes on from, if there was one.
+    pub base: Option<String>,
+    /// The first epoch that is its own; `None` if it has not come that far.
+    #[serde(default)]
+    pub begins: Option<u64>,
+}
+
+/// Where the epochs of an incarnation begin.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    version: u32,
+    epoch: u64,
+}
+
+/// All starts on a storage, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    claims: Vec<Claim>,
+}
+
+impl Line {
+    /// Reads who has started on `storage`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is not what a release that we know has written.
+    pub fn read(storage: &dyn Storage) -> Result<Self, StateError> {
+        let mut claims: Vec<Claim> = Vec::new();
+        for entry in storage.list(CLAIMS)? {
+            let Some(bytes) = storage.read(&entry.name)? else { continue };
+            match entry.name.strip_suffix(BEGUN) {
+                None => {
+                    let claim: Claim = parse(storage, &entry.name, &bytes)?;
+                    claims.push(Claim { begins: None, ..claim });
+                }
+                Some(of) => {
+                    let begun: Begun = parse(storage, &entry.name, &bytes)?;
+                    let claim = claims.iter_mut().find(|claim| name(claim.incarnation) == of);
+                    if let Some(claim) = claim {
+                        claim.begins = Some(begun.epoch);
+                    }
+                }
+            }
+        }
+        claims.sort_by_key(|claim| claim.incarnation);
+        Ok(Line { claims })
+    }
+
+    /// The starts, in order.
+    pub fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
+
+    /// The number of the last start; 0 if there was none.
+    pub fn last(&self) -> u64 {
+        self.claims.last().map_or(0, |claim| claim.incarnation)
+    }
+
+    /// Up to which epoch, exclusive, what incarnation `incarnation` sealed counts: where the first later one begins that has
+    /// begun.
+    pub fn counts_before(&self, incarnation: u64) -> u64 {
+        let later = self.claims.iter().filter(|claim| claim.incarnation > incarnation);
+        later.filter_map(|claim| claim.begins).min().unwrap_or(u64::MAX)
+    }
+
+    /// By incarnation, which manifest it went on from: what a manifest has to go by to be on the line.
+    pub fn bases(&self) -> Vec<(u64, Option<String>)> {
+        self.claims.iter().map(|claim| (claim.incarnation, claim.base.clone())).collect()
+    }
+
+    /// Claims the next incarnation, which goes on from the manifest that `base` picks by who has started before; it is asked again
+    /// when somebody else was faster.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or `base` fails.
+    pub fn claim(
+        storage: &dyn Storage,
+        mut base: impl FnMut(&Line) -> Result<Option<String>, StateError>,
+    ) -> Result<Claim, StateError> {
+        loop {
+            let line = Line::read(storage)?;
+            let incarnation = line.last() + 1;
+            let claim = Claim { version: VERSION, incarnation, base: base(&line)?, begins: None };
+            match storage.create(&name(incarnation), &json(&claim)?) {
+                Ok(()) => return Ok(claim),
+                Err(StorageError::Exists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Says that the epochs of incarnation `incarnation` begin with `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn begin(storage: &dyn Storage, incarnation: u64, epoch: u64) -> Result<(), StateError> {
+        let begun = Begun { version: VERSION, epoch };
+        Ok(storage.create(&format!("{}{BEGUN}", name(incarnation)), &json(&begun)?)?)
+    }
+
+    /// Whether a later start than `incarnation` has been made, so that it is not to write any more.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked up.
+    pub fn is_over(storage: &dyn Storage, incarnation: u64) -> Result<bool, StateError> {
+        let claims = storage.list(CLAIMS)?;
+        let mine = name(incarnation);
+        Ok(claims.iter().any(|entry| !entry.name.ends_with(BEGUN) && entry.name > mine))
+    }
+
+    /// Forgets the starts before `incarnation` of which nothing counts any more: all journals and manifests that are kept are of
+    /// later ones.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be deleted.
+    pub fn forget(storage: &dyn Storage, before: u64) -> Result<(), StateError> {
+        for entry in storage.list(CLAIMS)? {
+            let of = entry.name.strip_suffix(BEGUN).unwrap_or(&entry.name);
+            if of < name(before).as_str() {
+                storage.delete(&entry.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(incarnation: u64) -> String {
+    format!("{CLAIMS}{incarnation:08}")
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, StateError> {
+    serde_json::to_vec(value)
+        .map_err(|error| StateError::Store { doing: "describe a start", source: error.into() })
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(
+    storage: &dyn Storage,
+    name: &str,
+    bytes: &[u8],
+) -> Result<T, StateError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let damaged = |error: serde_json::Error| StateError::File {
+        uri: storage.uri().to_owned(),
+        name: name.to_owned(),
+        reason: error.to_string(),
+    };
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if version != VERSION {
+        return Err(StateError::Version { found: version, known: VERSION });
+    }
+    serde_json::from_slice(bytes).map_err(damaged)
+}

@@ -93,7 +93,7 @@ impl Mark {
     pub fn read_before(&self) -> Vec<Vec<ReadBefore>> {
         let before = |cursor: &Cursor| {
             let (found, offset) = (cursor.partition.found.clone(), cursor.from);
-            ReadBefore { id: cursor.partition.id, found, offset, ended: false }
+            ReadBefore { id: cursor.partition.id, found, offset, ended: false, memory: None }
         };
         let of = |source: &SourceCut| {
             let ended = source.past.iter().cloned();
@@ -111,7 +111,7 @@ pub fn read_before(mark: Option<&Mark>, records: &[EpochRecord], sources: usize)
         for Partition { id, source, found } in &record.new {
             let known = read.iter().flatten().any(|before| before.id == *id);
             if let Some(of) = read.get_mut(*source as usize).filter(|_| !known) {
-                of.push(ReadBefore { id: *id, found: found.clone(), offset: 0, ended: false });
+                of.push(ReadBefore { id: *id, found: found.clone(), offset: 0, ended: false, memory: None });
             }
         }
         for before in read.iter_mut().flatten() {
@@ -298,6 +298,8 @@ impl Conductor {
     /// Source `source` has further partitions, the oldest first. One that is read already is read once; one that has been read to its
     /// end, by an earlier run too, is read on if it has become longer.
     pub fn discover(&mut self, source: u32, found: Vec<Found>) {
+        // It may be somewhere else than it was when an earlier run found it.
+        found.iter().for_each(|found| self.find_again(found));
         if !self.replay.is_empty() {
             // Their numbers follow those of what is read again.
             self.found.push((source, found));
@@ -320,6 +322,18 @@ impl Conductor {
             }
             self.take_in(source, found, from);
             self.waiting = self.waiting.max(Waiting::Something);
+        }
+    }
+
+    /// Where a partition of an earlier run, of which workers do not know yet, is now.
+    fn find_again(&mut self, found: &Found) {
+        let cursors = self.sources.iter_mut().flat_map(|source| &mut source.cursors);
+        let known = cursors.map(|cursor| &mut cursor.partition);
+        let replayed = self.replay.iter_mut().flat_map(|record| &mut record.new);
+        for partition in known.chain(&mut self.news).chain(replayed) {
+            if partition.found.identity == found.identity && partition.found.length == found.length {
+                partition.found = found.clone();
+            }
         }
     }
 

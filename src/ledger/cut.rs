@@ -130,7 +130,7 @@ impl SourceCut {
             if self.past.len() == Self::PAST {
                 self.past.pop_front();
             }
-            self.past.push_back(ReadBefore { id, found, offset: cursor.from, ended: true });
+            self.past.push_back(ReadBefore { id, found, offset: cursor.from, ended: true, memory: None });
         }
     }
 

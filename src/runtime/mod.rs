@@ -356,7 +356,9 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         vitals,
         first,
         routing: Routing::of(drawn),
-        durable: start.map(|start| DurableJob::new(start, found, process, processes, workers)).transpose()?,
+        durable: start
+            .map(|start| DurableJob::new(start, found, process, processes, workers, sources))
+            .transpose()?,
     };
     let config = WorkerConfig::default();
     let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))

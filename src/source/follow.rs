@@ -1,5 +1,6 @@
 //! Files that grow.
 
+mod before;
 mod known;
 mod mark;
 mod tail;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::before::{Before, Relation};
 use self::known::Known;
 pub(crate) use self::mark::{Fingerprint, Mark, Marks, Place as FollowedFile, begins_at};
 use self::tail::Tail;
@@ -20,7 +22,7 @@ use self::watch::Watch;
 use super::compressed::CompressedReader;
 use super::file::FoundFile;
 use super::glob::expand_all;
-use super::{Finder, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
+use super::{Finder, Found, ReadBefore, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// Bytes of a file's beginning that tell it from others.
 const HEAD: usize = 1024;
@@ -69,6 +71,8 @@ pub struct FollowSource {
     poll: Duration,
     /// What was found as the run began, until there is a finder.
     known: Mutex<Option<Known>>,
+    /// What an earlier run has read.
+    before: Mutex<Option<Before>>,
     spots: Arc<Spots>,
     watch: OnceLock<Result<Watch, String>>,
 }
@@ -177,6 +181,7 @@ impl FollowSource {
             from,
             poll: Duration::from_secs(1),
             known: Mutex::new(None),
+            before: Mutex::new(None),
             spots: Arc::default(),
             watch: OnceLock::new(),
         }
@@ -229,9 +234,22 @@ impl Source for FollowSource {
         false
     }
 
+    fn go_on(&self, partitions: &[ReadBefore]) {
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Before::new(partitions));
+    }
+
+    fn memory(&self, read: &ReadBefore) -> Option<String> {
+        let FollowedFile { path, device, inode, .. } = FollowedFile::of(&read.found).ok()?;
+        let mark = Mark::look(&path, (device, inode), read.offset, read.ended).ok()??;
+        serde_json::to_string(&mark).ok()
+    }
+
     fn find(&self) -> Result<Vec<Found>, SourceError> {
-        let mut known = Known::default();
-        let found = self.scan(&mut known, true)?;
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut known = Known::going_on(before);
+        let mut found = self.scan(&mut known, true)?;
+        // Older than those that have their names now.
+        found.splice(..0, known.left());
         if found.is_empty() {
             let cwd = std::env::current_dir().unwrap_or_default();
             log::warn!(

@@ -41,7 +41,7 @@ pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
 pub use enveloped::Enveloped;
 pub use file::{FileKind, FileSource};
-pub(crate) use follow::{Fingerprint, FollowedFile, Mark, Marks, begins_at};
+pub(crate) use follow::{Before, Fingerprint, FollowedFile, Mark, Marks, Relation, begins_at};
 pub use follow::{FollowFrom, FollowSource};
 pub use journald::JournaldSource;
 #[cfg(feature = "kafka")]
@@ -99,6 +99,13 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     /// nothing: identities are the same in each run.
     fn go_on(&self, partitions: &[ReadBefore]) {
         let _ = partitions;
+    }
+
+    /// What it wants to know, in a later run, of a partition that has been read so far: [`go_on`](Source::go_on) has it again. It may read a
+    /// few blocks of it. `None`, as provided, where the identity says all, or when it cannot be had any more.
+    fn memory(&self, read: &ReadBefore) -> Option<String> {
+        let _ = read;
+        None
     }
 
     /// Looks for its partitions, the oldest first.

@@ -86,6 +86,9 @@ pub struct ReadBefore {
     pub offset: u64,
     /// Whether it was at its end.
     pub ended: bool,
+    /// What its source remembers of it ([`Source::memory`](super::Source::memory)).
+    #[serde(skip)]
+    pub memory: Option<String>,
 }
 
 /// A partition of a run.

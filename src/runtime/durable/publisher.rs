@@ -1,6 +1,6 @@
 //! The thread that makes snapshots of what the processes have written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, Thread};
@@ -8,7 +8,8 @@ use std::thread::{Builder, JoinHandle, Thread};
 use crate::ledger::Mark;
 use crate::runtime::RunError;
 use crate::runtime::durable::DurableError;
-use crate::runtime::durable::start::{Payload, Start};
+use crate::runtime::durable::start::{Memory, Payload, SourceName, Start};
+use crate::source::Source;
 use crate::state::disk::{Manifests, Written};
 use crate::state::storage::Storage;
 use crate::state::{Line, StateError};
@@ -25,7 +26,7 @@ struct Expected {
 #[derive(Debug)]
 struct Order {
     frontier: Epoch,
-    payload: Vec<u8>,
+    mark: Mark,
     parts: Vec<Written>,
 }
 
@@ -50,8 +51,6 @@ struct Shared {
 pub(super) struct Publisher {
     processes: usize,
     expected: BTreeMap<u64, Expected>,
-    dataflow: String,
-    sources: Vec<super::start::SourceName>,
     orders: Option<Sender<Order>>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -59,7 +58,11 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Publishes what `processes` processes write of the run that began as `start` says.
-    pub(super) fn start(start: &Start, processes: usize) -> Result<Self, RunError> {
+    pub(super) fn start(
+        start: &Start,
+        sources: Vec<Arc<dyn Source>>,
+        processes: usize,
+    ) -> Result<Self, RunError> {
         let manifests = start.manifests().map_err(|error| RunError::Durable(error.into()))?;
         let (orders, received) = channel();
         let shared = Arc::new(Shared {
@@ -68,9 +71,16 @@ impl Publisher {
             worker: std::thread::current(),
         });
         let theirs = Arc::clone(&shared);
-        let (storage, incarnation) = (Arc::clone(&start.storage), start.incarnation);
+        let about = About {
+            storage: Arc::clone(&start.storage),
+            incarnation: start.incarnation,
+            dataflow: start.dataflow.clone(),
+            names: start.sources.clone(),
+            sources,
+            memories: start.memories.clone(),
+        };
         let body = move || {
-            if let Err(error) = publish(manifests, &*storage, incarnation, &received, &theirs) {
+            if let Err(error) = about.publish(manifests, &received, &theirs) {
                 *theirs.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
             theirs.worker.unpark();
@@ -80,8 +90,6 @@ impl Publisher {
         Ok(Publisher {
             processes,
             expected: BTreeMap::new(),
-            dataflow: start.dataflow.clone(),
-            sources: start.sources.clone(),
             orders: Some(orders),
             shared,
             thread: Some(thread),
@@ -113,11 +121,9 @@ impl Publisher {
                 return;
             }
             let Expected { mark, parts } = first.remove();
-            let payload = Payload { dataflow: self.dataflow.clone(), sources: self.sources.clone(), mark };
-            let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
             if let Some(orders) = &self.orders {
                 // What it has failed of is said by `check`.
-                let _ = orders.send(Order { frontier: Epoch::new(frontier), payload, parts });
+                let _ = orders.send(Order { frontier: Epoch::new(frontier), mark, parts });
             }
         }
     }
@@ -142,21 +148,54 @@ impl Publisher {
     }
 }
 
-fn publish(
-    mut manifests: Manifests,
-    storage: &dyn Storage,
+/// What the thread knows of the run.
+struct About {
+    storage: Arc<dyn Storage>,
     incarnation: u64,
-    orders: &Receiver<Order>,
-    shared: &Shared,
-) -> Result<(), DurableError> {
-    while let Ok(Order { frontier, payload, parts }) = orders.recv() {
-        if Line::is_over(storage, incarnation)? {
-            return Err(DurableError::Fenced { uri: storage.uri().to_owned() });
+    dataflow: String,
+    names: Vec<SourceName>,
+    sources: Vec<Arc<dyn Source>>,
+    /// By identity, what sources remember of partitions.
+    memories: HashMap<String, Memory>,
+}
+
+impl About {
+    fn publish(
+        mut self,
+        mut manifests: Manifests,
+        orders: &Receiver<Order>,
+        shared: &Shared,
+    ) -> Result<(), DurableError> {
+        while let Ok(Order { frontier, mark, parts }) = orders.recv() {
+            if Line::is_over(&*self.storage, self.incarnation)? {
+                return Err(DurableError::Fenced { uri: self.storage.uri().to_owned() });
+            }
+            self.remember(&mark);
+            let (dataflow, sources) = (self.dataflow.clone(), self.names.clone());
+            let payload = Payload { dataflow, sources, mark, memories: self.memories.clone() };
+            let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
+            let oldest = manifests.publish(frontier, parts, payload).map_err(StateError::from)?;
+            let published = PublishedUpTo { frontier: frontier.number(), oldest: oldest.number() };
+            *shared.published.lock().unwrap_or_else(PoisonError::into_inner) = Some(published);
+            shared.worker.unpark();
         }
-        let oldest = manifests.publish(frontier, parts, payload).map_err(StateError::from)?;
-        let published = PublishedUpTo { frontier: frontier.number(), oldest: oldest.number() };
-        *shared.published.lock().unwrap_or_else(PoisonError::into_inner) = Some(published);
-        shared.worker.unpark();
+        Ok(())
     }
-    Ok(())
+
+    /// Asks the sources what they want to know later of the partitions that have been read on. What cannot be had any more stands as it was.
+    fn remember(&mut self, mark: &Mark) {
+        let mut before = std::mem::take(&mut self.memories);
+        for (source, read) in self.sources.iter().zip(mark.read_before()) {
+            for read in read {
+                let (offset, ended) = (read.offset, read.ended);
+                let old = before.remove(&read.found.identity);
+                let is_known = old.as_ref().is_some_and(|old| (old.offset, old.ended) == (offset, ended));
+                let new = if is_known { None } else { source.memory(&read) };
+                let new = new.map(|text| Memory { offset, ended, text }).or(old);
+                if let Some(memory) = new {
+                    self.memories.insert(read.found.identity, memory);
+                }
+            }
+        }
+    }
 }

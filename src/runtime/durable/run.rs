@@ -12,7 +12,7 @@ use super::start::Start;
 use crate::ledger::{Conductor, EpochRecord, Mark, Message};
 use crate::runtime::ingest::Ingest;
 use crate::runtime::{RunError, clock};
-use crate::source::Found;
+use crate::source::{Found, Source};
 use crate::state::disk::Written;
 use crate::state::{Keep, Queue, Snapshot, StateError, Writer};
 use crate::time::Epoch;
@@ -27,6 +27,7 @@ pub(in crate::runtime) struct DurableJob {
     pub(in crate::runtime) snapshot: Option<Arc<Snapshot>>,
     queue: Mutex<Queue>,
     processes: usize,
+    sources: Vec<Arc<dyn Source>>,
     /// For the first worker of the process.
     writer: Mutex<Option<ProcessWriter>>,
     /// For the first worker of the run.
@@ -51,6 +52,7 @@ impl DurableJob {
         process: usize,
         processes: usize,
         workers: usize,
+        sources: Vec<Arc<dyn Source>>,
     ) -> Result<Self, RunError> {
         let (send, written) = channel();
         let parts = start.parts(process, move |part| {
@@ -63,6 +65,7 @@ impl DurableJob {
             snapshot: start.snapshot.clone(),
             queue: Mutex::new(writer.queue()),
             processes,
+            sources,
             writer: Mutex::new(Some(ProcessWriter { writer, written })),
             incarnation: start.incarnation(),
             first: start.first(),
@@ -100,7 +103,7 @@ impl DurableJob {
         let Some((mut start, found)) = taken else { return Ok(()) };
         let begun = start.begin(conductor, found, committed)?;
         let journal = JournalThread::start(begun.journal, begun.next, || Ok(()))?;
-        let publisher = Publisher::start(&start, self.processes)?;
+        let publisher = Publisher::start(&start, self.sources.clone(), self.processes)?;
         let (every, marked) = (start.settings.every, start.first());
         run.lead = Some(Lead {
             journal,

@@ -6,6 +6,7 @@
 //! What was sealed after the snapshot is read twice: here, so that sources know what has been read, and once more when the sinks
 //! have been opened ([`Begun`]), because only then can nobody else add to it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,17 @@ pub(super) struct Payload {
     /// The sources, each with the input that it is for.
     pub(super) sources: Vec<SourceName>,
     pub(super) mark: Mark,
+    /// By identity, what sources remember of partitions, and of which offset that is.
+    #[serde(default)]
+    pub(super) memories: HashMap<String, Memory>,
+}
+
+/// What a source remembers of a partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Memory {
+    pub(super) offset: u64,
+    pub(super) ended: bool,
+    pub(super) text: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +171,8 @@ pub(in crate::runtime) struct Start {
     mark: Option<Mark>,
     /// What was read before this run, by source.
     read: Vec<Vec<ReadBefore>>,
+    /// By identity, what sources remember of partitions.
+    pub(super) memories: HashMap<String, Memory>,
     /// Whether nothing of an earlier run counts.
     fresh: bool,
 }
@@ -195,6 +209,7 @@ impl Start {
             manifest: None,
             mark: None,
             read: Vec::new(),
+            memories: HashMap::new(),
             fresh: false,
         };
         let line = Line::read(&*start.storage)?;
@@ -212,15 +227,21 @@ impl Start {
         let records = read_journal(&*start.storage, &line, from)?;
         start.fresh = start.mark.is_none() && records.is_empty();
         start.read = read_before(start.mark.as_ref(), &records, settings.sources.len());
+        for read in start.read.iter_mut().flatten() {
+            read.memory = start.memories.get(&read.found.identity).map(|memory| memory.text.clone());
+        }
         Ok(start)
     }
 
     /// Looks whether the state is that of this dataflow.
     fn check(&mut self, payload: &[u8], snapshot: &Snapshot, outline: &Outline) -> Result<(), DurableError> {
         let uri = || self.storage.uri().to_owned();
-        let Payload { dataflow, sources, mark } = serde_json::from_slice(payload).map_err(|error| {
-            StateError::File { uri: uri(), name: "manifests/".to_owned(), reason: error.to_string() }
-        })?;
+        let Payload { dataflow, sources, mark, memories } =
+            serde_json::from_slice(payload).map_err(|error| StateError::File {
+                uri: uri(),
+                name: "manifests/".to_owned(),
+                reason: error.to_string(),
+            })?;
         if dataflow != self.dataflow {
             return Err(DurableError::Dataflow { uri: uri(), was: dataflow, is: self.dataflow.clone() });
         }
@@ -241,7 +262,7 @@ impl Start {
         if !dropped.is_empty() {
             log::warn!("the dataflow has no more {}: their state is dropped", dropped.join(", "));
         }
-        self.mark = Some(mark);
+        (self.mark, self.memories) = (Some(mark), memories);
         Ok(())
     }
 
@@ -306,8 +327,20 @@ impl Start {
         };
         let (dataflow, sources) = (build.name().to_owned(), names(settings));
         let settings = durable.clone();
-        let (mark, read, fresh) = (None, Vec::new(), false);
-        Ok(Start { storage, settings, incarnation, snapshot, dataflow, sources, manifest, mark, read, fresh })
+        let (mark, read, memories, fresh) = (None, Vec::new(), HashMap::new(), false);
+        Ok(Start {
+            storage,
+            settings,
+            incarnation,
+            snapshot,
+            dataflow,
+            sources,
+            manifest,
+            mark,
+            read,
+            memories,
+            fresh,
+        })
     }
 
     /// The incarnation that it has taken.

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Detail, FollowFrom, Growing, HEAD, Spot, Spots};
+use super::{Before, Detail, FollowFrom, Growing, HEAD, Relation, Spot, Spots};
 use crate::source::compressed::Decoder;
 use crate::source::file::{FileKind, FoundFile, digest};
 use crate::source::glob::{expand_all, is_rotated};
@@ -24,6 +24,8 @@ pub(super) struct Known {
     past: VecDeque<Past>,
     /// Things that are no files, and of which this was said.
     others: HashSet<PathBuf>,
+    /// What an earlier run has read.
+    before: Option<Before>,
     /// How many files were found, which tells apart those that are otherwise alike.
     count: u64,
 }
@@ -63,6 +65,16 @@ struct Past {
 }
 
 impl Known {
+    /// None yet, of files of which some have been read `before`.
+    pub(super) fn going_on(before: Option<Before>) -> Self {
+        Known { before, ..Known::default() }
+    }
+
+    /// Files that were being read before and that no pattern names any more.
+    pub(super) fn left(&mut self) -> Vec<Found> {
+        self.before.as_mut().map(Before::left).unwrap_or_default()
+    }
+
     /// The files that `patterns` name and that are new, the oldest first; they are read `from` there.
     pub(super) fn scan(
         &mut self,
@@ -175,7 +187,28 @@ impl Known {
         if state != State::Read {
             return Ok(None);
         }
-        file.identity = format!("{}:{}:{}:{count}", key.0, key.1, &digest(&file.head)[..16]);
+        let run = self.before.as_ref().map_or(0, Before::run);
+        file.identity = format!("{}:{}:{}:{count}.{run}", key.0, key.1, &digest(&file.head)[..16]);
+        if let Some(before) = &mut self.before {
+            match before.relation(path, &metadata)? {
+                Relation::New => {}
+                Relation::Copy => {
+                    file.state = State::Copy;
+                    log::info!("{} is a copy of what has been read, and not read again", shown(path));
+                    return Ok(None);
+                }
+                Relation::Same(read) => {
+                    file.identity = read.found.identity;
+                    // Where it began to be read once, nothing is passed over now.
+                    let is_over = read.ended
+                        && (kind_of(&File::open(path)?)? != FileKind::Plain || length <= read.offset);
+                    if is_over {
+                        return Ok(None);
+                    }
+                    return found(path, key, file, FollowFrom::Beginning).map(Some);
+                }
+            }
+        }
         found(path, key, file, from).map(Some)
     }
 

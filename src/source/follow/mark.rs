@@ -125,6 +125,33 @@ impl Mark {
         Some(Mark { path, device, inode, offset, head, last, ended, left })
     }
 
+    /// The mark of the file `key`, which is at `path` or beside it under another name, read up to `offset`; `None` if it is not there any
+    /// more, or nothing of it has been read.
+    pub(crate) fn look(path: &Path, key: (u64, u64), offset: u64, ended: bool) -> io::Result<Option<Self>> {
+        let is_it = |path: &Path| path.metadata().is_ok_and(|it| (it.dev(), it.ino()) == key);
+        let at = if is_it(path) { Some(path.to_owned()) } else { siblings(path).find(|other| is_it(other)) };
+        let Some(at) = at.filter(|_| offset > 0) else { return Ok(None) };
+        let mut head = vec![0; offset.min(HEAD as u64) as usize];
+        let mut last = vec![0; offset.min(LAST as u64) as usize];
+        let begin = offset - last.len() as u64;
+        let file = File::open(&at)?;
+        match kind_of(&file)? {
+            FileKind::Plain => {
+                file.read_exact_at(&mut head, 0)?;
+                file.read_exact_at(&mut last, begin)?;
+            }
+            kind => {
+                Decoder::of(File::open(&at)?, kind)?.read_exact(&mut head)?;
+                let mut decoder = Decoder::of(file, kind)?;
+                io::copy(&mut decoder.by_ref().take(begin), &mut io::sink())?;
+                decoder.read_exact(&mut last)?;
+            }
+        }
+        let path = std::path::absolute(&at).unwrap_or(at);
+        let (head, last) = (Piece::of(&head), Piece::of(&last));
+        Ok(Some(Mark { path, device: key.0, inode: key.1, offset, head, last, ended, left: false }))
+    }
+
     /// Looks whether the file at `path` has, uncompressed, the bytes that this one had.
     fn compare(&self, path: &Path) -> io::Result<Content> {
         let file = File::open(path)?;
@@ -253,28 +280,35 @@ impl Marks {
             let Some(renamed) = renamed else { return Ok(None) };
             path = renamed;
         }
-        let error = |source| SourceError::Open { path: path.clone(), source };
-        let own = self.by_file.get(&(device, inode)).cloned().unwrap_or_default();
+        let taken = self.take_file(&path, (device, inode));
+        let taken = taken.map_err(|source| SourceError::Open { path: path.clone(), source })?;
+        Ok(taken.map(|(at, read)| (self.marks[at].offset, read)))
+    }
+
+    /// Which of the marks is that of the file `key` at `path`, or of one of which it is a copy.
+    pub(crate) fn take_file(
+        &mut self,
+        path: &Path,
+        key: (u64, u64),
+    ) -> io::Result<Option<(usize, Fingerprint)>> {
+        let own = self.by_file.get(&key).cloned().unwrap_or_default();
         // The newest first: an inode may have had several files.
         for at in own.into_iter().rev() {
-            if let Content::Same(read) = self.marks[at].compare(&path).map_err(error)? {
+            if let Content::Same(read) = self.marks[at].compare(path)? {
                 self.taken[at] = true;
-                return Ok(Some((self.marks[at].offset, read)));
+                return Ok(Some((at, read)));
             }
         }
         // Of several marks with this content the one that is furthest.
         let mut best: Option<(usize, Fingerprint)> = None;
-        for at in self.begins_like(&path).map_err(error)? {
+        for at in self.begins_like(path)? {
             let further =
                 best.as_ref().is_none_or(|(other, _)| self.marks[at].offset > self.marks[*other].offset);
-            if further && let Content::Same(read) = self.marks[at].compare(&path).map_err(error)? {
+            if further && let Content::Same(read) = self.marks[at].compare(path)? {
                 best = Some((at, read));
             }
         }
-        Ok(best.map(|(at, read)| {
-            self.taken[at] = true;
-            (self.marks[at].offset, read)
-        }))
+        Ok(best.inspect(|(at, _)| self.taken[*at] = true))
     }
 
     /// The marks of files that began as the one at `path` does.
@@ -294,6 +328,11 @@ impl Marks {
     /// Files that were not read to their end and that no pattern names any more: they were renamed,
     /// or copied and emptied, while nobody followed them.
     pub(crate) fn left(&mut self) -> Vec<Found> {
+        self.left_by_mark().into_iter().map(|(_, found)| found).collect()
+    }
+
+    /// The same, each with the mark that it has.
+    pub(crate) fn left_by_mark(&mut self) -> Vec<(usize, Found)> {
         let mut left = Vec::new();
         for at in 0..self.marks.len() {
             let mark = &self.marks[at];
@@ -302,7 +341,7 @@ impl Marks {
                 continue;
             }
             if let Some(found) = mark.find() {
-                left.push(found);
+                left.push((at, found));
             } else {
                 log::warn!(
                     "{:?}, of which {} bytes were read, is not there any more: what was written to it since is not read, if \

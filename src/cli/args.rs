@@ -175,6 +175,9 @@ pub(super) fn run_args() -> Vec<Arg> {
                 .value_name("TIME")
                 .help("How long after a snapshot of the state the next is made [default: 10s]"),
         ),
+        durable(Arg::new("spool-quota").long("spool-quota").value_name("SIZE").help(
+            "How much --state keeps of pipes and sockets, which give nothing twice, before it is in a snapshot; then no more is read [default: 1GiB]",
+        )),
         durable(Arg::new("trigger").long("trigger").value_name("WHEN").help(
             "once: take all that live sources have now, and end; run again, say each night, with the same --state it takes what has come since. live: go on [default: live]",
         )),

@@ -217,7 +217,8 @@ fn durable(given: &Given) -> Result<Option<DurableSettings>, GivenError> {
     let every = given.duration("snapshot-every", DurableSettings::EVERY)?;
     let reset = given.get("reset", false)?;
     let uri = given.text("state").map(str::to_owned);
-    Ok(uri.map(|uri| DurableSettings { uri, reset, every }))
+    let spool = given.bytes("spool-quota", DurableSettings::SPOOL)?;
+    Ok(uri.map(|uri| DurableSettings { uri, reset, every, spool }))
 }
 
 fn time(given: &Given) -> Result<TimeOptions, GivenError> {

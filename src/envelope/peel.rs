@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
 use super::cri::Cri;
@@ -14,7 +15,7 @@ use crate::format::WholeLines;
 const SAMPLE: usize = 64 << 10;
 
 /// Streams of a container, as a set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Streams(u8);
 
 impl Streams {
@@ -53,7 +54,7 @@ impl Streams {
 }
 
 /// Lines that have become too long, and are given up: of these streams, where raw lines begin and where they end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenUp {
     /// The raw lines begin inside such lines, of which nothing comes until they end.
     pub before: Streams,

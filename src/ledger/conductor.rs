@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cut::{Cursor, SourceCut, cut};
 use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, Reached, Read};
+use super::spool::Spool;
 use super::status::{EpochTimes, Status};
 use super::watermark::{WatermarkState, Watermarks};
 use crate::source::{Found, Partition, PartitionId, ReadBefore, Source, SourceError};
@@ -43,6 +44,8 @@ pub struct LedgerOptions {
     pub digest: bool,
     /// Whether the run is over when all live sources have caught up once.
     pub once: bool,
+    /// The number of the run among those that have gone on from one another; 0 for one that nothing is kept of.
+    pub incarnation: u64,
 }
 
 impl LedgerOptions {
@@ -61,6 +64,7 @@ impl LedgerOptions {
             horizon: Duration::ZERO,
             digest: false,
             once: false,
+            incarnation: 0,
         }
     }
 }
@@ -236,7 +240,8 @@ impl Conductor {
                 (source.is_sequence(), source.is_bounded(), source.per_epoch());
             status.add_source(source.uri(), source.offset_unit(), bounded);
             let (cursors, past) = (VecDeque::new(), VecDeque::new());
-            SourceCut { sequence, bounded, per_epoch, finds: false, cursors, past }
+            let replayable = source.is_replayable();
+            SourceCut { sequence, bounded, per_epoch, replayable, finds: false, cursors, past }
         };
         let sources = sources.iter().map(cut).collect();
         Conductor {
@@ -297,7 +302,24 @@ impl Conductor {
 
     /// Source `source` has further partitions, the oldest first. One that is read already is read once; one that has been read to its
     /// end, by an earlier run too, is read on if it has become longer.
-    pub fn discover(&mut self, source: u32, found: Vec<Found>) {
+    pub fn discover(&mut self, source: u32, mut found: Vec<Found>) {
+        let replayable = self.sources.get(source as usize).is_none_or(|source| source.replayable);
+        if !replayable && self.options.incarnation > 0 {
+            // Another run finds another one there, whatever its name.
+            let suffix = Spool::suffix(self.options.incarnation);
+            found.iter_mut().for_each(|found| found.identity += &suffix);
+        }
+        self.take_found(source, found);
+    }
+
+    /// What was kept of `partitions` of earlier runs, and is in none of their epochs.
+    pub fn discover_kept(&mut self, partitions: Vec<Partition>) {
+        for Partition { source, found, .. } in partitions {
+            self.take_found(source, vec![found]);
+        }
+    }
+
+    fn take_found(&mut self, source: u32, found: Vec<Found>) {
         // It may be somewhere else than it was when an earlier run found it.
         found.iter().for_each(|found| self.find_again(found));
         if !self.replay.is_empty() {
@@ -706,7 +728,7 @@ impl Conductor {
             return Some(self.reopen(record, now));
         }
         for (source, found) in std::mem::take(&mut self.found) {
-            self.discover(source, found);
+            self.take_found(source, found);
         }
         match self.afterwards {
             Afterwards::GoOn => {}

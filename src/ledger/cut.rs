@@ -100,6 +100,9 @@ pub(super) struct SourceCut {
     /// How much of it an epoch has at most.
     #[serde(default)]
     pub(super) per_epoch: PerEpoch,
+    /// Whether a partition can be read again.
+    #[serde(default)]
+    pub(super) replayable: bool,
     /// Whether further partitions may come.
     #[serde(default)]
     pub(super) finds: bool,

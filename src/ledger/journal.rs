@@ -184,12 +184,12 @@ impl Journal {
     }
 
     /// Nothing before epoch `before` is wanted any more: deletes the logs that hold nothing else, and begins another one, so that
-    /// the rest can be deleted next time. Returns the oldest incarnation of which a log is left.
+    /// the rest can be deleted next time.
     ///
     /// # Errors
     ///
     /// When one cannot be deleted.
-    pub fn cut(&mut self, before: u64) -> Result<u64, JournalError> {
+    pub fn cut(&mut self, before: u64) -> Result<(), JournalError> {
         while let (Some(oldest), Some(next)) = (self.logs.front(), self.logs.get(1)) {
             // An earlier incarnation may have sealed more than what counts.
             if next.first > before {
@@ -199,7 +199,7 @@ impl Journal {
             self.logs.pop_front();
         }
         self.roll |= self.written > 0;
-        Ok(self.logs.front().map_or(self.incarnation, |log| log.incarnation))
+        Ok(())
     }
 }
 

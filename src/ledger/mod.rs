@@ -24,6 +24,7 @@ mod conductor;
 mod cut;
 mod journal;
 mod record;
+mod spool;
 mod status;
 mod watermark;
 
@@ -32,6 +33,7 @@ pub use journal::{Journal, JournalError, read_journal};
 pub use record::{
     Ended, EpochRecord, Limit, Message, Opened, Reached, Read, RecordError, decode_records, encode_record,
 };
+pub use spool::{Spool, cut_spool, spooled};
 pub use status::{EpochTimes, PartitionStatus, SourceStatus, Status};
 pub use watermark::WatermarkState;
 

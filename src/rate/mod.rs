@@ -171,6 +171,10 @@ impl Source for RateSource {
         false
     }
 
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         let found = (0..self.taken.len()).map(|number| Found {
             name: format!("{}#{number}", self.uri).into(),

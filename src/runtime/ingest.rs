@@ -401,7 +401,7 @@ impl Ingest {
                 }
                 Look::Nothing => return Ok(fed > 0),
                 Look::Over => {
-                    let reached = self.reading.end();
+                    let reached = self.reading.end()?;
                     self.feed.end();
                     // What is known of event time as the epoch ends goes with it; without, nothing has to be known, and the
                     // lines and the end of their epoch are one step of the worker.

@@ -271,13 +271,13 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         horizon: Duration::ZERO,
         digest: settings.durable.is_some(),
         once: settings.once,
+        incarnation: 0,
     };
     let mut start = match settings.durable.as_ref().filter(|_| process == 0) {
         Some(durable) => Some(Start::look(durable, settings, build, &outline)?),
         None => None,
     };
     let mut found = Vec::new();
-    let mut conductor = None;
     if process == 0 {
         for (number, source) in sources.iter().enumerate() {
             let before = start.as_ref().map_or(&[][..], |start| start.read_before(number));
@@ -286,15 +286,17 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
             }
         }
         found = Conductor::look(&sources, processes > 1)?;
-        let made = conductor.insert(Conductor::without_partitions(pace, &sources));
-        // What an earlier run has read comes before what is found now.
-        if start.is_none() {
-            std::mem::take(&mut found).into_iter().for_each(|(source, found)| made.discover(source, found));
-        }
     }
     overwrite::refuse(settings, &build.files())?;
     if let Some(start) = &mut start {
         start.claim()?;
+    }
+    let incarnation = start.as_ref().map_or(0, Start::incarnation);
+    let mut conductor = (process == 0)
+        .then(|| Conductor::without_partitions(LedgerOptions { incarnation, ..pace }, &sources));
+    // What an earlier run has read comes before what is found now.
+    if let Some(conductor) = conductor.as_mut().filter(|_| start.is_none()) {
+        std::mem::take(&mut found).into_iter().for_each(|(source, found)| conductor.discover(source, found));
     }
     let rejects = settings.rejects.as_deref().map(RejectsFile::take).transpose()?;
     let drawn = draw_routing()?;

@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
-use crate::ledger::{Limit, Opened, Reached};
+use crate::ledger::{Limit, Opened, Reached, Spool};
 use crate::runtime::clock;
 use crate::source::{
     Access, Chunk, OffsetUnit, Partition, PartitionId, Pool, ReadOptions, Reader, Share, Source, SourceError,
     Step, Throttle, Wake,
 };
+use crate::state::storage::StorageError;
 use crate::time::Time;
 
 /// So many damaged partitions are named, of what may be thousands.
@@ -36,13 +37,17 @@ pub(crate) struct Inputs {
     pub(crate) part: f64,
     /// How often live sources are read at least.
     pub(crate) tick: Duration,
+    /// Where what is read is kept that cannot be read again, if it is.
+    pub(crate) spool: Option<Arc<Spool>>,
+    /// Whether that is made durable as an epoch ends, and not by who seals it.
+    pub(crate) syncs: bool,
 }
 
 impl Inputs {
     /// `sources` for the one input of a dataflow, in a process that is alone.
     pub(crate) fn of(sources: Vec<Arc<dyn Source>>) -> Self {
         let inputs = vec![0; sources.len()];
-        Inputs { sources, inputs, part: 1.0, tick: Duration::ZERO }
+        Inputs { sources, inputs, part: 1.0, tick: Duration::ZERO, spool: None, syncs: false }
     }
 
     /// Whether the rate of any source is bounded.
@@ -395,7 +400,12 @@ impl Reading {
                 let worker = (share.worker + share.peers - turn) % share.peers;
                 let share =
                     if partition.found.access == Access::Shared { Share { worker, ..share } } else { share };
-                let reader = source.open(&partition.found, limit.from, share, options, Arc::clone(wake))?;
+                let read = || source.open(&partition.found, limit.from, share, options, Arc::clone(wake));
+                let reader = match inputs.spool.as_ref().filter(|_| !source.is_replayable()) {
+                    None => read()?,
+                    Some(spool) if spool.is_own(partition) => spool.keeping(partition.clone(), read()?),
+                    Some(spool) => spool.reread(partition, limit.from, source.envelope(options))?,
+                };
                 let live = !source.is_bounded();
                 let head = source.head(&partition.found)?.into();
                 let (unit, ahead) = (source.offset_unit(), VecDeque::new());
@@ -467,7 +477,18 @@ impl Reading {
     const QUIET: u32 = 20;
 
     /// How far the partitions of the epoch were read, which ends with this.
-    pub(super) fn end(&mut self) -> BTreeMap<PartitionId, Reached> {
+    ///
+    /// # Errors
+    ///
+    /// When what was read cannot be kept.
+    pub(super) fn end(&mut self) -> Result<BTreeMap<PartitionId, Reached>, SourceError> {
+        if let Some(spool) = self.inputs.spool.as_ref().filter(|_| self.inputs.syncs) {
+            let failed = |error: StorageError| SourceError::Spool {
+                partition: "this process".to_owned(),
+                reason: error.to_string(),
+            };
+            spool.sync().map_err(failed)?;
+        }
         let mut reached = self.epoch.take().map(|epoch| epoch.reached).unwrap_or_default();
         for (partition, reached) in &mut reached {
             if let Some(open) = self.readers.get(partition) {
@@ -480,6 +501,6 @@ impl Reading {
                 self.partitions.remove(partition);
             }
         }
-        reached
+        Ok(reached)
     }
 }

@@ -139,8 +139,13 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
 
     let inputs = assign(&job.settings.sources, &installed.inputs);
     let inputs = inputs.and_then(|inputs| complete(inputs, &installed.inputs));
-    let inputs =
-        inputs.map(|inputs| Inputs { part: 1.0 / processes as f64, tick: job.settings.tick, ..inputs });
+    let inputs = inputs.map(|inputs| Inputs {
+        part: 1.0 / processes as f64,
+        tick: job.settings.tick,
+        spool: job.durable.as_ref().map(DurableJob::spool),
+        syncs: job.first > 0,
+        ..inputs
+    });
     let mut conductor = job.conductor.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0);
     let undurable = |error: RunError| -> ! { fatal::end(error.exit(), error) };
     let mut durable =

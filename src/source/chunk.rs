@@ -151,6 +151,12 @@ impl Chunk {
         true
     }
 
+    /// Where lines begin in [`bytes`](Self::bytes) that are not counted in bytes, and their offsets.
+    pub(crate) fn numbers(&self) -> Vec<(usize, u64)> {
+        let of_these = self.buffer.numbers.iter().filter(|(begin, _)| (self.start..self.end).contains(begin));
+        of_these.map(|(begin, number)| (begin - self.start, *number)).collect()
+    }
+
     /// Takes the first `lines` lines off it, and what is [oversize](Self::oversize) before the next; `None`, and it stays as it is,
     /// if it has no more than these, or its lines go together.
     pub(crate) fn take_lines(&mut self, lines: u64, pool: &Pool) -> Option<Chunk> {
@@ -266,7 +272,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// A copy of `bytes`, of no pool.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Buffer { bytes: bytes.to_vec(), numbers: Vec::new(), pool: None }
     }
 

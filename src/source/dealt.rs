@@ -128,6 +128,10 @@ impl Source for Dealt {
         false
     }
 
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         Ok(vec![Found {
             name: Arc::clone(&self.name),

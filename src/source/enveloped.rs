@@ -9,8 +9,8 @@ use std::time::Duration;
 use self::joined::Joined;
 use super::registry::options;
 use super::{
-    Access, FileSource, Finder, FollowSource, Found, MaxRate, OffsetUnit, PerEpoch, Pool, ReadOptions,
-    Reader, Share, Source, SourceError, Step, Wake,
+    Access, FileSource, Finder, FollowSource, Found, MaxRate, OffsetUnit, PerEpoch, Pool, ReadBefore,
+    ReadOptions, Reader, Share, Source, SourceError, Step, Wake,
 };
 use crate::envelope::{Envelope, EnvelopeKind};
 
@@ -156,6 +156,22 @@ impl Source for Enveloped {
 
     fn is_sequence(&self) -> bool {
         self.source.is_sequence()
+    }
+
+    fn go_on(&self, partitions: &[ReadBefore]) {
+        self.source.go_on(partitions);
+    }
+
+    fn memory(&self, read: &ReadBefore) -> Option<String> {
+        self.source.memory(read)
+    }
+
+    fn is_replayable(&self) -> bool {
+        self.source.is_replayable()
+    }
+
+    fn envelope(&self, options: ReadOptions) -> Option<Envelope> {
+        Some(Envelope { max_line: options.max_line, ..self.envelope })
     }
 
     fn find(&self) -> Result<Vec<Found>, SourceError> {

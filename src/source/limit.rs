@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Finder, Found, OffsetUnit, PerEpoch, ReadOptions, Reader, Share, Source, SourceError, SourceFactory, Wake,
+    Finder, Found, OffsetUnit, PerEpoch, ReadBefore, ReadOptions, Reader, Share, Source, SourceError,
+    SourceFactory, Wake,
 };
+use crate::envelope::Envelope;
 
 /// The pause that is made up for, at least.
 const BURST: Duration = Duration::from_millis(250);
@@ -137,6 +139,22 @@ impl Source for Limited {
 
     fn is_sequence(&self) -> bool {
         self.source.is_sequence()
+    }
+
+    fn go_on(&self, partitions: &[ReadBefore]) {
+        self.source.go_on(partitions);
+    }
+
+    fn memory(&self, read: &ReadBefore) -> Option<String> {
+        self.source.memory(read)
+    }
+
+    fn is_replayable(&self) -> bool {
+        self.source.is_replayable()
+    }
+
+    fn envelope(&self, options: ReadOptions) -> Option<Envelope> {
+        self.source.envelope(options)
     }
 
     fn find(&self) -> Result<Vec<Found>, SourceError> {

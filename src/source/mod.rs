@@ -34,6 +34,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::envelope::Envelope;
+
 pub(crate) use backoff::Backoff;
 pub use blocks::{BlockReader, BlockWriter};
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
@@ -41,7 +43,7 @@ pub(crate) use dealt::{Dealer, Dealt};
 pub use dir::DirSource;
 pub use enveloped::Enveloped;
 pub use file::{FileKind, FileSource};
-pub(crate) use follow::{Before, Fingerprint, FollowedFile, Mark, Marks, Relation, begins_at};
+pub(crate) use follow::{Fingerprint, FollowedFile, Mark, Marks, begins_at};
 pub use follow::{FollowFrom, FollowSource};
 pub use journald::JournaldSource;
 #[cfg(feature = "kafka")]
@@ -118,6 +120,18 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     /// How much of it an epoch has at most. As provided, there is no limit beside those of the run.
     fn per_epoch(&self) -> PerEpoch {
         PerEpoch::default()
+    }
+
+    /// Whether a partition can be opened at an offset that was read before. If not, a run that is to survive a crash has to
+    /// keep what it reads. As provided, it can.
+    fn is_replayable(&self) -> bool {
+        true
+    }
+
+    /// What stands around its lines, where it was read with `options` before and what was kept is read again. As provided, nothing.
+    fn envelope(&self, options: ReadOptions) -> Option<Envelope> {
+        let _ = options;
+        None
     }
 
     /// How fast lines are taken from it. As provided, as fast as they can be.
@@ -346,6 +360,16 @@ pub enum SourceError {
         partition: String,
         /// From where it was to be read.
         offset: u64,
+    },
+    /// What was read cannot be kept on disk, or read from there again.
+    #[error(
+        "what was read of {partition} cannot be kept: {reason}\n  hint: it gives nothing twice, so it is kept in --state until it is in a snapshot"
+    )]
+    Spool {
+        /// The partition's name.
+        partition: String,
+        /// The reason.
+        reason: String,
     },
     /// What is read again is not what was read before.
     #[error(

@@ -42,6 +42,10 @@ impl Source for Stdin {
         false
     }
 
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         Ok(vec![Found::pinned("stdin:", "stdin")])
     }

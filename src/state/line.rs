@@ -33,11 +33,28 @@ pub struct Claim {
     version: u32,
     /// Its number, from 1.
     pub incarnation: u64,
+    /// Which state it goes on from, or has begun: a number that was drawn at random as that was.
+    #[serde(with = "hexadecimal")]
+    pub state: u128,
     /// The manifest that it goes on from, if there was one.
     pub base: Option<String>,
     /// The first epoch that is its own; `None` if it has not come that far.
     #[serde(default)]
     pub begins: Option<u64>,
+}
+
+/// 128 bits as text: not everybody's numbers in JSON have so many.
+mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{number:032x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        let text = String::deserialize(from)?;
+        u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+    }
 }
 
 /// Where the epochs of an incarnation begin.
@@ -86,6 +103,11 @@ impl Line {
         &self.claims
     }
 
+    /// The state of the last start.
+    pub fn state(&self) -> Option<u128> {
+        self.claims.last().map(|claim| claim.state)
+    }
+
     /// The number of the last start; 0 if there was none.
     pub fn last(&self) -> u64 {
         self.claims.last().map_or(0, |claim| claim.incarnation)
@@ -103,25 +125,23 @@ impl Line {
         self.claims.iter().map(|claim| (claim.incarnation, claim.base.clone())).collect()
     }
 
-    /// Claims the next incarnation, which goes on from the manifest that `base` picks by who has started before; it is asked again
-    /// when somebody else was faster.
+    /// Claims the incarnation that follows, which goes on with `state` from manifest `base`. `None` if somebody else was faster.
     ///
     /// # Errors
     ///
-    /// When it cannot be written, or `base` fails.
+    /// When it cannot be written.
     pub fn claim(
+        &self,
         storage: &dyn Storage,
-        mut base: impl FnMut(&Line) -> Result<Option<String>, StateError>,
-    ) -> Result<Claim, StateError> {
-        loop {
-            let line = Line::read(storage)?;
-            let incarnation = line.last() + 1;
-            let claim = Claim { version: VERSION, incarnation, base: base(&line)?, begins: None };
-            match storage.create(&name(incarnation), &json(&claim)?) {
-                Ok(()) => return Ok(claim),
-                Err(StorageError::Exists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        state: u128,
+        base: Option<String>,
+    ) -> Result<Option<u64>, StateError> {
+        let incarnation = self.last() + 1;
+        let claim = Claim { version: VERSION, incarnation, state, base, begins: None };
+        match storage.create(&name(incarnation), &json(&claim)?) {
+            Ok(()) => Ok(Some(incarnation)),
+            Err(StorageError::Exists { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -144,22 +164,6 @@ impl Line {
         let claims = storage.list(CLAIMS)?;
         let mine = name(incarnation);
         Ok(claims.iter().any(|entry| !entry.name.ends_with(BEGUN) && entry.name > mine))
-    }
-
-    /// Forgets the starts before `incarnation` of which nothing counts any more: all journals and manifests that are kept are of
-    /// later ones.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be deleted.
-    pub fn forget(storage: &dyn Storage, before: u64) -> Result<(), StateError> {
-        for entry in storage.list(CLAIMS)? {
-            let of = entry.name.strip_suffix(BEGUN).unwrap_or(&entry.name);
-            if of < name(before).as_str() {
-                storage.delete(&entry.name)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -35,9 +35,15 @@ pub struct DurableSettings {
     pub reset: bool,
     /// How long after a snapshot the next is made, if anything has been sealed since. The command has [`DurableSettings::EVERY`].
     pub every: Duration,
+    /// Bytes that are kept at most of what sources do not give twice (pipes, sockets), until it is in a snapshot. When there are as many, no
+    /// more is read. The command has [`DurableSettings::SPOOL`].
+    pub spool: u64,
 }
 
 impl DurableSettings {
     /// How long after a snapshot the command makes the next.
     pub const EVERY: Duration = Duration::from_secs(10);
+
+    /// How much the command keeps of what sources do not give twice.
+    pub const SPOOL: u64 = 1 << 30;
 }

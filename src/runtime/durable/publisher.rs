@@ -1,15 +1,15 @@
 //! The thread that makes snapshots of what the processes have written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, Thread};
 
-use crate::ledger::Mark;
+use crate::ledger::{Mark, cut_spool};
 use crate::runtime::RunError;
 use crate::runtime::durable::DurableError;
 use crate::runtime::durable::start::{Memory, Payload, SourceName, Start};
-use crate::source::Source;
+use crate::source::{ReadBefore, Source};
 use crate::state::disk::{Manifests, Written};
 use crate::state::storage::Storage;
 use crate::state::{Line, StateError};
@@ -30,18 +30,9 @@ struct Order {
     parts: Vec<Written>,
 }
 
-/// How far it has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct PublishedUpTo {
-    /// The frontier of the newest snapshot.
-    pub(super) frontier: u64,
-    /// That of the oldest one that is kept: nothing before it is wanted any more.
-    pub(super) oldest: u64,
-}
-
 #[derive(Debug)]
 struct Shared {
-    published: Mutex<Option<PublishedUpTo>>,
+    oldest: Mutex<Option<u64>>,
     failed: Mutex<Option<DurableError>>,
     worker: Thread,
 }
@@ -66,7 +57,7 @@ impl Publisher {
         let manifests = start.manifests().map_err(|error| RunError::Durable(error.into()))?;
         let (orders, received) = channel();
         let shared = Arc::new(Shared {
-            published: Mutex::default(),
+            oldest: Mutex::default(),
             failed: Mutex::default(),
             worker: std::thread::current(),
         });
@@ -78,6 +69,7 @@ impl Publisher {
             names: start.sources.clone(),
             sources,
             memories: start.memories.clone(),
+            read: VecDeque::new(),
         };
         let body = move || {
             if let Err(error) = about.publish(manifests, &received, &theirs) {
@@ -128,9 +120,9 @@ impl Publisher {
         }
     }
 
-    /// How far it has come, if it has published anything.
-    pub(super) fn published(&self) -> Option<PublishedUpTo> {
-        *self.shared.published.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The frontier of the oldest snapshot that is kept: nothing before it is wanted any more.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        *self.shared.oldest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks whether it goes on.
@@ -157,6 +149,8 @@ struct About {
     sources: Vec<Arc<dyn Source>>,
     /// By identity, what sources remember of partitions.
     memories: HashMap<String, Memory>,
+    /// What had been read at the frontiers of the snapshots that are kept.
+    read: VecDeque<(Epoch, Vec<Vec<ReadBefore>>)>,
 }
 
 impl About {
@@ -172,11 +166,19 @@ impl About {
             }
             self.remember(&mark);
             let (dataflow, sources) = (self.dataflow.clone(), self.names.clone());
+            let read = mark.read_before();
             let payload = Payload { dataflow, sources, mark, memories: self.memories.clone() };
             let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
             let oldest = manifests.publish(frontier, parts, payload).map_err(StateError::from)?;
-            let published = PublishedUpTo { frontier: frontier.number(), oldest: oldest.number() };
-            *shared.published.lock().unwrap_or_else(PoisonError::into_inner) = Some(published);
+            self.read.push_back((frontier, read));
+            // The oldest snapshot that is kept can be gone on from, too.
+            while self.read.get(1).is_some_and(|(frontier, _)| *frontier <= oldest) {
+                self.read.pop_front();
+            }
+            if let Some((_, read)) = self.read.front().filter(|(frontier, _)| *frontier <= oldest) {
+                cut_spool(&*self.storage, read).map_err(StateError::from)?;
+            }
+            *shared.oldest.lock().unwrap_or_else(PoisonError::into_inner) = Some(oldest.number());
             shared.worker.unpark();
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::DurableError;
 use super::journal::JournalThread;
 use super::publisher::Publisher;
 use super::start::Start;
-use crate::ledger::{Conductor, EpochRecord, Mark, Message};
+use crate::ledger::{Conductor, EpochRecord, Mark, Message, Spool};
 use crate::runtime::ingest::Ingest;
 use crate::runtime::{RunError, clock};
 use crate::source::{Found, Source};
@@ -28,13 +28,14 @@ pub(in crate::runtime) struct DurableJob {
     queue: Mutex<Queue>,
     processes: usize,
     sources: Vec<Arc<dyn Source>>,
+    spool: Arc<Spool>,
     /// For the first worker of the process.
     writer: Mutex<Option<ProcessWriter>>,
     /// For the first worker of the run.
     start: Mutex<Option<(Start, Vec<(u32, Vec<Found>)>)>>,
     incarnation: u64,
     first: u64,
-    fresh: bool,
+    state: u128,
 }
 
 /// A process's writer.
@@ -60,16 +61,19 @@ impl DurableJob {
             let _ = send.send(part);
         });
         let failed = |error: StateError| RunError::Durable(error.into());
+        let spool = Spool::start(Arc::clone(&start.storage), start.incarnation(), start.settings.spool)
+            .map_err(|source| RunError::System { what: "start a thread", source })?;
         let writer = Writer::start(parts, workers, Writer::QUEUE).map_err(failed)?;
         Ok(DurableJob {
             snapshot: start.snapshot.clone(),
             queue: Mutex::new(writer.queue()),
             processes,
             sources,
+            spool: Arc::new(spool),
             writer: Mutex::new(Some(ProcessWriter { writer, written })),
             incarnation: start.incarnation(),
             first: start.first(),
-            fresh: start.is_fresh(),
+            state: start.state(),
             start: Mutex::new((process == 0).then_some((start, found))),
         })
     }
@@ -77,6 +81,11 @@ impl DurableJob {
     /// Where the doors of worker `index` keep what changes.
     pub(in crate::runtime) fn keep(&self, index: usize) -> Keep {
         Keep::new(index, self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Where what is read is kept that cannot be read again.
+    pub(in crate::runtime) fn spool(&self) -> Arc<Spool> {
+        Arc::clone(&self.spool)
     }
 
     /// Where the run begins, for its sinks.
@@ -102,7 +111,8 @@ impl DurableJob {
         let taken = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((mut start, found)) = taken else { return Ok(()) };
         let begun = start.begin(conductor, found, committed)?;
-        let journal = JournalThread::start(begun.journal, begun.next, || Ok(()))?;
+        let spool = Arc::clone(&self.spool);
+        let journal = JournalThread::start(begun.journal, begun.next, move || Ok(spool.sync()?))?;
         let publisher = Publisher::start(&start, self.sources.clone(), self.processes)?;
         let (every, marked) = (start.settings.every, start.first());
         run.lead = Some(Lead {
@@ -222,10 +232,9 @@ impl DurableRun {
         self.lead.as_ref().map(|lead| lead.journal.durable())
     }
 
-    /// The first epoch that is in no snapshot.
+    /// Nothing before this epoch is read again, whichever snapshot a later run goes on from.
     pub(in crate::runtime) fn published(&self) -> u64 {
-        let published = self.lead.as_ref().and_then(|lead| lead.publisher.published());
-        published.map_or(0, |published| published.frontier)
+        self.lead.as_ref().and_then(|lead| lead.publisher.oldest()).unwrap_or(0)
     }
 
     /// Whether there is room for more epochs.
@@ -281,9 +290,9 @@ impl Lead {
     fn check(&mut self) -> Result<(), DurableError> {
         self.journal.check()?;
         self.publisher.check()?;
-        if let Some(published) = self.publisher.published().filter(|published| published.oldest > self.cut) {
-            self.cut = published.oldest;
-            self.journal.cut(published.oldest);
+        if let Some(oldest) = self.publisher.oldest().filter(|oldest| *oldest > self.cut) {
+            self.cut = oldest;
+            self.journal.cut(oldest);
         }
         Ok(())
     }

@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::DurableSettings;
 use crate::dataflow::{Build, Outline};
-use crate::ledger::{Conductor, EpochRecord, Journal, JournalError, Mark, read_before, read_journal};
+use crate::ledger::{
+    Conductor, EpochRecord, Journal, JournalError, Mark, read_before, read_journal, spooled,
+};
 use crate::runtime::{Exit, Settings};
 use crate::source::ReadBefore;
 use crate::state::disk::{Manifests, PartWriter};
 use crate::state::storage::{self, Storage};
-use crate::state::{Claim, Line, Restored, Snapshot, StateError};
+use crate::state::{Line, Restored, Snapshot, StateError};
 
 /// Why a run with state cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -173,8 +175,9 @@ pub(in crate::runtime) struct Start {
     read: Vec<Vec<ReadBefore>>,
     /// By identity, what sources remember of partitions.
     pub(super) memories: HashMap<String, Memory>,
-    /// Whether nothing of an earlier run counts.
-    fresh: bool,
+    /// Which state it is: a number that was drawn as it began.
+    state: u128,
+    line: Line,
 }
 
 /// Where the own epochs of a run begin.
@@ -210,7 +213,8 @@ impl Start {
             mark: None,
             read: Vec::new(),
             memories: HashMap::new(),
-            fresh: false,
+            state: 0,
+            line: Line::default(),
         };
         let line = Line::read(&*start.storage)?;
         if durable.reset {
@@ -225,11 +229,16 @@ impl Start {
         }
         let from = start.mark.as_ref().map_or(0, Mark::next_epoch);
         let records = read_journal(&*start.storage, &line, from)?;
-        start.fresh = start.mark.is_none() && records.is_empty();
+        let goes_on = start.mark.is_some() || !records.is_empty();
+        start.state = match line.state().filter(|_| goes_on) {
+            Some(state) => state,
+            None => draw()?,
+        };
         start.read = read_before(start.mark.as_ref(), &records, settings.sources.len());
         for read in start.read.iter_mut().flatten() {
             read.memory = start.memories.get(&read.found.identity).map(|memory| memory.text.clone());
         }
+        start.line = line;
         Ok(start)
     }
 
@@ -266,9 +275,9 @@ impl Start {
         Ok(())
     }
 
-    /// Whether nothing of an earlier run counts: the state is new.
-    pub(in crate::runtime) fn is_fresh(&self) -> bool {
-        self.fresh
+    /// Which state it is.
+    pub(in crate::runtime) fn state(&self) -> u128 {
+        self.state
     }
 
     /// What was read before this run of source `number`.
@@ -282,11 +291,10 @@ impl Start {
     ///
     /// When that cannot be written, or another run has been started since this one looked.
     pub(in crate::runtime) fn claim(&mut self) -> Result<(), DurableError> {
-        let before = Line::read(&*self.storage)?.last();
-        let Claim { incarnation, .. } = Line::claim(&*self.storage, |_| Ok(self.manifest.clone()))?;
-        if incarnation != before + 1 {
+        let claimed = self.line.claim(&*self.storage, self.state, self.manifest.clone())?;
+        let Some(incarnation) = claimed else {
             return Err(DurableError::Fenced { uri: self.storage.uri().to_owned() });
-        }
+        };
         self.incarnation = incarnation;
         log::info!("incarnation {incarnation} with the state in {}", self.storage.uri());
         Ok(())
@@ -327,7 +335,9 @@ impl Start {
         };
         let (dataflow, sources) = (build.name().to_owned(), names(settings));
         let settings = durable.clone();
-        let (mark, read, memories, fresh) = (None, Vec::new(), HashMap::new(), false);
+        let (mark, read, memories, line) = (None, Vec::new(), HashMap::new(), Line::default());
+        // Sinks are opened by process 0.
+        let state = 0;
         Ok(Start {
             storage,
             settings,
@@ -339,7 +349,8 @@ impl Start {
             mark,
             read,
             memories,
-            fresh,
+            state,
+            line,
         })
     }
 
@@ -403,6 +414,7 @@ impl Start {
             log::info!("reading {} epochs again, as they were sealed", records.len());
         }
         conductor.replay(records, crate::ledger::Afterwards::GoOn);
+        conductor.discover_kept(spooled(&*self.storage).map_err(StateError::from)?);
         found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
         let journal = Journal::new(Arc::clone(&self.storage), self.incarnation, next)?;
         Ok(Begun { journal, next })
@@ -415,6 +427,17 @@ fn names(settings: &Settings) -> Vec<SourceName> {
         uri: source.uri().to_owned(),
     };
     settings.sources.iter().map(name).collect()
+}
+
+/// Draws the number of a state.
+fn draw() -> Result<u128, StateError> {
+    let mut bytes = [0; 16];
+    let failed = |error: getrandom::Error| StateError::Store {
+        doing: "draw a number",
+        source: error.to_string().into(),
+    };
+    getrandom::fill(&mut bytes).map_err(failed)?;
+    Ok(u128::from_le_bytes(bytes))
 }
 
 /// Deletes what `storage` has, but for who has started: incarnations never begin again.

@@ -152,6 +152,10 @@ impl Source for TcpSource {
     }
 
     /// Reads the files that are named for TLS. Nothing is connected yet.
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         self.connector()?;
         Ok(vec![Found::pinned(&self.uri, &self.uri)])

@@ -168,6 +168,10 @@ impl Source for TcpListenSource {
     }
 
     /// Begins to listen. Nobody has connected yet.
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         let mut listening = self.listening();
         if listening.is_none() {

@@ -353,7 +353,7 @@ impl Conductor {
         let known = cursors.map(|cursor| &mut cursor.partition);
         let replayed = self.replay.iter_mut().flat_map(|record| &mut record.new);
         for partition in known.chain(&mut self.news).chain(replayed) {
-            if partition.found.identity == found.identity && partition.found.length == found.length {
+            if partition.found.identity == found.identity {
                 partition.found = found.clone();
             }
         }

@@ -10,15 +10,16 @@ use std::fs::{File, FileType};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::compressed::{CompressedReader, Decoder};
+use super::follow::{Before, Mark, Relation};
 use super::glob::expand_all;
 use super::shared::SharedReader;
-use super::{Access, Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
+use super::{Access, Found, ReadBefore, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// How a file's bytes are stored, told by its first bytes and not by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,11 @@ impl FoundFile {
         let identity = format!("{}:{}:{head}", metadata.dev(), metadata.ino());
         let path = path.to_owned();
         Ok((FoundFile { path, kind, length, unmeasured, in_order, head, samples: None }, identity))
+    }
+
+    /// Whether the file at `path` begins as it did.
+    pub(super) fn begins_as(&self, path: &Path) -> io::Result<bool> {
+        Ok(digest(&read_head(path, self.length)?) == self.head)
     }
 
     /// Whether what has this name now is what was found; it may have grown.
@@ -245,10 +251,17 @@ fn not_a_file(file_type: FileType) -> (&'static str, &'static str) {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Promise on restart
+///
+/// A file is found again by what it is, under whatever name, and read on from its offset, also if it was at its end and has grown
+/// since. A copy of what has been read, plain or compressed, is not read again.
 #[derive(Clone, Debug)]
 pub struct FileSource {
     uri: String,
     patterns: Vec<String>,
+    /// What an earlier run has read.
+    before: Arc<Mutex<Option<Before>>>,
 }
 
 impl FileSource {
@@ -275,7 +288,7 @@ impl FileSource {
     /// ```
     pub fn sequence<P: AsRef<str>>(patterns: &[P]) -> Self {
         let patterns: Vec<_> = patterns.iter().map(|pattern| pattern.as_ref().to_owned()).collect();
-        FileSource { uri: format!("file:{}", patterns.join(" ")), patterns }
+        FileSource { uri: format!("file:{}", patterns.join(" ")), patterns, before: Arc::default() }
     }
 }
 
@@ -295,6 +308,7 @@ impl Source for FileSource {
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         let mut files = Vec::new();
         let mut seen = HashSet::new();
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner).take();
         for path in expand_all(&self.patterns)? {
             let real =
                 path.canonicalize().map_err(|source| SourceError::Open { path: path.clone(), source })?;
@@ -302,10 +316,31 @@ impl Source for FileSource {
                 log::debug!("{} is named more than once and read once", path.display());
                 continue;
             }
-            let (file, identity) = FoundFile::examine(&path)?;
+            let (file, mut identity) = FoundFile::examine(&path)?;
+            if let Some(before) = &mut before {
+                let failed = |source| SourceError::Open { path: path.clone(), source };
+                match path.metadata().and_then(|it| before.relation(&path, &it)).map_err(failed)? {
+                    Relation::New => {}
+                    Relation::Same(read) => identity = read.found.identity,
+                    Relation::Copy => {
+                        log::info!("{} is a copy of what has been read, and not read again", path.display());
+                        continue;
+                    }
+                }
+            }
             files.push(file.found(identity, file.is_open_to_all())?);
         }
         Ok(files)
+    }
+
+    fn go_on(&self, partitions: &[ReadBefore]) {
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Before::new(partitions));
+    }
+
+    fn memory(&self, read: &ReadBefore) -> Option<String> {
+        let file = FoundFile::of(&read.found).ok()?;
+        let mark = Mark::look(&file.path, Before::file(&read.found)?, read.offset, read.ended).ok()??;
+        serde_json::to_string(&mark).ok()
     }
 
     fn check(&self, partition: &Found) -> Result<(), SourceError> {

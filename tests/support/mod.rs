@@ -103,6 +103,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the child can be waited for").is_some()
+    }
+
     /// Its standard input, which the command was given as a pipe.
     pub fn stdin(&mut self) -> ChildStdin {
         self.child.stdin.take().expect("standard input is a pipe that nobody has taken")

@@ -13,7 +13,7 @@ use std::path::Path;
 use super::Detail;
 use super::known::head_of;
 use super::mark::{Mark, Marks};
-use crate::source::file::digest;
+use crate::source::file::{FoundFile, digest};
 use crate::source::{Found, ReadBefore};
 
 /// The partitions of an earlier run.
@@ -55,14 +55,19 @@ impl Before {
                     read.push(partition.clone());
                 }
                 _ => {
-                    let mut parts = partition.found.identity.split(':').map(str::parse);
-                    if let (Some(Ok(device)), Some(Ok(inode))) = (parts.next(), parts.next()) {
-                        others.insert((device, inode), partition.clone());
+                    if let Some(file) = Self::file(&partition.found) {
+                        others.insert(file, partition.clone());
                     }
                 }
             }
         }
         Before { read, marks: Marks::new(marks), others, found: HashSet::new(), run }
+    }
+
+    /// Device and inode of a file, with which its identity begins.
+    pub(crate) fn file(found: &Found) -> Option<(u64, u64)> {
+        let mut parts = found.identity.split(':').map(str::parse);
+        Some((parts.next()?.ok()?, parts.next()?.ok()?))
     }
 
     /// A number that no earlier run has had: files that are found now are not taken for what those have found.
@@ -102,7 +107,7 @@ fn begins_as(path: &Path, read: &ReadBefore) -> io::Result<bool> {
             let head = head_of(path)?;
             Ok(head.get(..growing.head).is_some_and(|head| digest(head) == growing.digest))
         }
-        // It does not grow.
-        _ => Ok(true),
+        Ok(Detail::Whole(file)) => file.begins_as(path),
+        Err(_) => read.found.read_detail::<FoundFile>().map_or(Ok(false), |file| file.begins_as(path)),
     }
 }

@@ -1,0 +1,351 @@
+//! Runs with state: killed at any moment, started again at any number of workers and processes, they answer as if nothing had
+//! happened.
+//!
+//! Kills are real (SIGKILL of the real binary) and come at moments that are drawn, a few milliseconds apart.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use support::{Draws, Ended, Running, command, free_ports, rows, run};
+use tempfile::TempDir;
+
+/// The end of a name of a test, so that its seed is its own.
+const ACCESS: &str = "data/access.log";
+
+/// A directory with an access log, and state to be.
+struct Place {
+    dir: TempDir,
+    lines: Vec<Vec<u8>>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(ACCESS)).unwrap();
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        Place { dir: tempfile::tempdir().unwrap(), lines }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// All lines, in one file.
+    fn whole(&self) -> String {
+        std::fs::write(self.path("whole.log"), self.lines.concat()).unwrap();
+        self.text("whole.log")
+    }
+}
+
+/// Starts a run, and kills it `after` so long, unless it has ended before.
+fn kill_after(args: &[String], after: Duration, stdin: Stdio) -> Option<Ended> {
+    let mut running = Running::start(command().args(args).stdin(stdin).stdout(Stdio::null()));
+    std::thread::sleep(after);
+    if running.has_ended() {
+        return Some(running.wait());
+    }
+    drop(running);
+    None
+}
+
+fn strings(args: &[&str]) -> Vec<String> {
+    args.iter().map(ToString::to_string).collect()
+}
+
+/// How long a run is let live: from not at all to about as long as one needs.
+fn life(draws: &mut Draws) -> Duration {
+    Duration::from_millis(draws.below(400) as u64)
+}
+
+#[test]
+fn a_file_is_counted_as_if_nothing_had_been_killed() {
+    for (seed, dataflow) in [(1, "access-log"), (2, "log-stats"), (3, "visitors"), (4, "top-urls")] {
+        let (place, mut draws) = (Place::new(), Draws::new(seed));
+        let (whole, state) = (place.whole(), place.text("state"));
+        let args = |workers: usize| {
+            let mut args = strings(&["run", dataflow, &whole, "--state", &state, "--sink", "jsonl:-?at=end"]);
+            args.extend(strings(&[
+                "--epoch-bytes",
+                "8KiB",
+                "--chunk-bytes",
+                "1KiB",
+                "--max-open-epochs",
+                "2",
+            ]));
+            args.extend(strings(&["-w", &workers.to_string(), "--snapshot-every", "20ms"]));
+            args
+        };
+        let mut kills = 0;
+        for _ in 0..12 {
+            let workers = 1 + draws.below(3);
+            match kill_after(&args(workers), life(&mut draws), Stdio::null()) {
+                None => kills += 1,
+                Some(ended) => drop(ended.exits(0)),
+            }
+        }
+        let last = args(2);
+        let answer = run(&last.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+        let oracle = run(&["run", dataflow, &whole, "--sink", "jsonl:-?at=end"]).exits(0);
+        assert_eq!(views(answer.text()), views(oracle.text()), "{dataflow}, after {kills} kills");
+    }
+}
+
+/// What each line of `jsonl` output says, without the number of the epoch.
+fn views(jsonl: &str) -> Vec<serde_json::Value> {
+    let line = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value.as_object_mut().unwrap().remove("epoch");
+        value
+    };
+    let mut all: Vec<_> = jsonl.lines().map(line).collect();
+    // What was refused or read is that of a run, and not of the state; and rows that are alike stand in any order.
+    all.retain(|value| value["view"] != "input");
+    all.sort_by_key(ToString::to_string);
+    all
+}
+
+#[test]
+fn files_that_grow_and_are_rotated_are_counted_as_if_nothing_had_been_killed() {
+    let (place, mut draws) = (Place::new(), Draws::new(5));
+    let (log, state) = (place.path("a.log"), place.text("state"));
+    let pattern = format!("file:{}?follow", place.text("a.log*"));
+    let args = |workers: usize, more: &[&str]| {
+        let mut args = strings(&["run", "access-log", "--source", &pattern, "--state", &state]);
+        args.extend(strings(&["--sink", "jsonl:-?at=end", "--tick", "5ms", "--snapshot-every", "30ms"]));
+        args.extend(strings(&["-w", &workers.to_string()]));
+        args.extend(strings(more));
+        args
+    };
+    let mut left = place.lines.iter();
+    let mut rotations = 0;
+    let append = |lines: &[&Vec<u8>]| {
+        let mut file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        lines.iter().for_each(|line| file.write_all(line).unwrap());
+    };
+    while left.len() > 0 {
+        let running = Running::start(command().args(args(1 + draws.below(3), &[])).stdout(Stdio::null()));
+        for _ in 0..1 + draws.below(6) {
+            let some: Vec<_> = left.by_ref().take(draws.below(120)).collect();
+            append(&some);
+            std::thread::sleep(Duration::from_millis(draws.below(60) as u64));
+            if draws.below(4) == 0 && log.exists() {
+                rotations += 1;
+                rotate(&log, rotations, draws.below(2) == 0);
+            }
+        }
+        drop(running);
+        if draws.below(2) == 0 && log.exists() {
+            // While nobody looks.
+            rotations += 1;
+            rotate(&log, rotations, draws.below(2) == 0);
+        }
+    }
+    let last = args(2, &["--trigger", "once"]);
+    let answer = run(&last.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+    let oracle = run(&["run", "access-log", &place.whole(), "--sink", "jsonl:-?at=end"]).exits(0);
+    assert_eq!(views(answer.text()), views(oracle.text()), "after {rotations} rotations");
+    assert!(rotations > 3, "{rotations}");
+}
+
+/// Puts `log` aside, and compresses it if `compress` says so, as logrotate does.
+fn rotate(log: &Path, number: usize, compress: bool) {
+    let aside = log.with_extension(format!("log.{number}"));
+    std::fs::rename(log, &aside).unwrap();
+    if compress && number > 1 {
+        // The one before: `delaycompress`.
+        let before = log.with_extension(format!("log.{}", number - 1));
+        if before.exists() {
+            let status = std::process::Command::new("gzip").arg(&before).status().unwrap();
+            assert!(status.success(), "gzip {before:?}");
+        }
+    }
+}
+
+#[test]
+fn what_came_by_a_pipe_is_counted_once_and_what_was_shown_is_not_lost() {
+    let (place, mut draws) = (Place::new(), Draws::new(6));
+    let state = place.text("state");
+    let args = |out: &str, workers: usize, more: &[&str]| {
+        let mut args = strings(&["run", "word-count", "-", "--state", &state, "--tick", "3ms"]);
+        args.extend(strings(&["--sink", out, "--snapshot-every", "25ms", "-w", &workers.to_string()]));
+        args.extend(strings(more));
+        args
+    };
+    let words = |output: &[u8]| -> Vec<(String, i64)> {
+        let word = |row: &serde_json::Value| {
+            (row["word"].as_str().unwrap().to_owned(), row["count"].as_i64().unwrap())
+        };
+        rows(output, "words").iter().map(word).collect()
+    };
+    let mut shown = BTreeSet::new();
+    let rounds = 15;
+    for round in 0..rounds {
+        let out = place.path(&format!("out{round}"));
+        let sink = format!("jsonl:{}?mode=update", out.display());
+        let mut running = Running::start(
+            command()
+                .args(args(&sink, 1 + draws.below(3), &[]))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        );
+        let mut stdin = running.stdin();
+        for batch in 0..1 + draws.below(40) {
+            let lines: String = (0..50).map(|line| format!("r{round}b{batch}l{line}\n")).collect();
+            if stdin.write_all(lines.as_bytes()).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(draws.below(8) as u64));
+        }
+        drop(running);
+        let mut written = std::fs::read(&out).unwrap_or_default();
+        // The last line may be cut off.
+        written.truncate(written.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+        shown.extend(words(&written).into_iter().map(|(word, _)| word));
+    }
+    let last = args("jsonl:-?mode=complete&at=end", 2, &[]);
+    let answer = run(&last.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+    let all = words(&answer.stdout);
+    let twice: Vec<_> = all.iter().filter(|(_, count)| *count != 1).collect();
+    assert!(twice.is_empty(), "counted more than once: {twice:?}");
+    let counted: BTreeSet<_> = all.into_iter().map(|(word, _)| word).collect();
+    let lost: Vec<_> = shown.difference(&counted).collect();
+    assert!(lost.is_empty(), "shown, and then lost: {lost:?}");
+    assert!(!shown.is_empty());
+    // Of each run, what was counted is what was written first.
+    for round in 0..rounds {
+        let of: Vec<_> = counted.iter().filter(|word| word.starts_with(&format!("r{round}b"))).collect();
+        let whole = of.len() / 50;
+        let expected =
+            (0..whole).flat_map(|batch| (0..50).map(move |line| format!("r{round}b{batch}l{line}")));
+        let missing: Vec<_> = expected.filter(|word| !counted.contains(word)).collect();
+        assert!(missing.is_empty(), "round {round}: {missing:?} of {}", of.len());
+    }
+}
+
+#[test]
+fn two_processes_and_one_take_turns() {
+    let (place, mut draws) = (Place::new(), Draws::new(7));
+    let (whole, state) = (place.whole(), place.text("state"));
+    let base = |more: &[&str]| {
+        let mut args = strings(&["run", "access-log", &whole, "--state", &state, "--sink", "jsonl:-?at=end"]);
+        args.extend(strings(&["--epoch-bytes", "8KiB", "--chunk-bytes", "1KiB", "--snapshot-every", "20ms"]));
+        args.extend(strings(more));
+        args
+    };
+    for round in 0..8 {
+        if round % 3 == 2 {
+            let args = base(&["-w", &(1 + draws.below(3)).to_string()]);
+            kill_after(&args, life(&mut draws), Stdio::null());
+            continue;
+        }
+        let ports = free_ports(2);
+        let hosts = place.path("hosts");
+        std::fs::write(&hosts, format!("127.0.0.1:{}\n127.0.0.1:{}\n", ports[0], ports[1])).unwrap();
+        let process = |process: &str| {
+            let args = base(&["-n", "2", "-p", process, "-w", "2", "-h", hosts.to_str().unwrap()]);
+            Running::start(command().args(args).stdout(Stdio::null()).stderr(Stdio::null()))
+        };
+        let both = [process("0"), process("1")];
+        std::thread::sleep(Duration::from_millis(100) + life(&mut draws));
+        drop(both);
+    }
+    let last = base(&["-w", "2"]);
+    let answer = run(&last.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+    let oracle = run(&["run", "access-log", &whole, "--sink", "jsonl:-?at=end"]).exits(0);
+    assert_eq!(views(answer.text()), views(oracle.text()));
+}
+
+#[test]
+fn each_night_counts_each_line_once() {
+    let place = Place::new();
+    let log = place.path("a.log");
+    let (pattern, state) = (format!("{}*", log.display()), place.text("state"));
+    let nightly = ["run", "access-log", "--follow", &pattern, "--trigger", "once", "--state", &state];
+    let nightly = [&nightly[..], &["--sink", "jsonl:-?at=end"]].concat();
+    let days = place.lines.chunks(place.lines.len().div_ceil(7));
+    let mut so_far = Vec::new();
+    for (day, lines) in days.enumerate() {
+        let mut file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let (before, after) = lines.split_at(lines.len() / 3);
+        before.iter().for_each(|line| file.write_all(line).unwrap());
+        if day > 0 {
+            rotate(&log, day, true);
+            file = File::create(&log).unwrap();
+        }
+        after.iter().for_each(|line| file.write_all(line).unwrap());
+        so_far.extend(lines.concat());
+        let answer = run(&nightly).exits(0);
+        std::fs::write(place.path("so-far.log"), &so_far).unwrap();
+        let oracle =
+            run(&["run", "access-log", &place.text("so-far.log"), "--sink", "jsonl:-?at=end"]).exits(0);
+        assert_eq!(views(answer.text()), views(oracle.text()), "day {day}");
+        // Once more the same night: nothing is counted again.
+        let again = run(&nightly).exits(0);
+        assert_eq!(views(again.text()), views(oracle.text()), "day {day}, again");
+    }
+}
+
+#[test]
+fn state_of_something_else_is_refused() {
+    let place = Place::new();
+    let (whole, state) = (place.whole(), place.text("state"));
+    run(&["run", "log-stats", &whole, "--state", &state, "--sink", "jsonl:-?at=end"]).exits(0);
+    let other = run(&["run", "access-log", &whole, "--state", &state]).exits(2);
+    other.says(&["is of dataflow `log-stats`, and this is `access-log`", "--reset"]);
+    let rules = run(&["run", "log-stats", &whole, "--state", &state, "--length", "60s"]).exits(2);
+    rules.says(&["length was 30s, is 1m"]);
+    let source = ["run", "log-stats", "--source", "tcp://127.0.0.1:9", "--state", &state];
+    run(&source).exits(2).says(&["came of other sources", "tcp://127.0.0.1:9"]);
+    // What was refused has changed nothing.
+    let same = run(&["run", "log-stats", &whole, "--state", &state, "--sink", "jsonl:-?at=end"]).exits(0);
+    let oracle = run(&["run", "log-stats", &whole, "--sink", "jsonl:-?at=end"]).exits(0);
+    assert_eq!(views(same.text()), views(oracle.text()));
+    let reset = ["run", "log-stats", &whole, "--state", &state, "--length", "60s", "--reset"];
+    run(&reset).exits(0);
+}
+
+#[test]
+fn a_file_that_has_changed_is_not_read_again_in_silence() {
+    let place = Place::new();
+    let (whole, state) = (place.whole(), place.text("state"));
+    let args = strings(&[
+        "run",
+        "access-log",
+        &whole,
+        "--state",
+        &state,
+        "--epoch-bytes",
+        "8KiB",
+        "--chunk-bytes",
+        "1KiB",
+        "--snapshot-every",
+        "1h",
+    ]);
+    // It has sealed epochs and made no snapshot of them.
+    let mut running = Running::start(command().args(&args).args(["--log", "info"]).stdout(Stdio::null()));
+    let journal = place.path("state/journal");
+    while !journal.is_dir() || journal.read_dir().unwrap().count() == 0 {
+        assert!(!running.has_ended(), "it ended before it could be killed");
+        std::thread::yield_now();
+    }
+    drop(running);
+    let mut bytes = std::fs::read(&whole).unwrap();
+    // The same length and the same first line: only the digest tells.
+    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    bytes[line] = if bytes[line] == b'1' { b'2' } else { b'1' };
+    std::fs::write(&whole, bytes).unwrap();
+    let ended = run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+}

@@ -110,6 +110,46 @@ impl Given {
         given
     }
 
+    /// What is said of what is read, and how: enough to read it again. Nothing that may hold a secret is among it.
+    pub(crate) fn remembered(&self) -> BTreeMap<String, Vec<String>> {
+        const NOT: [&str; 19] = [
+            "sink",
+            "config",
+            "log",
+            "summary",
+            "progress",
+            "rejects",
+            "state",
+            "reset",
+            "snapshot-every",
+            "spool-quota",
+            "trigger",
+            "workers",
+            "processes",
+            "process",
+            "hostfile",
+            "cluster-secret-file",
+            "insecure-cluster",
+            "join-timeout",
+            "handshake-timeout",
+        ];
+        let secret = |value: &String| {
+            let value = value.to_ascii_lowercase();
+            ["password", "secret", "token", "sasl", "@"].iter().any(|word| value.contains(word))
+        };
+        let remembered = self.values.iter().filter(|(name, _)| !NOT.contains(&name.as_str()));
+        let remembered = remembered.filter(|(_, values)| !values.iter().any(secret));
+        remembered.map(|(name, values)| (name.clone(), values.clone())).collect()
+    }
+
+    /// What was remembered of an earlier run, with what `self` says in its place.
+    pub(crate) fn over(mut self, remembered: BTreeMap<String, Vec<String>>) -> Self {
+        for (name, values) in remembered {
+            self.values.entry(name).or_insert(values);
+        }
+        self
+    }
+
     fn read_file(&mut self, path: &Path, dataflow: &str, known: &[&str]) -> Result<(), GivenError> {
         let text = read_small(path).map_err(|source| GivenError::Read { path: path.into(), source })?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| GivenError::Toml {

@@ -218,7 +218,9 @@ fn durable(given: &Given) -> Result<Option<DurableSettings>, GivenError> {
     let reset = given.get("reset", false)?;
     let uri = given.text("state").map(str::to_owned);
     let spool = given.bytes("spool-quota", DurableSettings::SPOOL)?;
-    Ok(uri.map(|uri| DurableSettings { uri, reset, every, spool }))
+    let arguments = given.remembered();
+    let again = None;
+    Ok(uri.map(|uri| DurableSettings { uri, reset, every, spool, again, arguments }))
 }
 
 fn time(given: &Given) -> Result<TimeOptions, GivenError> {

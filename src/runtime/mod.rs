@@ -50,7 +50,7 @@ use timely::execute::execute_from;
 
 pub use clock::now;
 pub(crate) use clock::time;
-pub use durable::{DurableError, DurableSettings};
+pub use durable::{Again, DurableError, DurableSettings, Stored, stored};
 pub use embed::{Change, Run, RunBuilder};
 pub use fatal::{Exit, end, end_on_panic};
 pub(crate) use open_files::raise_limit as raise_open_files;

@@ -108,7 +108,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     job.routing.install();
 
     let messages = Messages::install(worker);
-    let keep = job.durable.as_ref().map(|durable| durable.keep(index));
+    let keep = job.durable.as_ref().and_then(|durable| durable.keep(index));
     let snapshot = job.durable.as_ref().and_then(|durable| durable.snapshot.clone());
     let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
     let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
@@ -150,9 +150,9 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let undurable = |error: RunError| -> ! { fatal::end(error.exit(), error) };
     let mut durable =
         job.durable.as_ref().zip(keep).map(|(durable, keep)| durable.run(keep, index == job.first));
-    if let (Some(job), Some(run), Some(conductor)) = (&job.durable, &mut durable, &mut conductor) {
+    if let (Some(job), Some(conductor)) = (&job.durable, &mut conductor) {
         let committed: Vec<_> = outputs.status().into_iter().map(|sink| (sink.uri, sink.committed)).collect();
-        job.lead(run, conductor, &committed).unwrap_or_else(|error| undurable(error));
+        job.lead(durable.as_mut(), conductor, &committed).unwrap_or_else(|error| undurable(error));
     }
     let undurable = |error: DurableError| -> ! { fatal::end(error.exit(), error) };
     let setup = IngestSetup {

@@ -136,7 +136,9 @@ impl Manifests {
     pub fn newest_valid(
         storage: &dyn Storage,
         _line: &[(u64, Option<String>)],
+        before: Option<u64>,
     ) -> Result<Option<Loaded>, StateError> {
+        let _ = before;
         match storage.list("manifests/")?.last() {
             None => Ok(None),
             Some(e) => Self::load(storage, &e.name),

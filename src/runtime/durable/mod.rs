@@ -21,10 +21,20 @@ mod run;
 mod start;
 
 pub(super) use run::{DurableJob, DurableRun};
-pub use start::DurableError;
 pub(super) use start::Start;
+pub use start::{DurableError, Stored, stored};
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Epochs that are to be shown once more, as they were; both are among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// The first.
+    pub from: u64,
+    /// The last.
+    pub upto: u64,
+}
 
 /// What of a run is to outlast it, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +48,10 @@ pub struct DurableSettings {
     /// Bytes that are kept at most of what sources do not give twice (pipes, sockets), until it is in a snapshot. When there are as many, no
     /// more is read. The command has [`DurableSettings::SPOOL`].
     pub spool: u64,
+    /// Nothing new is read, and nothing kept: the journal's epochs are read again, and these of them shown.
+    pub again: Option<Again>,
+    /// How the run was asked for, in the words of whoever asks ([`stored`]): by name, the values.
+    pub arguments: BTreeMap<String, Vec<String>>,
 }
 
 impl DurableSettings {

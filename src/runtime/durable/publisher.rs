@@ -66,6 +66,7 @@ impl Publisher {
             storage: Arc::clone(&start.storage),
             incarnation: start.incarnation,
             dataflow: start.dataflow.clone(),
+            arguments: start.settings.arguments.clone(),
             names: start.sources.clone(),
             sources,
             memories: start.memories.clone(),
@@ -145,6 +146,7 @@ struct About {
     storage: Arc<dyn Storage>,
     incarnation: u64,
     dataflow: String,
+    arguments: BTreeMap<String, Vec<String>>,
     names: Vec<SourceName>,
     sources: Vec<Arc<dyn Source>>,
     /// By identity, what sources remember of partitions.
@@ -167,7 +169,9 @@ impl About {
             self.remember(&mark);
             let (dataflow, sources) = (self.dataflow.clone(), self.names.clone());
             let read = mark.read_before();
-            let payload = Payload { dataflow, sources, mark, memories: self.memories.clone() };
+            let arguments = self.arguments.clone();
+            let memories = self.memories.clone();
+            let payload = Payload { dataflow, sources, mark, arguments, memories };
             let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
             let oldest = manifests.publish(frontier, parts, payload).map_err(StateError::from)?;
             self.read.push_back((frontier, read));

@@ -25,7 +25,8 @@ const WAITING: usize = 64 << 20;
 pub(in crate::runtime) struct DurableJob {
     /// The rows that the doors go on from.
     pub(in crate::runtime) snapshot: Option<Arc<Snapshot>>,
-    queue: Mutex<Queue>,
+    /// `None` where nothing is kept: epochs are shown once more.
+    queue: Option<Mutex<Queue>>,
     processes: usize,
     sources: Vec<Arc<dyn Source>>,
     spool: Arc<Spool>,
@@ -45,6 +46,18 @@ struct ProcessWriter {
     written: Receiver<Written>,
 }
 
+impl ProcessWriter {
+    fn start(start: &Start, process: usize, workers: usize) -> Result<Self, RunError> {
+        let (send, written) = channel();
+        let parts = start.parts(process, move |part| {
+            // Nobody wants it any more where the receiver is gone.
+            let _ = send.send(part);
+        });
+        let failed = |error: StateError| RunError::Durable(error.into());
+        Ok(ProcessWriter { writer: Writer::start(parts, workers, Writer::QUEUE).map_err(failed)?, written })
+    }
+}
+
 impl DurableJob {
     /// For `workers` workers of process `process`, which begins with `start` and has `found` what it may read.
     pub(in crate::runtime) fn new(
@@ -55,22 +68,19 @@ impl DurableJob {
         workers: usize,
         sources: Vec<Arc<dyn Source>>,
     ) -> Result<Self, RunError> {
-        let (send, written) = channel();
-        let parts = start.parts(process, move |part| {
-            // Nobody wants it any more where the receiver is gone.
-            let _ = send.send(part);
-        });
-        let failed = |error: StateError| RunError::Durable(error.into());
         let spool = Spool::start(Arc::clone(&start.storage), start.incarnation(), start.settings.spool)
             .map_err(|source| RunError::System { what: "start a thread", source })?;
-        let writer = Writer::start(parts, workers, Writer::QUEUE).map_err(failed)?;
+        let writer = match start.settings.again {
+            Some(_) => None,
+            None => Some(ProcessWriter::start(&start, process, workers)?),
+        };
         Ok(DurableJob {
             snapshot: start.snapshot.clone(),
-            queue: Mutex::new(writer.queue()),
+            queue: writer.as_ref().map(|it| Mutex::new(it.writer.queue())),
             processes,
             sources,
             spool: Arc::new(spool),
-            writer: Mutex::new(Some(ProcessWriter { writer, written })),
+            writer: Mutex::new(writer),
             incarnation: start.incarnation(),
             first: start.first(),
             state: start.state(),
@@ -79,8 +89,9 @@ impl DurableJob {
     }
 
     /// Where the doors of worker `index` keep what changes.
-    pub(in crate::runtime) fn keep(&self, index: usize) -> Keep {
-        Keep::new(index, self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    pub(in crate::runtime) fn keep(&self, index: usize) -> Option<Keep> {
+        let queue = self.queue.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(Keep::new(index, queue))
     }
 
     /// Where what is read is kept that cannot be read again.
@@ -104,12 +115,13 @@ impl DurableJob {
     /// how far each is.
     pub(in crate::runtime) fn lead(
         &self,
-        run: &mut DurableRun,
+        run: Option<&mut DurableRun>,
         conductor: &mut Conductor,
         committed: &[(String, u64)],
     ) -> Result<(), RunError> {
         let taken = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((mut start, found)) = taken else { return Ok(()) };
+        let Some(run) = run else { return Ok(start.begin_again(conductor, found)?) };
         let begun = start.begin(conductor, found, committed)?;
         let spool = Arc::clone(&self.spool);
         let journal = JournalThread::start(begun.journal, begun.next, move || Ok(spool.sync()?))?;

@@ -6,19 +6,19 @@
 //! What was sealed after the snapshot is read twice: here, so that sources know what has been read, and once more when the sinks
 //! have been opened ([`Begun`]), because only then can nobody else add to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::DurableSettings;
+use super::{Again, DurableSettings};
 use crate::dataflow::{Build, Outline};
 use crate::ledger::{
-    Conductor, EpochRecord, Journal, JournalError, Mark, read_before, read_journal, spooled,
+    Afterwards, Conductor, EpochRecord, Journal, JournalError, Mark, read_before, read_journal, spooled,
 };
 use crate::runtime::{Exit, Settings};
-use crate::source::ReadBefore;
-use crate::state::disk::{Manifests, PartWriter};
+use crate::source::{Found, ReadBefore};
+use crate::state::disk::{Loaded, Manifests, PartWriter};
 use crate::state::storage::{self, Storage};
 use crate::state::{Line, Restored, Snapshot, StateError};
 
@@ -72,6 +72,25 @@ pub enum DurableError {
         /// What is not there.
         manifest: String,
     },
+    /// Epochs that are to be shown once more are not in the journal any more, or not yet.
+    #[error(
+        "{uri} has the epochs from {} up to {}, and epochs {} to {} were asked for\n  hint: what is before the oldest snapshot is gone",
+        have.0, have.1, wanted.from, wanted.upto
+    )]
+    NotKept {
+        /// The storage.
+        uri: String,
+        /// The first that there is, and the first that is not.
+        have: (u64, u64),
+        /// Those that were asked for.
+        wanted: Again,
+    },
+    /// There is no state.
+    #[error("{uri} has no snapshot of a run\n  hint: is it the --state that the run was given?")]
+    Nothing {
+        /// The storage.
+        uri: String,
+    },
     /// Another run has been started on the same state.
     #[error("another run has been started with the state in {uri}: this one is not to go on")]
     Fenced {
@@ -94,6 +113,8 @@ impl DurableError {
             | DurableError::Sources { .. }
             | DurableError::Ahead { .. }
             | DurableError::NotShared { .. }
+            | DurableError::NotKept { .. }
+            | DurableError::Nothing { .. }
             | DurableError::State(StateError::Refused(_) | StateError::Version { .. }) => Exit::Configuration,
             DurableError::Fenced { .. } | DurableError::State(_) | DurableError::Journal(_) => Exit::Output,
         }
@@ -107,6 +128,9 @@ pub(super) struct Payload {
     /// The sources, each with the input that it is for.
     pub(super) sources: Vec<SourceName>,
     pub(super) mark: Mark,
+    /// How the run was asked for.
+    #[serde(default)]
+    pub(super) arguments: BTreeMap<String, Vec<String>>,
     /// By identity, what sources remember of partitions, and of which offset that is.
     #[serde(default)]
     pub(super) memories: HashMap<String, Memory>,
@@ -219,7 +243,7 @@ impl Start {
         let line = Line::read(&*start.storage)?;
         if durable.reset {
             discard(&*start.storage)?;
-        } else if let Some(newest) = Manifests::newest_valid(&*start.storage, &line.bases())? {
+        } else if let Some(newest) = newest(&*start.storage, &line, durable.again)? {
             for (name, why) in &newest.damaged {
                 log::warn!("{name} in {} is damaged, and an older one is used: {why}", start.storage.uri());
             }
@@ -245,7 +269,7 @@ impl Start {
     /// Looks whether the state is that of this dataflow.
     fn check(&mut self, payload: &[u8], snapshot: &Snapshot, outline: &Outline) -> Result<(), DurableError> {
         let uri = || self.storage.uri().to_owned();
-        let Payload { dataflow, sources, mark, memories } =
+        let Payload { dataflow, sources, mark, memories, .. } =
             serde_json::from_slice(payload).map_err(|error| StateError::File {
                 uri: uri(),
                 name: "manifests/".to_owned(),
@@ -285,12 +309,42 @@ impl Start {
         self.read.get(number).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes the next incarnation.
+    /// Has `conductor` open the epochs once more that were asked for, and those before them that are in no snapshot.
+    ///
+    /// # Errors
+    ///
+    /// When they are not all there.
+    pub(in crate::runtime) fn begin_again(
+        &mut self,
+        conductor: &mut Conductor,
+        found: Vec<(u32, Vec<Found>)>,
+    ) -> Result<(), DurableError> {
+        let from = self.mark.as_ref().map_or(0, Mark::next_epoch);
+        let mut records = read_journal(&*self.storage, &self.line, from)?;
+        let have = (from, from + records.len() as u64);
+        if let Some(wanted) = self.settings.again {
+            if wanted.from < have.0 || wanted.upto >= have.1 {
+                return Err(DurableError::NotKept { uri: self.storage.uri().to_owned(), have, wanted });
+            }
+            records.truncate(usize::try_from(wanted.upto + 1 - from).unwrap_or(usize::MAX));
+        }
+        if let Some(mark) = self.mark.take() {
+            conductor.resume(mark);
+        }
+        conductor.replay(records, Afterwards::Stop);
+        found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
+        Ok(())
+    }
+
+    /// Takes the next incarnation, unless nothing is to be kept.
     ///
     /// # Errors
     ///
     /// When that cannot be written, or another run has been started since this one looked.
     pub(in crate::runtime) fn claim(&mut self) -> Result<(), DurableError> {
+        if self.settings.again.is_some() {
+            return Ok(());
+        }
         let claimed = self.line.claim(&*self.storage, self.state, self.manifest.clone())?;
         let Some(incarnation) = claimed else {
             return Err(DurableError::Fenced { uri: self.storage.uri().to_owned() });
@@ -359,8 +413,11 @@ impl Start {
         self.incarnation
     }
 
-    /// The first epoch that is not in the rows that the doors go on from.
+    /// The first epoch that sinks are shown: the first that is not in the rows that the doors go on from, unless others were asked for.
     pub(in crate::runtime) fn first(&self) -> u64 {
+        if let Some(again) = self.settings.again {
+            return again.from;
+        }
         self.snapshot.as_ref().map_or(0, |snapshot| snapshot.frontier().number())
     }
 
@@ -387,7 +444,7 @@ impl Start {
     pub(in crate::runtime) fn begin(
         &mut self,
         conductor: &mut Conductor,
-        found: Vec<(u32, Vec<crate::source::Found>)>,
+        found: Vec<(u32, Vec<Found>)>,
         committed: &[(String, u64)],
     ) -> Result<Begun, DurableError> {
         let line = Line::read(&*self.storage)?;
@@ -413,12 +470,47 @@ impl Start {
         if !records.is_empty() {
             log::info!("reading {} epochs again, as they were sealed", records.len());
         }
-        conductor.replay(records, crate::ledger::Afterwards::GoOn);
+        conductor.replay(records, Afterwards::GoOn);
         conductor.discover_kept(spooled(&*self.storage).map_err(StateError::from)?);
         found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
         let journal = Journal::new(Arc::clone(&self.storage), self.incarnation, next)?;
         Ok(Begun { journal, next })
     }
+}
+
+/// The newest snapshot, or the newest from which the epochs that were asked for can be shown once more.
+fn newest(storage: &dyn Storage, line: &Line, again: Option<Again>) -> Result<Option<Loaded>, StateError> {
+    Manifests::newest_valid(storage, &line.bases(), again.map(|again| again.from))
+}
+
+/// What a state says of the run that it is of.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stored {
+    /// The dataflow.
+    pub dataflow: String,
+    /// How the run was asked for: [`DurableSettings::arguments`].
+    pub arguments: BTreeMap<String, Vec<String>>,
+}
+
+/// Looks which run the state at `uri` is of.
+///
+/// # Errors
+///
+/// When it cannot be read, or there is none.
+pub fn stored(uri: &str) -> Result<Stored, DurableError> {
+    let storage = storage::open(uri).map_err(StateError::from)?;
+    let line = Line::read(&*storage)?;
+    let uri = || storage.uri().to_owned();
+    let Some(newest) = newest(&*storage, &line, None)? else {
+        return Err(DurableError::Nothing { uri: uri() });
+    };
+    let payload: Payload = serde_json::from_slice(&newest.payload).map_err(|error| StateError::File {
+        uri: uri(),
+        name: newest.name,
+        reason: error.to_string(),
+    })?;
+    Ok(Stored { dataflow: payload.dataflow, arguments: payload.arguments })
 }
 
 fn names(settings: &Settings) -> Vec<SourceName> {

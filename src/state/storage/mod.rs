@@ -9,8 +9,6 @@
 //!
 //! This module knows no door, no epoch and no clock.
 
-mod local_tmp;
-pub use local_tmp::open;
 use std::error::Error;
 use std::fmt;
 

@@ -25,11 +25,13 @@
 //! more input, and goes on as if it had been stopped just before. For what adds up such facts to be
 //! right as well, the end must be an epoch of its own, without records.
 //!
-//! This module knows columns, rows and epochs. It knows no dataflow, no source and no clock, and
-//! but for [`Memory`] no place where bytes are kept.
+//! Snapshots are kept in memory ([`Memory`]), or as files ([`disk`]) on a [`storage`].
+//!
+//! This module knows columns, rows and epochs. It knows no dataflow, no source and no clock.
 
 mod changes;
 mod consolidate;
+pub mod disk;
 mod encode;
 mod error;
 mod identity;

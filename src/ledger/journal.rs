@@ -14,7 +14,7 @@
 //! from a torn one: if a later record says that it was synced, it was whole once, and the journal is damaged.
 //!
 //! Of an incarnation that was given up for dead only those records count that stand before the first epoch of a later one
-//! ([`Line::counts_before`]).
+//! ([`Starts::counts_before`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use twox_hash::XxHash3_64;
 
 use super::record::EpochRecord;
 use crate::state::storage::{Log, Storage, StorageError};
-use crate::state::{Line, StateError};
+use crate::state::{Starts, StateError};
 
 const VERSION: &str = "thalweg-journal-1";
 
@@ -208,7 +208,7 @@ impl Journal {
 /// # Errors
 ///
 /// When a record is damaged that was synced, an epoch is missing, or it cannot be read.
-pub fn read_journal(storage: &dyn Storage, line: &Line, from: u64) -> Result<Vec<EpochRecord>, JournalError> {
+pub fn read_journal(storage: &dyn Storage, line: &Starts, from: u64) -> Result<Vec<EpochRecord>, JournalError> {
     let names: Vec<Name> =
         storage.list(JOURNAL)?.iter().filter_map(|entry| Name::parse(&entry.name)).collect();
     let mut records: Vec<EpochRecord> = Vec::new();

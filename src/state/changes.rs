@@ -1,5 +1,6 @@
 //! What changed of a door's durable rows, in columns.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::data::{Column, Field};
@@ -65,6 +66,25 @@ impl Changes {
                 .zip(&other.value)
                 .for_each(|(ours, theirs)| ours.push_from(theirs, value_row));
         }
+    }
+
+    /// How the key of `row` compares with that of `other_row` of `other`, changes of the same door.
+    pub(super) fn compare(&self, row: usize, other: &Changes, other_row: usize) -> Ordering {
+        let compare = |(ours, theirs): (&Column, &Column)| ours.compare(row, theirs, other_row);
+        self.key.iter().zip(&other.key).map(compare).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    /// Where each change is, and where its value would be, in the order of the keys.
+    pub(super) fn sorted(&self) -> Vec<(u32, u32)> {
+        let mut value = 0;
+        let place = |(row, put): (usize, &bool)| {
+            let place = (row as u32, value);
+            value += u32::from(*put);
+            place
+        };
+        let mut places: Vec<_> = self.puts.iter().enumerate().map(place).collect();
+        places.sort_unstable_by(|(row, _), (other, _)| self.compare(*row as usize, self, *other as usize));
+        places
     }
 
     /// The time of change `row`, if its key begins with one.

@@ -78,20 +78,9 @@ impl Changes {
     /// The puts among these, in the order of their keys; where these are consolidated, that is a
     /// table.
     pub(super) fn sorted_puts(&self, identity: &Identity) -> Changes {
-        let mut value = 0;
-        let mut rows = Vec::new();
-        for (row, put) in self.puts.iter().enumerate() {
-            if *put {
-                rows.push((row, value));
-                value += 1;
-            }
-        }
-        rows.sort_by(|(row, _), (other, _)| {
-            let compare = |column: &Column| column.compare(*row, column, *other);
-            self.key.iter().map(compare).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
-        });
+        let rows = self.sorted().into_iter().filter(|(row, _)| self.puts[*row as usize]);
         let mut table = Changes::new(identity);
-        rows.iter().for_each(|(row, value)| table.push_from(self, *row, *value));
+        rows.for_each(|(row, value)| table.push_from(self, row as usize, value as usize));
         table
     }
 }

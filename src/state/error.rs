@@ -86,20 +86,62 @@ pub enum StateError {
         /// Why it cannot.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// What a file of the state says cannot be read.
-    #[error("`{name}` in {uri} is damaged: {reason}")]
+    /// A file that is not what a door writes.
+    #[error("it is damaged: {reason}")]
+    Unreadable {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of a storage is not as it ought to be.
+    #[error("`{name}` in {uri}: {source}")]
     File {
         /// The storage.
         uri: String,
         /// The file.
         name: String,
-        /// What is wrong.
-        reason: String,
+        /// What is wrong with it.
+        source: Box<StateError>,
     },
-    /// The storage does not do what it has to.
+    /// The storage has failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A later start has taken over.
+    #[error(
+        "start {ours} of this dataflow has been replaced by start {other}, and may write no more\n  hint: this process \
+         was taken for dead; end it"
+    )]
+    Fenced {
+        /// The incarnation that was refused.
+        ours: u64,
+        /// The one that has taken over.
+        other: u64,
+    },
+    /// Parts that make no snapshot.
+    #[error("no snapshot can be made of what the processes have written: {0}")]
+    Parts(String),
+    /// There are snapshots, and each is damaged.
+    #[error(
+        "none of the snapshots in {uri} is whole\n  {}\n  hint: to begin with nothing, discard the state (--reset)",
+        .damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+    )]
+    NoneWhole {
+        /// The storage.
+        uri: String,
+        /// What is wrong with each, the newest first.
+        damage: Vec<StateError>,
+    },
     /// The writer's thread has ended before its time.
     #[error("the writer of snapshots has ended early: {0}")]
     Writer(String),
+}
+
+impl StateError {
+    /// Whether bytes that were written are not there as they were, so that an older snapshot may still be whole.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StateError::File { source, .. } => source.is_damage(),
+            StateError::Damaged { .. } | StateError::Checksum { .. } | StateError::Unreadable { .. } => true,
+            _ => false,
+        }
+    }
 }

@@ -25,8 +25,9 @@
 //! more input, and goes on as if it had been stopped just before. For what adds up such facts to be
 //! right as well, the end must be an epoch of its own, without records.
 //!
-//! This module knows columns, rows and epochs. It knows no dataflow, no source and no clock, and
-//! but for [`Memory`] no place where bytes are kept.
+//! Snapshots are kept in memory ([`Memory`]), or as files ([`disk`]) on a [`storage`].
+//!
+//! This module knows columns, rows and epochs. It knows no dataflow, no source and no clock.
 
 mod changes;
 mod consolidate;
@@ -35,7 +36,7 @@ mod encode;
 mod error;
 mod identity;
 mod keep;
-mod line;
+mod starts;
 mod snapshot;
 pub mod storage;
 mod store;
@@ -46,7 +47,7 @@ pub use error::{Refusal, StateError};
 pub use identity::{Difference, Identity};
 pub use keep::Keep;
 pub(crate) use keep::Keeper;
-pub use line::{Claim, Line};
+pub use starts::{Claim, Starts};
 pub use snapshot::{Restored, Snapshot, Table};
 pub use store::{Memory, Store};
 pub use writer::{Published, Queue, Writer};

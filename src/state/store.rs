@@ -34,13 +34,6 @@ pub trait Store: Send + 'static {
     ///
     /// When it cannot; then the snapshot before stands.
     fn publish(&mut self, frontier: Epoch, doors: &[Arc<Identity>]) -> Result<(), StateError>;
-
-    /// The newest snapshot.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read.
-    fn load(&self) -> Result<Option<Snapshot>, StateError>;
 }
 
 /// Snapshots in memory, as encoded bytes; clones are handles on the same one.
@@ -104,6 +97,22 @@ impl Memory {
     /// The bytes that it has.
     pub fn size(&self) -> usize {
         self.lock().doors.iter().flat_map(|door| &door.parts).map(|part| part.bytes.len()).sum()
+    }
+
+    /// The newest snapshot.
+    ///
+    /// # Errors
+    ///
+    /// When its bytes are damaged.
+    pub fn load(&self) -> Result<Option<Snapshot>, StateError> {
+        let inner = self.lock();
+        let Some(frontier) = inner.frontier else { return Ok(None) };
+        let table = |door: &Door| {
+            let rows = door.merged()?.sorted_puts(&door.identity);
+            Ok(Table { identity: door.identity.clone(), rows })
+        };
+        let tables = inner.doors.iter().map(table).collect::<Result<_, StateError>>()?;
+        Ok(Some(Snapshot::new(frontier, tables)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -183,16 +192,5 @@ impl Store for Memory {
         inner.doors.iter_mut().try_for_each(|door| door.tidy(frontier))?;
         inner.frontier = Some(frontier);
         Ok(())
-    }
-
-    fn load(&self) -> Result<Option<Snapshot>, StateError> {
-        let inner = self.lock();
-        let Some(frontier) = inner.frontier else { return Ok(None) };
-        let table = |door: &Door| {
-            let rows = door.merged()?.sorted_puts(&door.identity);
-            Ok(Table { identity: door.identity.clone(), rows })
-        };
-        let tables = inner.doors.iter().map(table).collect::<Result<_, StateError>>()?;
-        Ok(Some(Snapshot::new(frontier, tables)))
     }
 }

@@ -8,7 +8,7 @@ use crate::dataflow::{Build, Outline};
 use crate::envelope::Envelope;
 use crate::ledger::{Afterwards, Conductor, EpochRecord, LedgerOptions, Mark, Read};
 use crate::source::{Enveloped, Memory, PartitionId, Source};
-use crate::state::{Memory as Stored, Snapshot, Store, Writer};
+use crate::state::{Memory as Stored, Snapshot, Writer};
 use crate::testing::answer::Answer;
 use crate::testing::stage::Stage;
 use crate::time::Time;

@@ -7,7 +7,7 @@
 //!                                                        parts of all processes ──▶ publisher thread: manifest at F
 //! ```
 //!
-//! - `start`: how a run begins: who it is ([`Line`](crate::state::Line)), and what it goes on from.
+//! - `start`: how a run begins: who it is ([`Starts`](crate::state::Starts)), and what it goes on from.
 //! - `journal`: the thread that makes sealed epochs durable. A sink is shown an epoch when that has been done.
 //! - `publisher`: the thread that makes snapshots of what the processes have written, once every sink has committed the
 //!   epochs in it.

@@ -12,7 +12,7 @@ use crate::runtime::durable::start::{Memory, Payload, SourceName, Start};
 use crate::source::{ReadBefore, Source};
 use crate::state::disk::{Manifests, Written};
 use crate::state::storage::Storage;
-use crate::state::{Line, StateError};
+use crate::state::{Starts, StateError};
 use crate::time::Epoch;
 
 /// What is to become of one frontier.
@@ -163,9 +163,6 @@ impl About {
         shared: &Shared,
     ) -> Result<(), DurableError> {
         while let Ok(Order { frontier, mark, parts }) = orders.recv() {
-            if Line::is_over(&*self.storage, self.incarnation)? {
-                return Err(DurableError::Fenced { uri: self.storage.uri().to_owned() });
-            }
             self.remember(&mark);
             let (dataflow, sources) = (self.dataflow.clone(), self.names.clone());
             let read = mark.read_before();
@@ -173,7 +170,11 @@ impl About {
             let memories = self.memories.clone();
             let payload = Payload { dataflow, sources, mark, arguments, memories };
             let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
-            let oldest = manifests.publish(frontier, parts, payload).map_err(StateError::from)?;
+            let published = manifests.publish(frontier, &parts, &payload)?;
+            if let Some(trouble) = published.trouble {
+                log::warn!("files of snapshots could not be merged or deleted, which is tried again: {trouble}");
+            }
+            let oldest = published.kept.first().map_or(frontier, |kept| kept.frontier);
             self.read.push_back((frontier, read));
             // The oldest snapshot that is kept can be gone on from, too.
             while self.read.get(1).is_some_and(|(frontier, _)| *frontier <= oldest) {
@@ -184,6 +185,9 @@ impl About {
             }
             *shared.oldest.lock().unwrap_or_else(PoisonError::into_inner) = Some(oldest.number());
             shared.worker.unpark();
+        }
+        if let Some(trouble) = manifests.finish()?.and_then(|last| last.trouble) {
+            log::warn!("files of snapshots could not be merged or deleted: {trouble}");
         }
         Ok(())
     }

@@ -52,6 +52,7 @@ impl ProcessWriter {
         let parts = start.parts(process, move |part| {
             // Nobody wants it any more where the receiver is gone.
             let _ = send.send(part);
+            Ok(())
         });
         let failed = |error: StateError| RunError::Durable(error.into());
         Ok(ProcessWriter { writer: Writer::start(parts, workers, Writer::QUEUE).map_err(failed)?, written })
@@ -224,7 +225,8 @@ impl DurableRun {
         }
         let Some(process) = &self.process else { return Ok(()) };
         for written in process.written.try_iter() {
-            ingest.tell_written(written.to_bytes());
+            let text = serde_json::to_vec(&written).expect("names, numbers and lists");
+            ingest.tell_written(text);
         }
         if process.writer.has_failed()
             && let Some(process) = self.process.take()
@@ -233,7 +235,9 @@ impl DurableRun {
         }
         if let Some(lead) = &mut self.lead {
             for written in ingest.take_written() {
-                lead.publisher.written(Written::from_bytes(&written)?);
+                let written = serde_json::from_slice(&written)
+                    .map_err(|error| StateError::Unreadable { reason: error.to_string() })?;
+                lead.publisher.written(written);
             }
         }
         Ok(())

@@ -18,9 +18,11 @@ use crate::ledger::{
 };
 use crate::runtime::{Exit, Settings};
 use crate::source::{Found, ReadBefore};
-use crate::state::disk::{Loaded, Manifests, PartWriter};
+use crate::state::disk::{
+    Limits, Loaded, Manifest, Manifests, Newest, PartWriter, Written, load, load_newest,
+};
 use crate::state::storage::{self, Storage};
-use crate::state::{Line, Restored, Snapshot, StateError};
+use crate::state::{Restored, Snapshot, Starts, StateError, Store};
 
 /// Why a run with state cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -201,7 +203,7 @@ pub(in crate::runtime) struct Start {
     pub(super) memories: HashMap<String, Memory>,
     /// Which state it is: a number that was drawn as it began.
     state: u128,
-    line: Line,
+    line: Starts,
 }
 
 /// Where the own epochs of a run begin.
@@ -238,16 +240,13 @@ impl Start {
             read: Vec::new(),
             memories: HashMap::new(),
             state: 0,
-            line: Line::default(),
+            line: Starts::default(),
         };
-        let line = Line::read(&*start.storage)?;
+        let line = Starts::read(&*start.storage)?;
         if durable.reset {
             discard(&*start.storage)?;
         } else if let Some(newest) = newest(&*start.storage, &line, durable.again)? {
-            for (name, why) in &newest.damaged {
-                log::warn!("{name} in {} is damaged, and an older one is used: {why}", start.storage.uri());
-            }
-            start.check(&newest.payload, &newest.snapshot, outline)?;
+            start.check(newest.manifest.payload(), &newest.snapshot, outline)?;
             start.manifest = Some(newest.name);
             start.snapshot = Some(Arc::new(newest.snapshot));
         }
@@ -267,14 +266,10 @@ impl Start {
     }
 
     /// Looks whether the state is that of this dataflow.
-    fn check(&mut self, payload: &[u8], snapshot: &Snapshot, outline: &Outline) -> Result<(), DurableError> {
+    fn check(&mut self, payload: &str, snapshot: &Snapshot, outline: &Outline) -> Result<(), DurableError> {
         let uri = || self.storage.uri().to_owned();
         let Payload { dataflow, sources, mark, memories, .. } =
-            serde_json::from_slice(payload).map_err(|error| StateError::File {
-                uri: uri(),
-                name: "manifests/".to_owned(),
-                reason: error.to_string(),
-            })?;
+            serde_json::from_str(payload).map_err(unreadable)?;
         if dataflow != self.dataflow {
             return Err(DurableError::Dataflow { uri: uri(), was: dataflow, is: self.dataflow.clone() });
         }
@@ -377,19 +372,21 @@ impl Start {
             |manifest: &str| DurableError::NotShared { uri: uri.clone(), manifest: manifest.to_owned() };
         let Offer { incarnation, manifest } =
             serde_json::from_slice(offer).map_err(|_| not_shared("incarnations/"))?;
-        if Line::read(&*storage)?.last() != incarnation {
+        if Starts::read(&*storage)?.last() != incarnation {
             return Err(not_shared(&format!("incarnations/{incarnation:08}")));
         }
         let snapshot = match &manifest {
             None => None,
             Some(name) => {
-                let loaded = Manifests::load(&*storage, name)?.ok_or_else(|| not_shared(name))?;
-                Some(Arc::new(loaded.snapshot))
+                if storage.read(name).map_err(StateError::from)?.is_none() {
+                    return Err(not_shared(name));
+                }
+                Some(Arc::new(load(&*storage, name)?.snapshot))
             }
         };
         let (dataflow, sources) = (build.name().to_owned(), names(settings));
         let settings = durable.clone();
-        let (mark, read, memories, line) = (None, Vec::new(), HashMap::new(), Line::default());
+        let (mark, read, memories, line) = (None, Vec::new(), HashMap::new(), Starts::default());
         // Sinks are opened by process 0.
         let state = 0;
         Ok(Start {
@@ -425,14 +422,15 @@ impl Start {
     pub(super) fn parts(
         &self,
         process: usize,
-        written: impl FnMut(crate::state::disk::Written) + Send + 'static,
-    ) -> PartWriter {
+        written: impl FnMut(Written) -> Result<(), StateError> + Send + 'static,
+    ) -> impl Store {
         PartWriter::new(Arc::clone(&self.storage), self.incarnation, process, written)
     }
 
     /// The snapshots that are there, for the one who publishes more.
     pub(super) fn manifests(&self) -> Result<Manifests, StateError> {
-        Manifests::open(Arc::clone(&self.storage), self.incarnation, self.manifest.as_deref())
+        let line = Starts::read(&*self.storage)?.line();
+        Manifests::open(Arc::clone(&self.storage), line, Limits::default())
     }
 
     /// Has `conductor` open what was sealed before as it was, and go on from there; the sinks are open, so that no earlier
@@ -447,7 +445,7 @@ impl Start {
         found: Vec<(u32, Vec<Found>)>,
         committed: &[(String, u64)],
     ) -> Result<Begun, DurableError> {
-        let line = Line::read(&*self.storage)?;
+        let line = Starts::read(&*self.storage)?;
         let uri = || self.storage.uri().to_owned();
         if line.last() != self.incarnation {
             return Err(DurableError::Fenced { uri: uri() });
@@ -463,7 +461,7 @@ impl Start {
                 next,
             });
         }
-        Line::begin(&*self.storage, self.incarnation, next)?;
+        Starts::begin(&*self.storage, self.incarnation, next)?;
         if let Some(mark) = self.mark.take() {
             conductor.resume(mark);
         }
@@ -479,8 +477,25 @@ impl Start {
 }
 
 /// The newest snapshot, or the newest from which the epochs that were asked for can be shown once more.
-fn newest(storage: &dyn Storage, line: &Line, again: Option<Again>) -> Result<Option<Loaded>, StateError> {
-    Manifests::newest_valid(storage, &line.bases(), again.map(|again| again.from))
+fn newest(
+    storage: &dyn Storage,
+    starts: &Starts,
+    again: Option<Again>,
+) -> Result<Option<Loaded>, StateError> {
+    let line = starts.line();
+    if let Some(Again { from, .. }) = again {
+        for name in line.manifests(storage)? {
+            if Manifest::read(storage, &name)?.frontier().number() <= from {
+                return load(storage, &name).map(Some);
+            }
+        }
+        return Ok(None);
+    }
+    let Newest { loaded, damaged } = load_newest(storage, &line)?;
+    for why in damaged {
+        log::warn!("a snapshot is damaged, and an older one is gone on from: {why}");
+    }
+    Ok(loaded)
 }
 
 /// What a state says of the run that it is of.
@@ -500,16 +515,12 @@ pub struct Stored {
 /// When it cannot be read, or there is none.
 pub fn stored(uri: &str) -> Result<Stored, DurableError> {
     let storage = storage::open(uri).map_err(StateError::from)?;
-    let line = Line::read(&*storage)?;
+    let line = Starts::read(&*storage)?;
     let uri = || storage.uri().to_owned();
     let Some(newest) = newest(&*storage, &line, None)? else {
         return Err(DurableError::Nothing { uri: uri() });
     };
-    let payload: Payload = serde_json::from_slice(&newest.payload).map_err(|error| StateError::File {
-        uri: uri(),
-        name: newest.name,
-        reason: error.to_string(),
-    })?;
+    let payload: Payload = serde_json::from_str(newest.manifest.payload()).map_err(unreadable)?;
     Ok(Stored { dataflow: payload.dataflow, arguments: payload.arguments })
 }
 
@@ -519,6 +530,10 @@ fn names(settings: &Settings) -> Vec<SourceName> {
         uri: source.uri().to_owned(),
     };
     settings.sources.iter().map(name).collect()
+}
+
+fn unreadable(error: serde_json::Error) -> StateError {
+    StateError::Unreadable { reason: error.to_string() }
 }
 
 /// Draws the number of a state.

@@ -9,8 +9,13 @@
 //!
 //! This module knows no door, no epoch and no clock.
 
+mod local;
+
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
+
+pub use local::Local;
 
 /// A place for named bytes. Handles are shared by threads.
 pub trait Storage: fmt::Debug + Send + Sync {
@@ -99,7 +104,26 @@ pub enum StorageError {
         /// The name.
         name: String,
     },
-    /// The directory, the server or the network does not do it.
+    /// No name that a storage takes.
+    #[error("`{}` is no name in {uri}: it takes words of a-z, 0-9, `-`, `_` and `.`, with `/` between", name.escape_debug())]
+    Name {
+        /// The storage.
+        uri: String,
+        /// The name.
+        name: String,
+    },
+    /// No storage that there is.
+    #[error(
+        "`{}` is no place for state: {reason}\n  hint: give a directory, as a path or `file:PATH`",
+        uri.escape_debug()
+    )]
+    Uri {
+        /// What was given, without secrets.
+        uri: String,
+        /// Why it is none.
+        reason: &'static str,
+    },
+    /// The directory, the server or the network does not do it. Whether it is done nevertheless is not certain.
     #[error("cannot {doing} `{name}` in {uri}: {source}")]
     System {
         /// The storage.
@@ -111,4 +135,57 @@ pub enum StorageError {
         /// Why it was not.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// The storage that `uri` names: a directory, as a path or `file:PATH`, which is created if it is missing.
+///
+/// # Errors
+///
+/// [`StorageError::Uri`] when there is no such kind, and [`StorageError::System`] when it cannot be opened.
+///
+/// ```
+/// use thalweg::state::storage::{StorageError, open};
+/// assert!(matches!(open("gopher://user:secret@host/"), Err(StorageError::Uri { .. })));
+/// assert!(matches!(open(""), Err(StorageError::Uri { .. })));
+/// ```
+pub fn open(uri: &str) -> Result<Arc<dyn Storage>, StorageError> {
+    let refused = |scheme: &str, reason| Err(StorageError::Uri { uri: scheme.to_owned(), reason });
+    let path = match scheme(uri) {
+        Some(("file", rest)) => match rest.strip_prefix("//") {
+            None => rest,
+            Some(path) if path.starts_with('/') => path,
+            Some(_) => return refused("file://", "it names a host where a path belongs"),
+        },
+        // What follows may hold a password.
+        Some((scheme, _)) => return refused(&format!("{scheme}:"), "there is no such kind"),
+        None => uri,
+    };
+    if path.is_empty() {
+        return refused(uri, "it is empty");
+    }
+    Ok(Arc::new(Local::open(path)?))
+}
+
+/// What is before and after the first colon, if it can be the scheme of a URI.
+fn scheme(uri: &str) -> Option<(&str, &str)> {
+    uri.split_once(':').filter(|(scheme, _)| {
+        scheme.len() > 1
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+            && scheme.as_bytes()[0].is_ascii_alphabetic()
+    })
+}
+
+/// Whether `name` is one that a storage takes.
+fn check(uri: &str, name: &str) -> Result<(), StorageError> {
+    let word = |word: &str| {
+        let of_names =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        !word.is_empty() && word.len() <= 200 && !word.starts_with('.') && word.bytes().all(of_names)
+    };
+    if name.len() <= 900 && name.split('/').all(word) {
+        return Ok(());
+    }
+    // What was to be a name may be anything.
+    let name = name.chars().take(200).collect();
+    Err(StorageError::Name { uri: uri.to_owned(), name })
 }

@@ -13,12 +13,13 @@
 //!    The claim says from which manifest the start goes on; what an earlier incarnation publishes afterwards is not on the line.
 //! 2. It opens the sinks with its number. They refuse lower ones from then on, so no earlier incarnation commits any more.
 //! 3. It reads the journal to its end. What an earlier incarnation had committed was in the journal before, and is seen.
-//! 4. It says where its own epochs begin ([`Line::begin`]). What an earlier incarnation appends afterwards has numbers that
+//! 4. It says where its own epochs begin ([`Starts::begin`]). What an earlier incarnation appends afterwards has numbers that
 //!    do not count.
 
 use serde::{Deserialize, Serialize};
 
 use crate::state::StateError;
+use crate::state::disk::Line;
 use crate::state::storage::{Storage, StorageError};
 
 /// The version of claims that is written.
@@ -66,11 +67,11 @@ struct Begun {
 
 /// All starts on a storage, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
+pub struct Starts {
     claims: Vec<Claim>,
 }
 
-impl Line {
+impl Starts {
     /// Reads who has started on `storage`.
     ///
     /// # Errors
@@ -95,7 +96,7 @@ impl Line {
             }
         }
         claims.sort_by_key(|claim| claim.incarnation);
-        Ok(Line { claims })
+        Ok(Starts { claims })
     }
 
     /// The starts, in order.
@@ -120,9 +121,9 @@ impl Line {
         later.filter_map(|claim| claim.begins).min().unwrap_or(u64::MAX)
     }
 
-    /// By incarnation, which manifest it went on from: what a manifest has to go by to be on the line.
-    pub fn bases(&self) -> Vec<(u64, Option<String>)> {
-        self.claims.iter().map(|claim| (claim.incarnation, claim.base.clone())).collect()
+    /// The snapshots that count, by what each start went on from.
+    pub fn line(&self) -> Line {
+        Line::new(self.claims.iter().map(|claim| (claim.incarnation, claim.base.clone())))
     }
 
     /// Claims the incarnation that follows, which goes on with `state` from manifest `base`. `None` if somebody else was faster.
@@ -154,17 +155,6 @@ impl Line {
         let begun = Begun { version: VERSION, epoch };
         Ok(storage.create(&format!("{}{BEGUN}", name(incarnation)), &json(&begun)?)?)
     }
-
-    /// Whether a later start than `incarnation` has been made, so that it is not to write any more.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be looked up.
-    pub fn is_over(storage: &dyn Storage, incarnation: u64) -> Result<bool, StateError> {
-        let claims = storage.list(CLAIMS)?;
-        let mine = name(incarnation);
-        Ok(claims.iter().any(|entry| !entry.name.ends_with(BEGUN) && entry.name > mine))
-    }
 }
 
 fn name(incarnation: u64) -> String {
@@ -188,7 +178,7 @@ fn parse<T: for<'de> Deserialize<'de>>(
     let damaged = |error: serde_json::Error| StateError::File {
         uri: storage.uri().to_owned(),
         name: name.to_owned(),
-        reason: error.to_string(),
+        source: Box::new(StateError::Unreadable { reason: error.to_string() }),
     };
     let Versioned { version } = serde_json::from_slice(bytes).map_err(damaged)?;
     if version != VERSION {

@@ -13,7 +13,7 @@ use super::poller::{Poller, timer};
 use super::reader::{Connection, Connections, SocketReader};
 use super::stream::{Opening, Stream};
 use super::tls;
-use crate::source::backoff::Backoff;
+use crate::time::Backoff;
 use crate::source::{Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
 
 /// How long an attempt may take.

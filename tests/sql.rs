@@ -9,6 +9,9 @@ mod cluster_support;
 mod services;
 mod support;
 
+#[allow(dead_code, reason = "not all certificates are used here")]
+#[path = "sockets/certificates.rs"]
+mod certificates;
 #[path = "sql/databases.rs"]
 mod databases;
 #[path = "sql/proxy.rs"]
@@ -18,7 +21,15 @@ mod suite;
 #[path = "sql/view.rs"]
 mod view;
 
+use certificates::{Authority, Valid};
 use databases::Database;
+
+/// Who has signed the certificates of servers.
+fn authority() -> Authority {
+    let authority = Authority::new();
+    authority.sign("server", "db.example", Valid::Now);
+    authority
+}
 
 #[test]
 fn sqlite() {
@@ -27,14 +38,20 @@ fn sqlite() {
 
 #[test]
 fn postgres() {
-    if let Some(server) = services::databases::Postgres::start() {
-        suite::all(&mut Database::Postgres(server));
+    let authority = authority();
+    if let Some(server) = services::databases::Postgres::start(&authority.file("server")) {
+        let mut database = Database::Postgres(server);
+        suite::tls(&database, &authority);
+        suite::all(&mut database);
     }
 }
 
 #[test]
 fn mariadb() {
-    if let Some(server) = services::databases::Mariadb::start() {
-        suite::all(&mut Database::Mariadb(server));
+    let authority = authority();
+    if let Some(server) = services::databases::Mariadb::start(&authority.file("server")) {
+        let mut database = Database::Mariadb(server);
+        suite::tls(&database, &authority);
+        suite::all(&mut database);
     }
 }

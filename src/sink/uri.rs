@@ -212,7 +212,10 @@ mod tests {
             ("postgres://me:hush@h:5432/db?prefix=a", "postgres://me:***@h:5432/db?prefix=a"),
             ("postgres://me:hu/s@h@h/db", "postgres://me:***@h/db"),
             ("postgres://me:hu?s@h/db", "postgres://me:***@h/db"),
-            ("mysql://me@h/db?password=hush&password-file=/p", "mysql://me@h/db?password=***&password-file=/p"),
+            (
+                "mysql://me@h/db?password=hush&password-file=/p",
+                "mysql://me@h/db?password=***&password-file=/p",
+            ),
             ("kafka://h:9092/t?kafka.sasl.username=a@b", "kafka://h:9092/t?kafka.sasl.username=a@b"),
             ("kafka://h:9092/t?kafka.sasl.password=hush", "kafka://h:9092/t?kafka.sasl.password=***"),
             ("jsonl:a@b:c", "jsonl:a@b:c"),

@@ -23,8 +23,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one, unless it is to be gone without.
-    pub fn start() -> Option<Self> {
+    /// Starts one, unless it is to be gone without. It shows the certificate `shows.pem`, whose key is `shows.key`.
+    pub fn start(shows: &str) -> Option<Self> {
         if is_skipped("postgres") {
             return None;
         }
@@ -33,7 +33,16 @@ impl Postgres {
         fs::create_dir(&data).unwrap();
         let password = dir.path().join("password");
         fs::write(&password, "hush\n").unwrap();
+        for (from, to) in [("pem", "server.crt"), ("key", "server.key")] {
+            fs::copy(format!("{shows}.{from}"), dir.path().join(to)).unwrap();
+            fs::set_permissions(dir.path().join(to), fs::Permissions::from_mode(0o600)).unwrap();
+        }
         if rustix::process::geteuid().is_root() {
+            done(
+                Command::new("chown")
+                    .arg("postgres")
+                    .args(["server.crt", "server.key"].map(|name| dir.path().join(name))),
+            );
             done(Command::new("chown").arg("postgres").arg(&data).arg(dir.path()));
         }
         let mut init = Self::program("initdb");
@@ -66,6 +75,10 @@ impl Postgres {
                 let mut command = Self::program("postgres");
                 command.arg("-D").arg(&data).args(["-p", &self.port.to_string(), "-c", "fsync=off"]);
                 command.args(["-c", "listen_addresses=127.0.0.1", "-k"]).arg(self.dir.path());
+                for (setting, name) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")] {
+                    command.arg("-c").arg(format!("{setting}={}", self.dir.path().join(name).display()));
+                }
+                command.args(["-c", "ssl=on"]);
                 self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
             }
             self.attempt("SELECT 1").ok()
@@ -88,7 +101,20 @@ impl Postgres {
 
     fn attempt(&self, sql: &str) -> Result<String, String> {
         let mut psql = Command::new("psql");
-        psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "me", "-d", "postgres"]);
+        psql.args([
+            "-X",
+            "-A",
+            "-t",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "me",
+            "-d",
+            "postgres",
+        ]);
         psql.args(["-p", &self.port.to_string(), "-c", sql]).env("PGPASSWORD", "hush");
         let output = psql.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -97,7 +123,11 @@ impl Postgres {
 
     /// What `psql` says to a query: a line for each row, with `|` between columns.
     pub fn query(&self, sql: &str) -> Vec<String> {
-        self.attempt(sql).unwrap_or_else(|error| panic!("{sql}: {error}")).lines().map(str::to_owned).collect()
+        self.attempt(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -117,8 +147,8 @@ pub struct Mariadb {
 }
 
 impl Mariadb {
-    /// Starts one, unless it is to be gone without.
-    pub fn start() -> Option<Self> {
+    /// Starts one, unless it is to be gone without. It shows the certificate `shows.pem`, whose key is `shows.key`.
+    pub fn start(shows: &str) -> Option<Self> {
         if is_skipped("mariadb") {
             return None;
         }
@@ -127,12 +157,15 @@ impl Mariadb {
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
         install.arg(format!("--datadir={}", dir.path().join("data").display()));
         done(install.args(Self::user()));
+        for name in ["pem", "key"] {
+            fs::copy(format!("{shows}.{name}"), dir.path().join(name)).unwrap();
+        }
         let mut server = Mariadb { child: None, dir, port: free_port() };
         server.again();
         let create = "CREATE DATABASE logs; CREATE USER me@'127.0.0.1' IDENTIFIED BY 'hush'; \
                       CREATE USER me@localhost IDENTIFIED BY 'hush'; GRANT ALL ON *.* TO me@'127.0.0.1'; \
                       GRANT ALL ON *.* TO me@localhost";
-        server.query(create);
+        server.attempt(create).unwrap();
         Some(server)
     }
 
@@ -154,6 +187,7 @@ impl Mariadb {
         command.arg(format!("--datadir={}", path("data"))).arg(format!("--socket={}", path("socket")));
         command.arg(format!("--pid-file={}", path("pid"))).arg(format!("--port={}", self.port));
         command.args(["--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=2"]);
+        command.arg(format!("--ssl-cert={}", path("pem"))).arg(format!("--ssl-key={}", path("key")));
         command.stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("`apt-get install mariadb-server`"));
         poll(2 * LONG, "MariaDB", || self.attempt("SELECT 1").ok());
@@ -181,7 +215,7 @@ impl Mariadb {
 
     /// What `mariadb` says to a query: a line for each row, with `|` between columns.
     pub fn query(&self, sql: &str) -> Vec<String> {
-        let text = self.attempt(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let text = self.attempt(&format!("USE logs; {sql}")).unwrap_or_else(|error| panic!("{sql}: {error}"));
         text.lines().map(|line| line.replace('\t', "|")).collect()
     }
 }

@@ -88,7 +88,7 @@ impl Database {
             Db::Postgres(_) => format!("encode(convert_to({column}, 'UTF8'), 'hex')"),
             _ => format!("lower(hex({column}))"),
         };
-        format!("coalesce({bytes}, 'null')")
+        format!("CASE WHEN {column} IS NULL THEN 'null' ELSE {bytes} END")
     }
 
     /// A column of times, in one form.
@@ -96,7 +96,9 @@ impl Database {
         let column = self.quote(column);
         match self {
             Db::Sqlite(_) => column,
-            Db::Postgres(_) => format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"),
+            Db::Postgres(_) => {
+                format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+            }
             Db::Mariadb(_) => format!("concat(left(date_format({column}, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z')"),
         }
     }

@@ -8,6 +8,7 @@ use thalweg::sink::{At, Mode, Sinks};
 use thalweg::time::Time;
 use thalweg::view::Finality;
 
+use crate::certificates::Authority;
 use crate::cluster_support::{Cluster, LONG, poll, thalweg};
 use crate::databases::Database;
 use crate::proxy::Proxy;
@@ -150,12 +151,13 @@ fn expected(database: &Database, epochs: &[Vec<Step<Keyed, Counted, Fact>>]) -> 
         }
     }
     keyed.retain(|_, count| *count != 0);
-    let counted = counted.iter().filter(|(_, count)| **count != 0).map(|((text, wide, huge, part, yes), count)| {
-        let text = text.as_ref().map_or("null".to_owned(), |text| hex(escape_sql(text).as_bytes()));
-        let part = thalweg::data::Cell::value(part);
-        let thalweg::data::Value::Float(part) = part else { panic!("{part:?} is no number") };
-        format!("{text}|{wide}|{huge}|{part}|{}|{count}", i32::from(*yes))
-    });
+    let counted =
+        counted.iter().filter(|(_, count)| **count != 0).map(|((text, wide, huge, part, yes), count)| {
+            let text = text.as_ref().map_or("null".to_owned(), |text| hex(escape_sql(text).as_bytes()));
+            let part = thalweg::data::Cell::value(part);
+            let thalweg::data::Value::Float(part) = part else { panic!("{part:?} is no number") };
+            format!("{text}|{wide}|{huge}|{part}|{}|{count}", i32::from(*yes))
+        });
     let mut tables = [keyed.into_keys().collect(), counted.collect(), facts];
     tables.iter_mut().for_each(|rows: &mut Vec<String>| rows.sort());
     tables
@@ -175,9 +177,23 @@ fn found(database: &Database, prefix: &str) -> Tables {
         database.number(COUNTED[2]),
         database.number(COUNTED[3]),
     ));
-    let facts = database
-        .query(&format!("SELECT {}, {} FROM {prefix}facts", database.bytes(FACTS[0]), database.quote(FACTS[1])));
+    let facts = database.query(&format!(
+        "SELECT {}, {} FROM {prefix}facts",
+        database.bytes(FACTS[0]),
+        database.quote(FACTS[1])
+    ));
     [keyed, counted, facts]
+}
+
+/// Asserts that the tables are what `epochs` come to.
+#[track_caller]
+fn same(database: &Database, prefix: &str, epochs: &[Vec<Step<Keyed, Counted, Fact>>]) {
+    let (found, expected) = (found(database, prefix), expected(database, epochs));
+    for (found, expected) in found.iter().zip(&expected) {
+        let more: Vec<_> = found.iter().filter(|row| !expected.contains(row)).collect();
+        let fewer: Vec<_> = expected.iter().filter(|row| !found.contains(row)).collect();
+        assert!(found == expected, "{prefix}: {more:?} and not {fewer:?} after {} epochs", epochs.len());
+    }
 }
 
 /// A state that is drawn once for each table.
@@ -224,7 +240,7 @@ fn tables_equal_the_views_after_each_epoch(database: &Database) {
         for (number, steps) in epochs.iter().enumerate() {
             driven.epoch(number as u64, steps).unwrap();
             driven.settle().unwrap();
-            assert_eq!(found(database, &prefix), expected(database, &epochs[..=number]), "{seed}, {number}");
+            same(database, &prefix, &epochs[..=number]);
         }
         driven.sink.finish().unwrap();
     }
@@ -238,12 +254,12 @@ fn tables_equal_the_views_after_each_epoch(database: &Database) {
         put_off = put_off.max(driven.sink.behind());
         let has = (number as u64 + 1 - driven.sink.behind()) as usize;
         if number % 40 == 3 {
-            assert_eq!(found(database, prefix), expected(database, &epochs[..has]), "{number}");
+            same(database, prefix, &epochs[..has]);
         }
     }
     assert!(put_off > 10, "{put_off} epochs");
     driven.sink.finish().unwrap();
-    assert_eq!(found(database, prefix), expected(database, &epochs));
+    same(database, prefix, &epochs);
 }
 
 fn a_second_run_replaces_what_the_first_has_left(database: &Database) {
@@ -252,17 +268,17 @@ fn a_second_run_replaces_what_the_first_has_left(database: &Database) {
     to_the_end(&mut open(&uri, Start::without_state(Mode::Update), &Epochs::new()).unwrap(), &first);
     let mut driven = open(&uri, Start::without_state(Mode::Update), &Epochs::new()).unwrap();
     assert_eq!(driven.committed, None);
-    assert_eq!(found(database, "again_"), expected(database, &first), "until there is something else");
+    same(database, "again_", &first);
     to_the_end(&mut driven, &second);
-    assert_eq!(found(database, "again_"), expected(database, &second));
+    same(database, "again_", &second);
     // A view without rows has a table without.
     let empty = vec![vec![]];
     to_the_end(&mut open(&uri, Start::without_state(Mode::Complete), &Epochs::new()).unwrap(), &empty);
-    assert_eq!(found(database, "again_"), expected(database, &empty));
+    same(database, "again_", &empty);
     // And a state of another name is another run, too.
     to_the_end(&mut open(&uri, Start::of(STATE, 5, Mode::Update), &Epochs::new()).unwrap(), &first);
     to_the_end(&mut open(&uri, Start::of(STATE + 1, 1, Mode::Update), &Epochs::new()).unwrap(), &second);
-    assert_eq!(found(database, "again_"), expected(database, &second));
+    same(database, "again_", &second);
 }
 
 fn what_is_appended_stays(database: &Database) {
@@ -305,7 +321,7 @@ fn a_run_goes_on_where_the_tables_are(database: &Database) {
             driven.sink.settle(thalweg::sink::Pause::Lull).unwrap();
             next = driven.next;
         }
-        assert_eq!(found(database, "resumed_"), expected(database, &epochs[..next as usize]));
+        same(database, "resumed_", &epochs[..next as usize]);
         incarnation += 1;
     }
     assert!(incarnation > 5);
@@ -327,11 +343,14 @@ fn a_zombie_is_refused(database: &Database) {
         // Neither when it begins anew ...
         if start.state.is_some() {
             let error = open(&uri, start, &epochs).unwrap_err();
-            assert!(error.contains("another run has taken over") && error.contains("incarnation 4"), "{error}");
+            assert!(
+                error.contains("another run has taken over") && error.contains("incarnation 4"),
+                "{error}"
+            );
         }
         // ... nor has it done any harm.
         to_the_end(&mut new, &epochs);
-        assert_eq!(found(database, "zombie_"), expected(database, &epochs));
+        same(database, "zombie_", &epochs);
     }
 }
 
@@ -345,15 +364,19 @@ fn a_gap_is_refused_or_filled(database: &Database) {
     assert_eq!((driven.committed, driven.next), (None, 3));
     driven.epoch(3, &epochs[3]).unwrap();
     driven.settle().unwrap();
-    assert_eq!(found(database, "gap_"), expected(database, &epochs[..4]));
+    same(database, "gap_", &epochs[..4]);
     let error = open(&uri, at(3, 6, Mode::Update), &epochs).unwrap_err();
     assert!(error.contains("has come to epoch 3"), "{error}");
     let mut driven = open(&uri, at(4, 6, Mode::Complete), &epochs).unwrap();
     to_the_end(&mut driven, &epochs);
-    assert_eq!(found(database, "gap_"), expected(database, &epochs));
+    same(database, "gap_", &epochs);
 }
 
 fn other_tables_are_refused(database: &Database) {
+    let uri = database.uri("prefix=mode_");
+    drop(open(&uri, Start::without_state(Mode::Append), &Epochs::new()).unwrap());
+    let error = open(&uri, Start::without_state(Mode::Update), &Epochs::new()).unwrap_err();
+    assert!(error.contains("`mode_by_key`") && error.contains("primary key"), "{error}");
     let uri = database.uri("prefix=other_");
     for (columns, part) in [
         ("word int", "no column `count`"),
@@ -365,10 +388,6 @@ fn other_tables_are_refused(database: &Database) {
         assert!(error.contains("`other_facts`") && error.contains(part), "{error}");
         database.execute("DROP TABLE other_facts");
     }
-    // What was made for another mode, too.
-    drop(open(&uri, Start::without_state(Mode::Append), &Epochs::new()).unwrap());
-    let error = open(&uri, Start::without_state(Mode::Update), &Epochs::new()).unwrap_err();
-    assert!(error.contains("`other_by_key`") && error.contains("primary key"), "{error}");
     let long = "x".repeat(if matches!(database, Database::Sqlite(_)) { 1000 } else { 60 });
     let error =
         open(&database.uri(&format!("prefix={long}")), Start::without_state(Mode::Update), &Epochs::new());
@@ -379,13 +398,14 @@ fn rows_are_written_at_the_end(database: &Database) {
     let epochs = epochs(11, 6, 16);
     let uri = database.uri("prefix=end_&at=end");
     for _ in 0..2 {
-        let mut driven = views().at(At::End).open(&uri, Start::without_state(Mode::Complete), &epochs).unwrap();
+        let mut driven =
+            views().at(At::End).open(&uri, Start::without_state(Mode::Complete), &epochs).unwrap();
         for number in 0..epochs.len() {
             driven.unshown(number as u64, &epochs[number]).unwrap();
         }
         driven.last(epochs.len() as u64 - 1).unwrap();
         driven.sink.finish().unwrap();
-        assert_eq!(found(database, "end_"), expected(database, &epochs));
+        same(database, "end_", &epochs);
     }
     assert!(Sinks::builtin().parse(&database.uri("mode=append&at=end")).is_err());
 }
@@ -421,7 +441,7 @@ fn connections_that_are_cut_lose_nothing(database: &Database) {
                 driven.settle().unwrap();
             }
             driven.sink.finish().unwrap();
-            assert_eq!(found(database, prefix), expected(database, &epochs), "{prefix}");
+            same(database, prefix, &epochs);
         };
         run("whole_");
         let pieces = proxy.seen() as i64;
@@ -430,7 +450,7 @@ fn connections_that_are_cut_lose_nothing(database: &Database) {
             proxy.cut_after(piece);
             run(&format!("cut{}_{piece}_", u8::from(delivers)));
             assert!(proxy.has_cut(), "{piece} of {pieces}");
-            piece += 1 + pieces / 40;
+            piece += 1 + pieces / 20;
         }
         database.execute("DROP TABLE whole_by_key; DROP TABLE whole_counted; DROP TABLE whole_facts");
         database.execute("DELETE FROM thalweg_progress");
@@ -444,8 +464,11 @@ fn refusals_end_it_at_once(database: &Database) {
                 .unwrap();
             let path = dir.path().join("text");
             let none = dir.path().join("none/rows.db");
-            let error =
-                open(&format!("sqlite:{}", none.display()), Start::without_state(Mode::Update), &Epochs::new());
+            let error = open(
+                &format!("sqlite:{}", none.display()),
+                Start::without_state(Mode::Update),
+                &Epochs::new(),
+            );
             assert!(error.unwrap_err().contains("none/rows.db"));
             format!("sqlite:{}", path.display())
         }
@@ -474,8 +497,11 @@ fn a_server_that_is_killed_loses_nothing(database: &mut Database) {
     }
     let cluster = Cluster::new(thalweg(), 1);
     let sink = database.uri("prefix=killed_");
-    let mut run = cluster.alone(&format!("run word-count --source stdin: --tick 5ms --sink {sink} --sink jsonl:out"));
-    let mut sum = 0;
+    let mut run =
+        cluster.alone(&format!("run word-count --source stdin: --tick 5ms --sink {sink} --sink jsonl:out"));
+    run.say("begun\n");
+    poll(LONG, "the first word", || cluster.read("out").contains("begun").then_some(()));
+    let mut sum = 1;
     for round in 0..3 {
         for line in 0..2_000 {
             run.say(&format!("w{} w{line}\n", line % 7));
@@ -496,7 +522,7 @@ fn a_server_that_is_killed_loses_nothing(database: &mut Database) {
     run.ends_within(2 * LONG, 0, &["trying again", "the database answers again"]);
     assert!(!run.stderr().contains("hush"), "{}", run.stderr());
     let sql = format!("SELECT word, {} FROM killed_words", database.quote("count"));
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::from([("begun".to_owned(), 1)]);
     for line in (0..3).flat_map(|_| 0..2_000) {
         for word in [line % 7, line] {
             *counts.entry(format!("w{word}")).or_default() += 1;
@@ -513,7 +539,9 @@ fn the_command_writes_what_it_shows(database: &Database) {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/data/actions.jsonl");
     for round in 0..2 {
         let sink = database.uri("prefix=lesson_");
-        let run = format!("run action-counts --source file:{data} --sink {sink} --sink jsonl:out{round}?at=end -w 2");
+        let run = format!(
+            "run action-counts --source file:{data} --sink {sink} --sink jsonl:out{round}?at=end -w 2"
+        );
         let mut run = cluster.alone(&run);
         run.ends_within(2 * LONG, 0, &[]);
         let shown = cluster.read(&format!("out{round}"));
@@ -528,8 +556,30 @@ fn the_command_writes_what_it_shows(database: &Database) {
         rows.sort();
         assert!(rows.len() > 10, "{shown}");
         let columns = ["start", "end"].map(|name| database.time(name)).join(", ");
-        let sql =
-            format!("SELECT {columns}, {}, {} FROM lesson_actions", database.bytes("action"), database.quote("count"));
+        let sql = format!(
+            "SELECT {columns}, {}, {} FROM lesson_actions",
+            database.bytes("action"),
+            database.quote("count")
+        );
         assert_eq!(database.query(&sql), rows);
+    }
+}
+
+/// By TLS: the server shows who it is, and one that cannot is told nothing.
+pub fn tls(database: &Database, authority: &Authority) {
+    let other = Authority::new();
+    let epochs = epochs(13, 3, 8);
+    let uri = database.uri(&format!("prefix=tls_&tls={}&tls-name=db.example", authority.file("ca.pem")));
+    to_the_end(&mut open(&uri, Start::without_state(Mode::Update), &Epochs::new()).unwrap(), &epochs);
+    same(database, "tls_", &epochs);
+    for (parameters, part) in [
+        (format!("tls={}&tls-name=db.example", other.file("ca.pem")), "UnknownIssuer"),
+        (format!("tls={}", authority.file("ca.pem")), "not valid for name"),
+        ("tls=/no/such.pem".to_owned(), "/no/such.pem"),
+        (format!("tls={}", authority.file("ca.key")), ""),
+    ] {
+        let error = open(&database.uri(&parameters), Start::without_state(Mode::Update), &Epochs::new());
+        let error = error.unwrap_err();
+        assert!(error.contains(part) && !error.contains("hush"), "{parameters}: {error}");
     }
 }

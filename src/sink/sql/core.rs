@@ -80,11 +80,12 @@ impl Sql {
         patience: Patience,
         mut attempt: impl FnMut(&mut Self) -> Result<T, Trouble>,
     ) -> Result<T, SinkError> {
-        let (mut backoff, mut waited, mut away) = (Backoff::new(), Duration::ZERO, false);
+        let (mut backoff, mut waited) = (Backoff::new(), Duration::ZERO);
+        let (mut failures, mut last) = (0u32, String::new());
         loop {
             let reason = match attempt(self) {
                 Ok(done) => {
-                    if away {
+                    if failures > 1 {
                         log::warn!("`{}`: the database answers again", self.uri);
                     }
                     return Ok(done);
@@ -100,9 +101,15 @@ impl Sql {
             if patience == Patience::Wait && waited >= self.options.wait {
                 return Err(self.error(SqlError::Unreachable { reason }));
             }
-            let level = if away { log::Level::Debug } else { log::Level::Warn };
+            // A connection may have been idle for too long; what fails again is worth a warning, and each reason only one.
+            let level = match failures {
+                0 => log::Level::Info,
+                _ if reason == last => log::Level::Debug,
+                _ => log::Level::Warn,
+            };
             log::log!(level, "`{}`: {reason}; trying again", self.uri);
-            away = true;
+            failures = failures.saturating_add(1);
+            last = if level == log::Level::Warn { reason } else { last };
             let wait = backoff.next();
             std::thread::sleep(wait);
             waited += wait;
@@ -145,7 +152,8 @@ impl Sql {
             let claimed = progress.claim(database, &table.name, &self.run, self.mode)?;
             let mut pending = Pending::default();
             // Rows that are appended stay, and what is written at the end is replaced then.
-            let clears = claimed.begin == Begin::Anew && self.mode != Mode::Append && self.at == At::EveryEpoch;
+            let clears =
+                claimed.begin == Begin::Anew && self.mode != Mode::Append && self.at == At::EveryEpoch;
             if clears {
                 pending.replace();
             }
@@ -220,7 +228,11 @@ impl Sql {
     }
 
     /// Makes the tables of `views` hold what they hold, and nothing else: those that `which` says.
-    fn replace(&mut self, views: &[Box<dyn Contents>], which: impl Fn(&Written) -> bool) -> Result<(), SinkError> {
+    fn replace(
+        &mut self,
+        views: &[Box<dyn Contents>],
+        which: impl Fn(&Written) -> bool,
+    ) -> Result<(), SinkError> {
         let mut result = Ok(());
         for (view, written) in views.iter().zip(&mut self.tables) {
             if which(written) {

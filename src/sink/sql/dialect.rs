@@ -120,7 +120,11 @@ impl Dialect {
 
     /// The type of a column of short text.
     pub(super) fn word(self) -> &'static str {
-        if matches!(self, Mysql { .. }) { "varchar(255) character set ascii collate ascii_bin" } else { "text" }
+        if matches!(self, Mysql { .. }) {
+            "varchar(255) character set utf8mb4 collate utf8mb4_bin"
+        } else {
+            "text"
+        }
     }
 
     /// What stands behind a table's columns.

@@ -97,7 +97,10 @@ impl Mysql {
             conn.query_drop("SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'").await?;
             conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
             conn.query_drop("SET NAMES utf8mb4").await?;
-            let known = "SELECT collation_name FROM information_schema.collations WHERE collation_name IN (?, ?)";
+            // Locks of one that has vanished must not be waited for by its successor for hours.
+            conn.query_drop("SET SESSION wait_timeout = 600").await?;
+            let known =
+                "SELECT collation_name FROM information_schema.collations WHERE collation_name IN (?, ?)";
             conn.exec::<String, _, _>(known, (COLLATIONS[0], COLLATIONS[1])).await
         };
         let known = within(&runtime, STATEMENT, opening)?;
@@ -294,7 +297,9 @@ fn within<T>(
 ) -> Result<T, Failure> {
     match runtime.block_on(async { tokio::time::timeout(limit, future).await }) {
         Ok(result) => result.map_err(failure),
-        Err(_) => Err(Failure::Lost(format!("there was no answer for {}", humantime::format_duration(limit)))),
+        Err(_) => {
+            Err(Failure::Lost(format!("there was no answer for {}", humantime::format_duration(limit))))
+        }
     }
 }
 
@@ -303,8 +308,8 @@ fn failure(error: Error) -> Failure {
     /// Errors of a server that another attempt may not meet: it is stopping or starting, full, out of memory or connections,
     /// somebody holds a lock, the connection was ended, or it may only be read until it takes over.
     const PASS: [u16; 22] = [
-        1021, 1037, 1038, 1040, 1041, 1053, 1077, 1079, 1080, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317,
-        1836, 1927, 3032, 3169,
+        1021, 1037, 1038, 1040, 1041, 1053, 1077, 1079, 1080, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290,
+        1317, 1836, 1927, 3032, 3169,
     ];
     match error {
         Error::Server(error) => {

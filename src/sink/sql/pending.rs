@@ -69,7 +69,12 @@ impl Pending {
     }
 
     /// Takes in that the row `values` came `diff` times more than it went.
-    pub(super) fn change(&mut self, table: &Table, diff: isize, values: &[Value<'_>]) -> Result<(), SqlError> {
+    pub(super) fn change(
+        &mut self,
+        table: &Table,
+        diff: isize,
+        values: &[Value<'_>],
+    ) -> Result<(), SqlError> {
         let Some(row) = table.row(values, diff as i128) else {
             self.unfit += 1;
             return Ok(());

@@ -102,6 +102,10 @@ impl Postgres {
         // A commit that is acknowledged must outlive a power cut, whatever the server's default is.
         let durable = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
         connection.batch(durable)?;
+        // Locks of one that has vanished must not be waited for by its successor for hours.
+        let mortal = "SET idle_in_transaction_session_timeout = '60s'; SET tcp_keepalives_idle = 30; \
+                      SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+        connection.batch(mortal)?;
         let encoding = connection.client.query_one("SELECT current_setting('server_encoding')", &[]);
         let encoding: String = within(&connection.runtime, STATEMENT, async { encoding.await?.try_get(0) })?;
         if encoding != "UTF8" {
@@ -184,7 +188,10 @@ impl Database for Postgres {
         let [stage, keys] = connection.stage(table)?;
         let key = table.key_names();
         let same = |other: &str| {
-            key.iter().map(|column| format!("t.{column} = {other}.{column}")).collect::<Vec<_>>().join(" AND ")
+            key.iter()
+                .map(|column| format!("t.{column} = {other}.{column}"))
+                .collect::<Vec<_>>()
+                .join(" AND ")
         };
         let count = table.dialect.quote(COUNT_COLUMN);
         let (key, names) = (key.join(", "), table.names());
@@ -196,7 +203,8 @@ impl Database for Postgres {
             }
             Op::Upsert => {
                 connection.copy(&stage, &names, rows)?;
-                let set: Vec<_> = table.other_names().iter().map(|it| format!("{it} = excluded.{it}")).collect();
+                let set: Vec<_> =
+                    table.other_names().iter().map(|it| format!("{it} = excluded.{it}")).collect();
                 let does = match set.as_slice() {
                     [] => "NOTHING".to_owned(),
                     set => format!("UPDATE SET {}", set.join(", ")),
@@ -278,7 +286,9 @@ fn within<T>(
 ) -> Result<T, Failure> {
     match runtime.block_on(async { tokio::time::timeout(limit, future).await }) {
         Ok(result) => result.map_err(|error| failure(&error)),
-        Err(_) => Err(Failure::Lost(format!("there was no answer for {}", humantime::format_duration(limit)))),
+        Err(_) => {
+            Err(Failure::Lost(format!("there was no answer for {}", humantime::format_duration(limit))))
+        }
     }
 }
 
@@ -288,7 +298,9 @@ fn text(cell: &Cell) -> Option<String> {
         Cell::Null => return None,
         Cell::Bool(value) => if *value { "t" } else { "f" }.to_owned(),
         Cell::Int(value) => value.to_string(),
-        Cell::Float(value) if value.is_infinite() => format!("{}Infinity", if *value < 0.0 { "-" } else { "" }),
+        Cell::Float(value) if value.is_infinite() => {
+            format!("{}Infinity", if *value < 0.0 { "-" } else { "" })
+        }
         // In a form that keeps every bit.
         Cell::Float(value) => format!("{value:e}"),
         Cell::Time(millis) if is_storable(*millis) => Time(*millis).to_string(),
@@ -343,8 +355,8 @@ fn failure(error: &Error) -> Failure {
         let text = format!("{}{detail} [{}]{hint}", found.message(), found.code().code());
         return if passes(found.code()) { Failure::Lost(text) } else { Failure::Refused(text) };
     }
-    let lost = error.is_closed()
-        || error.source().is_some_and(|source| source.is::<std::io::Error>()) && !by_tls;
+    let lost =
+        error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()) && !by_tls;
     if lost { Failure::Lost(text) } else { Failure::Refused(text) }
 }
 

@@ -123,8 +123,7 @@ impl Progress {
         mode: Mode,
     ) -> Result<Claimed, Trouble> {
         let name = Cell::Text(table.to_owned());
-        let (text, number) =
-            (|at| self.dialect.parameter(at, false), |at| self.dialect.parameter(at, true));
+        let (text, number) = (|at| self.dialect.parameter(at, false), |at| self.dialect.parameter(at, true));
         let quote = |name| self.dialect.quote(name);
         let ignoring = match self.dialect {
             Dialect::Mysql { .. } => ("INSERT IGNORE", ""),

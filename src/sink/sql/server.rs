@@ -37,7 +37,11 @@ impl Password {
         warn_if_shared(&file, path);
         file.take(LONGEST).read_to_string(&mut text).map_err(|error| refuse(error.to_string()))?;
         let line = text.lines().next().unwrap_or_default();
-        if line.is_empty() { Err(refuse("its first line is empty".to_owned())) } else { Ok(Some(line.to_owned())) }
+        if line.is_empty() {
+            Err(refuse("its first line is empty".to_owned()))
+        } else {
+            Ok(Some(line.to_owned()))
+        }
     }
 }
 
@@ -92,12 +96,14 @@ impl Server {
             None => (userinfo, None),
         };
         let decode = |what: &str, text: &str| {
-            decoded(text).ok_or_else(|| uri.refuse(format!("{what}: `%` stands before two digits of a byte of UTF-8")))
+            decoded(text)
+                .ok_or_else(|| uri.refuse(format!("{what}: `%` stands before two digits of a byte of UTF-8")))
         };
-        let (host, given) = match place.rsplit_once(':').filter(|(host, _)| !host.ends_with(':') && !in_brackets(place)) {
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        };
+        let (host, given) =
+            match place.rsplit_once(':').filter(|(host, _)| !host.ends_with(':') && !in_brackets(place)) {
+                Some((host, port)) => (host, Some(port)),
+                None => (place, None),
+            };
         let port = match given {
             None => port,
             Some(text) => text.parse().map_err(|_| {
@@ -127,7 +133,8 @@ impl Server {
         }
         let also = uri.param::<String>("password")?;
         let file = uri.param::<PathBuf>("password-file")?;
-        let in_environment = || ["THALWEG_SINK_PASSWORD", password_in].iter().find_map(|name| uri.environment(name));
+        let in_environment =
+            || ["THALWEG_SINK_PASSWORD", password_in].iter().find_map(|name| uri.environment(name));
         let password = match (password.or(also), file) {
             (Some(_), Some(_)) => return Err(uri.refuse("there are two passwords: leave one out")),
             (Some(password), None) => Password::Given(password),

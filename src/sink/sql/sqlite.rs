@@ -123,7 +123,8 @@ fn statement(table: &Table, op: Op) -> String {
         Op::Delete => format!("DELETE FROM {name} WHERE {}", is_key(table)),
         Op::Insert => insert(),
         Op::Upsert => {
-            let set = table.other_names().iter().map(|it| format!("{it} = excluded.{it}")).collect::<Vec<_>>();
+            let set =
+                table.other_names().iter().map(|it| format!("{it} = excluded.{it}")).collect::<Vec<_>>();
             let does = match set.as_slice() {
                 [] => "NOTHING".to_owned(),
                 set => format!("UPDATE SET {}", set.join(", ")),

@@ -189,16 +189,23 @@ impl Table {
         }
         let more = found.iter().find(|it| self.columns.iter().all(|other| other.name != it.name));
         if let Some(more) = more {
-            return Some(format!("it has a column {} ({}), which the view has not", name(more), describe(more)));
+            return Some(format!(
+                "it has a column {} ({}), which the view has not",
+                name(more),
+                describe(more)
+            ));
         }
         let others = self.columns.iter().zip(found);
-        others.filter(|(wanted, found)| wanted != found).map(|(wanted, found)| {
-            if wanted.name != found.name {
-                let order: Vec<_> = self.columns.iter().map(name).collect();
-                return format!("its columns are in another order than {}", order.join(", "));
-            }
-            format!("its column {} is {}, and not {}", name(found), describe(found), describe(wanted))
-        }).next()
+        others
+            .filter(|(wanted, found)| wanted != found)
+            .map(|(wanted, found)| {
+                if wanted.name != found.name {
+                    let order: Vec<_> = self.columns.iter().map(name).collect();
+                    return format!("its columns are in another order than {}", order.join(", "));
+                }
+                format!("its column {} is {}, and not {}", name(found), describe(found), describe(wanted))
+            })
+            .next()
     }
 }
 

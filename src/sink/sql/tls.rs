@@ -32,7 +32,9 @@ pub(super) fn authorities(tls: &Tls) -> Result<Vec<Vec<u8>>, SqlError> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
         let why = found.errors.first().map_or(String::new(), |error| format!(": {error}"));
-        let reason = format!("this system trusts nobody{why}\n  hint: install its authorities (Debian: `ca-certificates`), or say `tls=FILE`");
+        let reason = format!(
+            "this system trusts nobody{why}\n  hint: install its authorities (Debian: `ca-certificates`), or say `tls=FILE`"
+        );
         return Err(SqlError::Tls { reason });
     }
     Ok(found.certs.into_iter().map(|certificate| certificate.as_ref().to_vec()).collect())
@@ -83,7 +85,10 @@ mod postgres {
                 roots.add(certificate).map_err(|error| refuse(path, error))?;
             }
             if roots.is_empty() {
-                return Err(refuse(path, "there is no certificate in it\n  hint: it is to be PEM, with `-----BEGIN CERTIFICATE-----`"));
+                return Err(refuse(
+                    path,
+                    "there is no certificate in it\n  hint: it is to be PEM, with `-----BEGIN CERTIFICATE-----`",
+                ));
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -96,7 +101,8 @@ mod postgres {
                 let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
                 let chain = chain.map_err(|_| refuse(certificate, "a certificate in it is damaged"))?;
                 let private = PrivateKeyDer::from_pem_slice(&read(key)?);
-                let private = private.map_err(|_| refuse(key, "there is no private key in it that can be used"))?;
+                let private =
+                    private.map_err(|_| refuse(key, "there is no private key in it that can be used"))?;
                 config.with_client_auth_cert(chain, private).map_err(|error| refuse(certificate, error))?
             }
         };

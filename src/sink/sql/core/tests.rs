@@ -166,7 +166,8 @@ fn changed(epoch: usize) -> Vec<Box<dyn Contents>> {
 fn show(sink: &mut Sql, from: usize) {
     for epoch in from..EPOCHS.len() {
         let views = changed(epoch);
-        sink.write(&Closed { epoch: epoch as u64, step: 0, views: &views, last: false }).expect("it is written");
+        sink.write(&Closed { epoch: epoch as u64, step: 0, views: &views, last: false })
+            .expect("it is written");
         sink.commit(epoch as u64).expect("it is complete");
         sink.settle(Pause::Empty).expect("it is committed");
         assert_eq!(sink.behind(), 0);
@@ -214,7 +215,9 @@ fn a_statement_that_fails_anywhere_is_not_done_twice_and_not_left_out() {
         let fails = &fails;
         for does in [false, true] {
             for part in 0..4 {
-                scope.spawn(move || (part..statements).step_by(4).for_each(|statement| fails(statement, does)));
+                scope.spawn(move || {
+                    (part..statements).step_by(4).for_each(|statement| fails(statement, does))
+                });
             }
         }
     });
@@ -234,7 +237,9 @@ fn a_run_that_dies_anywhere_is_gone_on_from() {
             for epoch in 0..EPOCHS.len() {
                 let views = changed(epoch);
                 let closed = Closed { epoch: epoch as u64, step: 0, views: &views, last: false };
-                sink.write(&closed).and_then(|()| sink.commit(epoch as u64)).expect("nothing is asked for yet");
+                sink.write(&closed)
+                    .and_then(|()| sink.commit(epoch as u64))
+                    .expect("nothing is asked for yet");
                 sink.transact(epoch as u64, false)?;
                 for written in &mut sink.tables {
                     written.pending.done();

@@ -27,6 +27,16 @@ Sources (the documentation has all their options):
 Sources that go on take ?max-rate=LINES and ?max-rate-per-partition=LINES,
 a second.";
 
+/// What `--sink` takes, likewise.
+const SINKS: &str = "\
+Sinks (the documentation has all their parameters):
+  console:                  tables, on standard output; ?rows=N
+  jsonl:PATH, jsonl:-       lines of JSON
+  sqlite:PATH               a table for each view; ?prefix=TEXT
+  postgres://USER@HOST/DB   the same; ?schema=NAME&tls=system
+  mysql://USER@HOST/DB      the same, MariaDB too; ?tls=system
+All take ?mode=append|changes|update|complete, at=, keep= and queue=.";
+
 /// Above the options that a dataflow brings.
 const OWN: &str = "Options of this dataflow";
 
@@ -60,7 +70,7 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
         .disable_help_subcommand(true)
         .subcommand_value_name("DATAFLOW")
         .subcommand_help_heading("Dataflows")
-        .after_help(format!("{SOURCES}\n\n{RUN_NOTES}\n{}", Exit::HELP));
+        .after_help(format!("{SOURCES}\n\n{SINKS}\n\n{RUN_NOTES}\n{}", Exit::HELP));
     for dataflow in dataflows {
         let own = own_options(dataflow).into_iter().map(|option| {
             let arg = Arg::new(option.name.clone()).long(option.name).help_heading(OWN);
@@ -81,7 +91,7 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
                 .about(dataflow.about())
                 .args(own)
                 .args(run_args())
-                .after_help(format!("{defaults}\n\n{SOURCES}\n\n{RUN_NOTES}\n{}", Exit::HELP)),
+                .after_help(format!("{defaults}\n\n{SOURCES}\n\n{SINKS}\n\n{RUN_NOTES}\n{}", Exit::HELP)),
         );
     }
     run
@@ -144,7 +154,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         many(
             "sink",
             "URI",
-            "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=complete|changes|update|append&at=epoch|end&keep=ROWS,TIME|all&queue=BYTES, console: also with ?rows=N (repeatable)",
+            "Where to write: a URI as listed below, with ?mode=complete|changes|update|append&at=epoch|end&keep=ROWS,TIME|all&queue=BYTES and what is its own (repeatable)",
         ),
         Arg::new("config").long("config").value_name("FILE").help("A TOML file with anything that flags say"),
         Arg::new("log").long("log").value_name("LEVEL").help("error, warn, info, debug [default: warn]"),

@@ -99,7 +99,7 @@ pub(super) fn start_log(given: &Given) -> Result<(), Failure> {
 
 fn settings(given: &Given, app: &App, dataflow: &AnyDataflow) -> Result<Settings, Failure> {
     let sources = sources(given, &app.sources, dataflow)?;
-    let known = app.sinks.clone().plain(runtime::is_plain_wanted());
+    let known = app.sinks.clone().plain(runtime::is_plain_wanted()).environment(runtime::environment);
     let sinks = match given.all("sink") {
         [] => vec![known.parse(dataflow.sink())],
         uris => uris.iter().map(|uri| known.parse(uri)).collect(),

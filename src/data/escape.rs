@@ -41,6 +41,26 @@ pub fn escape_json(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// `bytes` as text that databases take: as [`escape_json`], and with NUL as `\x00`, which some of them cannot hold.
+///
+/// No two byte strings give the same text.
+///
+/// ```
+/// use thalweg::data::escape_sql;
+/// assert_eq!(escape_sql(b"a\0b\xff"), r"a\x00b\xff");
+/// assert_eq!(escape_sql(br"a\x00 and C:\x01"), r"a\\x00 and C:\x01");
+/// ```
+pub fn escape_sql(bytes: &[u8]) -> Cow<'_, str> {
+    let alike = |rest: &[u8]| rest.starts_with(b"x00") || looks_like_a_byte(rest);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !bytes.iter().any(|byte| matches!(byte, b'\\' | 0)) => Cow::Borrowed(text),
+        _ => Cow::Owned(escape(bytes, alike, |char, text| match char {
+            '\0' => text.push_str(r"\x00"),
+            char => text.push(char),
+        })),
+    }
+}
+
 /// `bytes` as text that does nothing to a terminal: as [`escape_json`], and with control characters, line separators,
 /// and characters that are invisible or turn the direction of text written as `\n`, `\x1b` or `\u{202e}`.
 ///

@@ -19,7 +19,7 @@ mod total;
 
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use column::{CellType, Kind};
-pub use escape::{escape_json, escape_terminal, escape_text};
+pub use escape::{escape_json, escape_sql, escape_terminal, escape_text};
 pub(crate) use grouped::grouped;
 pub use key::{Bytes, Key};
 pub use key_enum::UnknownName;

@@ -47,6 +47,9 @@ pub struct SinkStatus {
 pub struct Start {
     /// The number of the run among all that have gone on from one another, from 0.
     pub incarnation: u64,
+    /// Which durable state it goes on from, or begins: a number that was drawn at random as that was created. `None` if it
+    /// keeps none.
+    pub state: Option<u128>,
     /// The first epoch that is this run's own. What comes before is what it goes on from: views hold it, and no sink is shown
     /// it.
     pub first: u64,

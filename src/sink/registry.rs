@@ -5,7 +5,8 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
-use crate::sink::{Console, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri};
+use crate::sink::uri::Environment;
+use crate::sink::{Console, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri, sql};
 
 /// Makes a sink of a URI.
 pub(super) type Make = Arc<dyn Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> + Send + Sync>;
@@ -15,12 +16,13 @@ pub(super) type Make = Arc<dyn Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpe
 /// ```
 /// use thalweg::sink::Sinks;
 /// let error = Sinks::builtin().parse("consle:").unwrap_err();
-/// assert!(error.to_string().contains("there are `console:` and `jsonl:`"), "{error}");
+/// assert!(error.to_string().contains("there are `console:`, `jsonl:`"), "{error}");
 /// ```
 #[derive(Clone)]
 pub struct Sinks {
     schemes: BTreeMap<String, Make>,
     plain: bool,
+    environment: Option<Environment>,
 }
 
 impl fmt::Debug for Sinks {
@@ -39,9 +41,21 @@ impl Sinks {
     /// Rows of each view that a terminal shows by default; a file or pipe is shown all.
     pub const CONSOLE_ROWS: usize = 20;
 
-    /// Those of this crate: `console:` and `jsonl:`.
+    /// Those of this crate: `console:` and `jsonl:`, and tables of databases as `sqlite:`, `postgres:` (or `postgresql:`) and
+    /// `mysql:`, each in programs that are built with the feature of that name; others say so.
     pub fn builtin() -> Self {
-        Sinks { schemes: BTreeMap::new(), plain: false }.with("console", console).with("jsonl", jsonl)
+        let none = Sinks { schemes: BTreeMap::new(), plain: false, environment: None };
+        let files = none.with("console", console).with("jsonl", jsonl);
+        let embedded = files.with("sqlite", sql::sqlite);
+        embedded.with("postgres", sql::postgres).with("postgresql", sql::postgres).with("mysql", sql::mysql)
+    }
+
+    /// These, which look for passwords that no URI says in the variables that `look_up` knows: those of the environment,
+    /// say. By default they look nowhere.
+    #[must_use]
+    pub fn environment(mut self, look_up: fn(&str) -> Option<String>) -> Self {
+        self.environment = Some(look_up);
+        self
     }
 
     /// These, of which none writes escape sequences, not even to a terminal, if `plain` says so.
@@ -73,6 +87,7 @@ impl Sinks {
     pub fn parse(&self, uri: &str) -> Result<SinkSpec, SinkSpecError> {
         let mut uri = SinkUri::parse(uri)?;
         uri.plain = self.plain;
+        uri.environment = self.environment;
         let Some(make) = self.schemes.get(uri.scheme()) else {
             let known: Vec<_> = self.schemes.keys().map(|scheme| format!("`{scheme}:`")).collect();
             let (last, others) = known

@@ -28,7 +28,7 @@ use crate::view::{Keep, Views};
 /// ```
 #[derive(Clone)]
 pub struct SinkSpec {
-    /// As it was written.
+    /// As it was written, with `***` for what may be a secret.
     pub uri: String,
     parsed: SinkUri,
     make: Make,
@@ -125,7 +125,7 @@ mod tests {
     fn uris_that_are_not_sinks_say_what_could_stand_there() {
         for (uri, hint) in [
             ("console", "URI"),
-            ("consle:", "there are `console:` and `jsonl:`"),
+            ("consle:", "there are `console:`, `jsonl:`, "),
             ("console:/dev/tty", "no path"),
             ("jsonl:", "jsonl:-"),
             ("jsonl:x?mode=all", "changes, update, complete"),

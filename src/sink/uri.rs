@@ -1,6 +1,7 @@
 //! Sink URIs: `SCHEME:PATH?mode=…&at=…&keep=…&queue=…`, and what a scheme has of its own.
 
-use std::fmt::Display;
+use std::borrow::Cow;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use crate::sink::{At, Mode};
@@ -11,15 +12,19 @@ use crate::view::Keep;
 #[error("sink `{uri}`: {reason}")]
 #[non_exhaustive]
 pub struct SinkSpecError {
-    /// As it was written.
+    /// As it was written, with `***` for what may be a secret.
     pub uri: String,
     /// What is wrong with it, and what could stand there.
     pub reason: String,
 }
 
+/// Looks a variable of the environment up.
+pub(super) type Environment = fn(&str) -> Option<String>;
+
 /// A sink's URI, taken apart: what every sink understands, and the parameters that are its scheme's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct SinkUri {
+    /// Without secrets.
     uri: String,
     scheme: String,
     path: String,
@@ -29,22 +34,31 @@ pub struct SinkUri {
     pub(super) queue: Option<u64>,
     /// Whether terminals want no escape sequences; not part of what is written.
     pub(super) plain: bool,
+    /// Where passwords may be.
+    pub(super) environment: Option<Environment>,
     /// Parameters of its own that nobody has asked for yet.
     own: Vec<(String, String)>,
     /// The names that somebody has asked for.
     asked: Vec<&'static str>,
 }
 
+impl fmt::Debug for SinkUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the parts: there may be secrets among them.
+        f.debug_tuple("SinkUri").field(&self.uri).finish()
+    }
+}
+
 impl SinkUri {
     /// Takes `uri` apart.
     pub(super) fn parse(uri: &str) -> Result<Self, SinkSpecError> {
-        let refuse = |reason: String| SinkSpecError { uri: uri.to_owned(), reason };
+        let refuse = |reason: String| SinkSpecError { uri: without_secrets(uri), reason };
         let (scheme, rest) = uri
             .split_once(':')
             .ok_or_else(|| refuse("a sink is a URI: `console:`, `jsonl:PATH` or `jsonl:-`".to_owned()))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut parsed = SinkUri {
-            uri: uri.to_owned(),
+            uri: without_secrets(uri),
             scheme: scheme.to_owned(),
             path: path.to_owned(),
             mode: None,
@@ -52,6 +66,7 @@ impl SinkUri {
             keep: None,
             queue: None,
             plain: false,
+            environment: None,
             own: Vec::new(),
             asked: Vec::new(),
         };
@@ -94,7 +109,7 @@ impl SinkUri {
         Ok(parsed)
     }
 
-    /// All of it, as it was written.
+    /// All of it, as it was written, but with `***` for what may be a secret: what messages show.
     pub fn as_str(&self) -> &str {
         &self.uri
     }
@@ -104,9 +119,16 @@ impl SinkUri {
         &self.scheme
     }
 
-    /// What stands between the scheme and the parameters.
+    /// What stands between the scheme and the parameters. There may be a password in it.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// A variable of the environment, where whoever runs the sink hands them over ([`Sinks::environment`]).
+    ///
+    /// [`Sinks::environment`]: crate::sink::Sinks::environment
+    pub fn environment(&self, name: &str) -> Option<String> {
+        self.environment?(name).filter(|value| !value.is_empty())
     }
 
     /// The parameter `name` of its own, if it was given. Parameters that are never asked for are refused, with the names of
@@ -142,5 +164,67 @@ impl SinkUri {
         let Some((name, _)) = self.own.first() else { return Ok(()) };
         let known = [&["mode", "at", "keep", "queue"], &*self.asked].concat().join(", ");
         Err(self.refuse(format!("`{name}` is not one of its parameters: {known}")))
+    }
+}
+
+/// `uri` with `***` in place of what may be a secret: the password before a host, and values of parameters that are called so.
+fn without_secrets(uri: &str) -> String {
+    let uri = without_password(uri);
+    let hide = |parameter: &str| match parameter.split_once('=') {
+        Some((name, value)) if is_secret(name) && !value.is_empty() => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    };
+    match uri.split_once('?') {
+        Some((place, parameters)) => {
+            format!("{place}?{}", parameters.split('&').map(hide).collect::<Vec<_>>().join("&"))
+        }
+        None => uri.into_owned(),
+    }
+}
+
+/// `uri` with `***` in place of a password before its host, also of one that has characters which belong escaped.
+fn without_password(uri: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = uri.split_once("://") else { return Cow::Borrowed(uri) };
+    let Some((userinfo, host)) = rest.rsplit_once('@') else { return Cow::Borrowed(uri) };
+    let Some((user, password)) = userinfo.split_once(':') else { return Cow::Borrowed(uri) };
+    // Where an `@` stands further on for another reason, this may be a host and its port.
+    let place = rest.split_once('?').map_or(rest, |(place, _)| place);
+    if !place.contains('@') && password.starts_with(|first: char| first.is_ascii_digit()) {
+        return Cow::Borrowed(uri);
+    }
+    Cow::Owned(format!("{scheme}://{user}:***@{host}"))
+}
+
+fn is_secret(name: &str) -> bool {
+    const SECRET: [&str; 8] =
+        ["password", "passphrase", "secret", "token", "credential", "jaas", ".pem", "oauthbearer.config"];
+    let name = name.to_ascii_lowercase();
+    !name.ends_with("-file") && SECRET.iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_left_out_of_uris() {
+        for (uri, shown) in [
+            ("postgres://me:hush@h:5432/db?prefix=a", "postgres://me:***@h:5432/db?prefix=a"),
+            ("postgres://me:hu/s@h@h/db", "postgres://me:***@h/db"),
+            ("postgres://me:hu?s@h/db", "postgres://me:***@h/db"),
+            (
+                "mysql://me@h/db?password=hush&password-file=/p",
+                "mysql://me@h/db?password=***&password-file=/p",
+            ),
+            ("kafka://h:9092/t?kafka.sasl.username=a@b", "kafka://h:9092/t?kafka.sasl.username=a@b"),
+            ("kafka://h:9092/t?kafka.sasl.password=hush", "kafka://h:9092/t?kafka.sasl.password=***"),
+            ("jsonl:a@b:c", "jsonl:a@b:c"),
+        ] {
+            assert_eq!(without_secrets(uri), shown);
+            let parsed = SinkUri::parse(uri).expect(uri);
+            assert!(!format!("{parsed:?} {}", parsed.refuse("no")).contains("hush"));
+        }
+        let error = SinkUri::parse("postgres://me:hush@h/db?mode=all").expect_err("no mode").to_string();
+        assert!(error.contains("me:***@h/db") && !error.contains("hush"), "{error}");
     }
 }

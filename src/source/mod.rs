@@ -7,7 +7,6 @@
 //! A source is one file of this folder and an entry in [`Sources::builtin`]; a user's own is registered beside them.
 
 mod assemble;
-mod backoff;
 mod blocks;
 mod chunk;
 mod compressed;
@@ -35,8 +34,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::Envelope;
-
-pub(crate) use backoff::Backoff;
+pub(crate) use crate::time::Backoff;
 pub use blocks::{BlockReader, BlockWriter};
 pub use chunk::{Buffer, Chunk, Lines, Oversize, Place, Pool};
 pub(crate) use dealt::{Dealer, Dealt};

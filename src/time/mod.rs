@@ -3,6 +3,7 @@
 //! An [`Epoch`] is the dataflow's timestamp. *Event time* is data ([`event_time`]). The two never mix: no time of a
 //! record is ever a timely timestamp. This module knows no record, no source and no clock.
 
+mod backoff;
 pub mod epoch;
 pub mod event_time;
 pub mod gap;
@@ -19,4 +20,5 @@ pub use moment::Time;
 pub use window::{InWindow, Span, Window, WindowError, WindowReadError};
 pub use within::{Within, WithinError};
 
+pub(crate) use backoff::Backoff;
 pub(crate) use event_time::{EventTime, MOST, Millis, TimeRange, length, millis};

@@ -7,6 +7,8 @@
     reason = "the environment says where servers are, and which tests go without"
 )]
 
+pub mod databases;
+
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use std::thread::Builder;
 use super::Settings;
 use super::entries::{Batch, Entries, Position, newest};
 use crate::source::Wake;
-use crate::source::backoff::Backoff;
+use crate::time::Backoff;
 
 /// Bytes read at a time.
 const BLOCK: usize = 64 << 10;

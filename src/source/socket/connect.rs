@@ -13,8 +13,8 @@ use super::poller::{Poller, timer};
 use super::reader::{Connection, Connections, SocketReader};
 use super::stream::{Opening, Stream};
 use super::tls;
-use crate::source::backoff::Backoff;
 use crate::source::{Found, ReadOptions, Reader, Share, Source, SourceError, Wake};
+use crate::time::Backoff;
 
 /// How long an attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// The wait after the first failure.
-pub(super) const FIRST: Duration = Duration::from_millis(100);
+const FIRST: Duration = Duration::from_millis(100);
 /// The longest.
-pub(super) const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Waits that double with each failure, up to [`LONGEST`]. Each is cut by up to a half at random: when a server comes back,
 /// those that lost it do not all come at once.

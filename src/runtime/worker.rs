@@ -10,7 +10,7 @@ use super::reading::Inputs;
 use super::report::Reporter;
 use super::verdict;
 use super::watchdog::{Doing, Vitals, WHOLE_RUN};
-use super::{Exit, Settings, fatal, stop};
+use super::{Exit, Settings, clock, fatal, stop};
 use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, Rejects, UNNAMED};
@@ -199,6 +199,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
             let frontier = probe.with_frontier(|frontier| frontier.first().copied());
             let frontier = ingest.sealed(frontier);
             let epochs = ingest.epochs();
+            outputs.clock(clock::time());
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
             ingest.commit(outputs.committed());
             let counts = installed.summary.get().counts;

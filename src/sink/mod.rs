@@ -17,10 +17,16 @@
 //! Sinks are found by the scheme of their URI ([`Sinks`]): one of your own is an `impl` of [`Sink`] and a registration.
 
 mod console;
+mod csv;
 mod error;
+pub mod files;
+mod foreach;
 mod jsonl;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod outputs;
 mod registry;
+mod rows;
 mod shows;
 mod spec;
 mod stdout;
@@ -28,8 +34,13 @@ mod thread;
 mod uri;
 
 pub use console::Console;
+pub use csv::Csv;
 pub use error::SinkError;
+pub use files::{Files, FilesError};
+pub use foreach::{EpochRow, EpochRows, Foreach, Iter as EpochRowsIter};
 pub use jsonl::Jsonl;
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
 pub use outputs::{Attached, Outputs, SinkStatus, Start};
 pub use registry::Sinks;
 pub use shows::{At, Mode, Shows};
@@ -41,6 +52,7 @@ pub use uri::{SinkSpecError, SinkUri};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::time::Time;
 use crate::view::{Contents, Schema};
 
 /// What a sink learns as it is opened.
@@ -49,10 +61,26 @@ pub struct Opening<'a> {
     /// The number of this run among all that have gone on from one another, from 0. A sink that stores it refuses what a
     /// run with a smaller number writes afterwards, which has been given up for dead.
     pub incarnation: u64,
+    /// Which durable state the run goes on from, or begins: a number that was drawn at random as that was created. `None`
+    /// for a run that keeps none, which begins anew each time.
+    pub state: Option<u128>,
+    /// The first epoch of the run that is its own: those before are in the views, and are not shown ([`Sink::begin`]).
+    pub first: u64,
     /// What it is to show, and when.
     pub shows: Shows,
     /// The views that it will be shown, in that order.
     pub views: &'a [Arc<Schema>],
+}
+
+/// Why a sink is asked to complete what it has put off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Nothing waits for it at the moment.
+    Empty,
+    /// Nothing has come for a quarter of a second.
+    Lull,
+    /// Nothing will come any more, because the run has ended with an error.
+    Over,
 }
 
 /// What a sink is shown: a closed time, and the views as of it.
@@ -73,7 +101,8 @@ pub struct Closed<'a> {
 ///
 /// Its methods are called on a thread of its own, in this order: [`open`](Sink::open), then for each epoch
 /// [`write`](Sink::write) for each step at which something changed and [`commit`](Sink::commit) once, and in the end
-/// [`finish`](Sink::finish). After an error it is called no more, and the run ends with that error; unless it says that
+/// [`finish`](Sink::finish). [`begin`](Sink::begin) comes before the first of these, and [`settle`](Sink::settle) between
+/// them. After an error it is called no more, and the run ends with that error; unless it says that
 /// whoever read standard output has gone away ([`reader_is_gone`]): then the sink has ended, and a run whose sinks all
 /// have ends in order.
 ///
@@ -122,6 +151,17 @@ pub trait Sink: std::fmt::Debug + Send {
     /// When it cannot be written.
     fn open(&mut self, opening: &Opening<'_>) -> Result<Option<u64>, SinkError>;
 
+    /// Shows it the views as they stand before the first epoch that it will be shown: without rows, unless the run goes on
+    /// from an earlier one. Their rows are there if it shows whole views ([`Shows::whole`]).
+    ///
+    /// # Errors
+    ///
+    /// When it could not be written, or not wholly.
+    fn begin(&mut self, views: &[Box<dyn Contents>]) -> Result<(), SinkError> {
+        let _ = views;
+        Ok(())
+    }
+
     /// Writes what `closed` says.
     ///
     /// # Errors
@@ -140,6 +180,33 @@ pub trait Sink: std::fmt::Debug + Send {
     /// When it could not be written, or not wholly.
     fn commit(&mut self, epoch: u64) -> Result<(), SinkError> {
         let _ = epoch;
+        Ok(())
+    }
+
+    /// How many of the epochs that it was asked to complete last it has put off: a sink for which each commit is dear may
+    /// complete several at once, as long as it says so. Nothing is taken for committed that is put off.
+    fn behind(&self) -> u64 {
+        0
+    }
+
+    /// Completes what it has put off, all of it or as much as the `pause` is worth. Called whenever nothing waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be written, or not wholly.
+    fn settle(&mut self, pause: Pause) -> Result<(), SinkError> {
+        let _ = pause;
+        Ok(())
+    }
+
+    /// Says what time it is, about once a second, also between the steps of an epoch: for what goes by the age of what was
+    /// written. Nothing that is shown may depend on it.
+    ///
+    /// # Errors
+    ///
+    /// When what it does by the time could not be written, or not wholly.
+    fn clock(&mut self, now: Time) -> Result<(), SinkError> {
+        let _ = now;
         Ok(())
     }
 

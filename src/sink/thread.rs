@@ -9,13 +9,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
-use crate::sink::{At, Attached, Closed, Mode, Opening, Shows, Sink, SinkError, SinkStatus, Start};
-use crate::time::Epoch;
+use crate::sink::{At, Attached, Closed, Mode, Opening, Pause, Shows, Sink, SinkError, SinkStatus, Start};
+use crate::time::{Epoch, Time};
 use crate::view::{Batch, Changed, Contents, Finality, Holding, Keep, Schema, Views};
 
 /// What a message takes besides its rows, so that many small ones are not for nothing.
 const MESSAGE_BYTES: u64 = 128;
+
+/// After so long without a message a sink is asked to complete all that it has put off.
+const LULL: Duration = Duration::from_millis(250);
 
 /// What the worker has to say to a sink.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ enum Message {
     Step(Changed),
     /// All epochs before this one are closed.
     Commit { before: u64 },
+    /// What time it is.
+    Clock(Time),
     /// The input has ended; its last epoch was this one.
     End { epoch: u64 },
 }
@@ -141,10 +147,11 @@ impl SinkThread {
                 places,
                 next: start.first,
                 done: start.first,
+                begun: false,
                 queue: &shared,
             };
             let result = catch_unwind(AssertUnwindSafe(|| {
-                consumer.open(start.incarnation, &schemas)?;
+                consumer.open(start, &schemas)?;
                 // The worker may have given up in the meantime.
                 let _ = open.send(());
                 consumer.consume(&received)
@@ -196,6 +203,10 @@ impl SinkThread {
 
     pub(super) fn commit(&self, before: u64) {
         self.send(Message::Commit { before });
+    }
+
+    pub(super) fn clock(&self, now: Time) {
+        self.send(Message::Clock(now));
     }
 
     pub(super) fn end(&mut self, epoch: u64) {
@@ -278,12 +289,15 @@ struct Consumer<'a> {
     next: u64,
     /// The first epoch that is not committed yet, in this run or an earlier one: those before are not shown again.
     done: u64,
+    /// Whether the sink knows what it begins with.
+    begun: bool,
     queue: &'a Queue,
 }
 
 impl Consumer<'_> {
-    fn open(&mut self, incarnation: u64, views: &[Arc<Schema>]) -> Result<(), SinkError> {
-        let committed = self.sink.open(&Opening { incarnation, shows: self.shows, views })?;
+    fn open(&mut self, start: Start, views: &[Arc<Schema>]) -> Result<(), SinkError> {
+        let Start { incarnation, state, first } = start;
+        let committed = self.sink.open(&Opening { incarnation, state, first, shows: self.shows, views })?;
         self.done = self.done.max(committed.map_or(0, |epoch| epoch.saturating_add(1)));
         self.queue.committed.store(self.done, Ordering::Release);
         Ok(())
@@ -291,12 +305,17 @@ impl Consumer<'_> {
 
     /// Shows what comes until the input ends, or whoever sends it is gone.
     fn consume(&mut self, messages: &mpsc::Receiver<Message>) -> Result<(), SinkError> {
-        for message in messages {
+        while let Some(message) = self.next(messages)? {
             let bytes = message.bytes();
             match message {
                 Message::Step(changed) => self.step(changed)?,
                 Message::Commit { before } => self.commit(before)?,
+                Message::Clock(now) => {
+                    self.sink.clock(now)?;
+                    self.tell();
+                }
                 Message::End { epoch } => {
+                    self.begin()?;
                     if self.shows.at == At::End {
                         let views = &self.contents;
                         self.sink.write(&Closed { epoch, step: 0, views, last: true })?;
@@ -306,7 +325,40 @@ impl Consumer<'_> {
             }
             self.queue.release(bytes);
         }
+        self.settle(Pause::Over)
+    }
+
+    /// The next message; `None` when there will be no more.
+    fn next(&mut self, messages: &mpsc::Receiver<Message>) -> Result<Option<Message>, SinkError> {
+        match messages.try_recv() {
+            Ok(message) => return Ok(Some(message)),
+            Err(mpsc::TryRecvError::Disconnected) => return Ok(None),
+            Err(mpsc::TryRecvError::Empty) => self.settle(Pause::Empty)?,
+        }
+        if self.sink.behind() > 0 {
+            match messages.recv_timeout(LULL) {
+                Ok(message) => return Ok(Some(message)),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.settle(Pause::Lull)?,
+            }
+        }
+        Ok(messages.recv().ok())
+    }
+
+    fn settle(&mut self, pause: Pause) -> Result<(), SinkError> {
+        self.sink.settle(pause)?;
+        self.tell();
         Ok(())
+    }
+
+    /// Says how far the sink has committed.
+    fn tell(&self) {
+        self.queue.committed.store(self.done.saturating_sub(self.sink.behind()), Ordering::Release);
+    }
+
+    /// Shows the sink what it begins with, once.
+    fn begin(&mut self) -> Result<(), SinkError> {
+        if std::mem::replace(&mut self.begun, true) { Ok(()) } else { self.sink.begin(&self.contents) }
     }
 
     fn step(&mut self, changed: Changed) -> Result<(), SinkError> {
@@ -326,6 +378,10 @@ impl Consumer<'_> {
                 *(if appends { &mut part.0 } else { &mut part.1 }) = Some(batch);
             }
         }
+        // What is restored comes before what is shown, and all of it at earlier times.
+        if time != Epoch::END && time.number() >= self.done {
+            self.begin()?;
+        }
         for (view, (rows, finals)) in self.contents.iter_mut().zip(parts) {
             view.apply(time, rows, finals)?;
         }
@@ -340,9 +396,10 @@ impl Consumer<'_> {
     fn commit(&mut self, before: u64) -> Result<(), SinkError> {
         for epoch in self.next..before {
             if epoch >= self.done {
+                self.begin()?;
                 self.sink.commit(epoch)?;
                 self.done = epoch + 1;
-                self.queue.committed.store(self.done, Ordering::Release);
+                self.tell();
             }
         }
         self.next = self.next.max(before);

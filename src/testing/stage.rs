@@ -78,7 +78,7 @@ impl Stage {
             )
         };
         let recorders = [Mode::Complete, Mode::Append].into_iter().filter(|_| index == 0).map(recorder);
-        let start = Start { incarnation: 0, first: self.first };
+        let start = Start { first: self.first, ..Start::default() };
         let outputs = Outputs::open(installed.views, recorders.collect(), start);
         let mut outputs = outputs.unwrap_or_else(|error| panic!("{error}"));
         let conductor = self.conductor.lock().expect("no worker panicked").take_if(|_| index == 0);

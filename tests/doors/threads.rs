@@ -294,7 +294,7 @@ fn what_is_committed_is_not_shown_again() {
         let calls = Calls::default();
         let recorded = Arc::clone(&calls);
         let sinks = move || vec![scripted(&recorded, committed, |_| Ok(()))];
-        let known = run(Start { incarnation: 5, first }, sinks, |outputs, _, _| {
+        let known = run(Start { incarnation: 5, first, ..Start::default() }, sinks, |outputs, _, _| {
             let outputs = outputs.unwrap();
             let known = outputs.committed();
             to_the_end(Ok(outputs)).unwrap();

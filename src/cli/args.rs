@@ -27,6 +27,15 @@ Sources (the documentation has all their options):
 Sources that go on take ?max-rate=LINES and ?max-rate-per-partition=LINES,
 a second.";
 
+/// What `--sink` takes. Each has its options on its own page of the documentation.
+const SINKS: &str = "\
+Sinks (the documentation has all their options):
+  console:                  tables; ?rows=N
+  jsonl:PATH, jsonl:-       JSON lines; csv:PATH, csv:- the rows of one view
+  jsonl:DIR/ csv:DIR/       files that are rolled, each epoch once;
+  parquet:DIR/              ?roll=64MiB,1m&retain=7d
+  kafka://HOST:PORT/TOPIC   messages by key; ?transactional=ID, {view} in TOPIC";
+
 /// Above the options that a dataflow brings.
 const OWN: &str = "Options of this dataflow";
 
@@ -46,6 +55,7 @@ pub(super) fn command(dataflows: &[AnyDataflow]) -> Command {
                 .about("Lists the dataflows, or one with its views and options")
                 .arg(Arg::new("dataflow").value_name("DATAFLOW").help("The dataflow to show")),
         )
+        .subcommand(super::cluster::command())
         .subcommand(super::ship::command())
         .subcommand(super::generate::command())
         .subcommand(super::bench::command());
@@ -60,7 +70,7 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
         .disable_help_subcommand(true)
         .subcommand_value_name("DATAFLOW")
         .subcommand_help_heading("Dataflows")
-        .after_help(format!("{SOURCES}\n\n{RUN_NOTES}\n{}", Exit::HELP));
+        .after_help(format!("{SOURCES}\n\n{SINKS}\n\n{RUN_NOTES}\n{}", Exit::HELP));
     for dataflow in dataflows {
         let own = own_options(dataflow).into_iter().map(|option| {
             let arg = Arg::new(option.name.clone()).long(option.name).help_heading(OWN);
@@ -81,7 +91,7 @@ fn run(dataflows: &[AnyDataflow]) -> Command {
                 .about(dataflow.about())
                 .args(own)
                 .args(run_args())
-                .after_help(format!("{defaults}\n\n{SOURCES}\n\n{RUN_NOTES}\n{}", Exit::HELP)),
+                .after_help(format!("{defaults}\n\n{SOURCES}\n\n{SINKS}\n\n{RUN_NOTES}\n{}", Exit::HELP)),
         );
     }
     run
@@ -143,7 +153,7 @@ pub(super) fn run_args() -> Vec<Arg> {
         many(
             "sink",
             "URI",
-            "Where to write: console: or jsonl:PATH, jsonl:- with ?mode=complete|changes|update|append&at=epoch|end&keep=ROWS,TIME|all&queue=BYTES, console: also with ?rows=N (repeatable)",
+            "Where to write: a URI as listed below, with ?mode=complete|changes|update|append&at=epoch|end&keep=ROWS,TIME|all&queue=BYTES (repeatable)",
         ),
         Arg::new("config").long("config").value_name("FILE").help("A TOML file with anything that flags say"),
         Arg::new("log").long("log").value_name("LEVEL").help("error, warn, info, debug [default: warn]"),

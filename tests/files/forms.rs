@@ -6,7 +6,7 @@ use std::path::Path;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use thalweg::data::{Kind, Value};
-use thalweg::sink::{Closed, Sink};
+use thalweg::sink::Closed;
 use thalweg::time::Time;
 use thalweg::view::Contents;
 

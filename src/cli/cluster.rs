@@ -74,7 +74,9 @@ pub(super) fn cluster(matches: &ArgMatches) -> Result<u8, Failure> {
     }
     let given = numbers(matches).map_err(Failure::configuration)?;
     let (processes, restarts, within) = given;
-    if !options().any(|text| text.split('=').next().is_some_and(|flag| matches!(flag, "--state" | "--config"))) {
+    if !options()
+        .any(|text| text.split('=').next().is_some_and(|flag| matches!(flag, "--state" | "--config")))
+    {
         eprint(format_args!(
             "thalweg: without --state nothing is kept: processes that are started again begin from nothing\n"
         ));

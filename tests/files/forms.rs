@@ -66,7 +66,7 @@ fn csv_has_a_line_of_names_and_quotes_what_it_must() {
         text,
         "__epoch,_step,_diff,small,large,wide,real,flag,time,text,_epoch\n\
          5,3,-2,-128,18446744073709551615,-99999999999999999999999999999999999999,0.5,true,2015-05-17T10:05:00Z,\"a,\"\"b\"\"\n\
-         \\xFF\\\\\",4294967295\n\
+         \\xff\\\",4294967295\n\
          5,3,1,0,,7,,false,,,0\n"
     );
 }
@@ -88,7 +88,7 @@ fn parquet_has_typed_columns() {
     );
     assert_eq!(first[6..8], [Field::Double(0.5), Field::Bool(true)]);
     assert_eq!(first[8], Field::TimestampMillis(1_431_857_100_000));
-    assert_eq!(first[9..], [Field::Str("a,\"b\"\n\\xFF\\\\".to_owned()), Field::UInt(u32::MAX)]);
+    assert_eq!(first[9..], [Field::Str("a,\"b\"\n\\xff\\".to_owned()), Field::UInt(u32::MAX)]);
     let second = fields(1);
     assert_eq!(
         (&second[4], &second[6], &second[8], &second[9]),

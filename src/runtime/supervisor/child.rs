@@ -67,7 +67,9 @@ impl Child {
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let started = child.stderr.take().map_or_else(
             || Err(io::Error::other("it has no standard error")),
-            |stderr| Builder::new().name(format!("says {process}")).spawn(move || listen(process, stderr, &tell)),
+            |stderr| {
+                Builder::new().name(format!("says {process}")).spawn(move || listen(process, stderr, &tell))
+            },
         );
         let pid = Pid::from_child(&child);
         let wait = move || {

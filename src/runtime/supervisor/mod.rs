@@ -191,8 +191,8 @@ fn watch(
         match event {
             Ok(Event::Ended { round: of, process }) if of == round => {
                 let end = children[process].end(process);
-                // Those that are left have lost a peer, or are at their end, too.
-                if !end.is_done() || children.len() > 1 && signals == 0 {
+                // Those that are left have lost a peer. After one that is done they may have much to write.
+                if !end.is_done() {
                     deadline.get_or_insert_with(|| now() + GRACE);
                 }
                 ended.push(end);
@@ -208,7 +208,10 @@ fn watch(
             Err(RecvTimeoutError::Timeout) => {
                 let left: Vec<_> = children.iter().filter(|child| child.is_running()).collect();
                 if !left.is_empty() {
-                    tell(&format!("thalweg: {} processes have not ended in time, and are killed", left.len()));
+                    tell(&format!(
+                        "thalweg: {} processes have not ended in time, and are killed",
+                        left.len()
+                    ));
                 }
                 children.iter_mut().for_each(Child::kill);
                 deadline = None;
@@ -244,7 +247,9 @@ pub(crate) fn addresses() -> Option<Vec<String>> {
 ///
 /// When the system refuses.
 pub fn end_with_supervisor() -> io::Result<()> {
-    let Some(supervisor) = environment(SUPERVISOR).and_then(|id| id.parse::<i32>().ok()) else { return Ok(()) };
+    let Some(supervisor) = environment(SUPERVISOR).and_then(|id| id.parse::<i32>().ok()) else {
+        return Ok(());
+    };
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // It may have gone before that was said.

@@ -159,13 +159,28 @@ impl Manifest {
             files,
         };
         match self.add(entry) {
-            Err(FilesError::Taken { path }) => {
-                let theirs = Manifest::read(&self.place)?.newest.map_or(0, |entry| entry.incarnation);
-                let path = path.parent().and_then(|it| it.parent()).map_or(path.clone(), Into::into);
-                Err(FilesError::Fenced { path, ours: incarnation, theirs })
-            }
+            Err(FilesError::Taken { .. }) => Err(self.fenced()?),
             other => other,
         }
+    }
+
+    /// Looks whether the directory is still this run's.
+    ///
+    /// What was created before this says so is seen by whoever takes it over afterwards.
+    pub fn check(&self) -> Result<(), FilesError> {
+        let next = self.newest.as_ref().map_or(0, |entry| entry.number + 1);
+        match self.place.path(&name(next)).try_exists() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(self.fenced()?),
+            Err(error) => Err(self.place.failed("look for", &name(next))(error)),
+        }
+    }
+
+    /// The error that says who has taken the directory over.
+    fn fenced(&self) -> Result<FilesError, FilesError> {
+        let ours = self.newest.as_ref().map_or(0, |entry| entry.incarnation);
+        let theirs = Manifest::read(&self.place)?.newest.map_or(0, |entry| entry.incarnation);
+        Ok(FilesError::Fenced { path: self.place.path(""), ours, theirs })
     }
 
     fn add(&mut self, mut entry: Entry) -> Result<(), FilesError> {

@@ -68,16 +68,24 @@ impl Place {
     /// Gives `file`, which was begun for it, the name `name`, unless that is taken. It is durable once its directory is.
     /// Returns its length.
     pub fn end(&self, file: BufWriter<File>, name: &str) -> Result<u64, FilesError> {
+        let ended = self.finish(file, name);
+        if ended.is_err() {
+            // What it has is of no use; that it cannot be removed is not the reason.
+            let _ = std::fs::remove_file(self.unfinished(name));
+        }
+        ended
+    }
+
+    fn finish(&self, file: BufWriter<File>, name: &str) -> Result<u64, FilesError> {
         let file = file.into_inner().map_err(|error| self.failed("write", name)(error.into_error()))?;
         let bytes = file.sync_all().and_then(|()| file.metadata()).map_err(self.failed("write", name))?.len();
-        rename(&self.unfinished(name), &self.path(name)).map_err(|error| {
-            if error.kind() == ErrorKind::AlreadyExists {
-                FilesError::Taken { path: self.path(name) }
-            } else {
-                self.failed("create", name)(error)
+        match rename(&self.unfinished(name), &self.path(name)) {
+            Ok(()) => Ok(bytes),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(FilesError::Taken { path: self.path(name) })
             }
-        })?;
-        Ok(bytes)
+            Err(error) => Err(self.failed("create", name)(error)),
+        }
     }
 
     /// Creates `name` with `bytes`, durably and whole, unless the name is taken.

@@ -22,7 +22,7 @@
 //! | [`view`] | what a dataflow shows: named rows with typed columns, as owned batches | `time`, `data` |
 //! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `envelope`, `source`, `ledger`, `state`, `operators`, `view` |
 //! | [`dataflow`] | what a ready-made job is, and how it is built | all above |
-//! | [`sink`] | views to the world, by whole epochs, each sink on its own thread | `time`, `data`, `view` |
+//! | [`sink`] | views to the world, by whole epochs, each sink on its own thread | `time`, `data`, `source`, `view` |
 //! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | all above |
 //! | [`testing`] | for tests of dataflows | all above |
 //! | [`generate`] | seeded logs, for tests and benchmarks | nothing |

@@ -6,6 +6,14 @@
 mod cluster_support;
 #[allow(dead_code, reason = "not all servers are used here")]
 mod services;
+#[path = "kafka/sink.rs"]
+mod sink;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "files/stand.rs"]
+mod stand;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "ship/topic.rs"]
+mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -27,14 +27,17 @@ Sources (the documentation has all their options):
 Sources that go on take ?max-rate=LINES and ?max-rate-per-partition=LINES,
 a second.";
 
-/// What `--sink` takes, likewise.
+/// What `--sink` takes. Each has its options on its own page of the documentation.
 const SINKS: &str = "\
-Sinks (the documentation has all their parameters):
+Sinks (the documentation has all their options):
   console:                  tables, on standard output; ?rows=N
-  jsonl:PATH, jsonl:-       lines of JSON
+  jsonl:PATH, jsonl:-       JSON lines; csv:PATH, csv:- the rows of one view
+  jsonl:DIR/ csv:DIR/       files that are rolled, each epoch once;
+  parquet:DIR/              ?roll=64MiB,1m&retain=7d
   sqlite:PATH               a table for each view; ?prefix=TEXT
   postgres://USER@HOST/DB   the same; ?schema=NAME&tls=system
   mysql://USER@HOST/DB      the same, MariaDB too; ?tls=system
+  kafka://HOST:PORT/TOPIC   messages by key; ?transactional=ID, {view} in TOPIC
 All take ?mode=append|changes|update|complete, at=, keep= and queue=.";
 
 /// Above the options that a dataflow brings.
@@ -56,6 +59,7 @@ pub(super) fn command(dataflows: &[AnyDataflow]) -> Command {
                 .about("Lists the dataflows, or one with its views and options")
                 .arg(Arg::new("dataflow").value_name("DATAFLOW").help("The dataflow to show")),
         )
+        .subcommand(super::cluster::command())
         .subcommand(super::ship::command())
         .subcommand(super::generate::command())
         .subcommand(super::bench::command());

@@ -6,6 +6,7 @@
 mod app;
 mod args;
 mod bench;
+mod cluster;
 mod generate;
 mod given;
 mod list;
@@ -56,6 +57,10 @@ fn main_from(app: &App, args: impl Iterator<Item = OsString>) -> ExitCode {
         },
         Some(("ship", matches)) => match ship::run(matches) {
             Ok(exit) => return exit.into(),
+            Err(failure) => Err(failure),
+        },
+        Some(("cluster", matches)) => match cluster::cluster(matches) {
+            Ok(code) => return code.into(),
             Err(failure) => Err(failure),
         },
         Some(("list", matches)) => list::list(dataflows, matches),

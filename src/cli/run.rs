@@ -25,9 +25,6 @@ use crate::source::{
 use crate::time::{Clock, TimeOptions};
 use crate::view::Keep;
 
-/// The variable of the environment that may hold the cluster's secret.
-const SECRET_VARIABLE: &str = "THALWEG_CLUSTER_SECRET";
-
 pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
     let (name, matches) = matches.subcommand().expect("clap requires a dataflow");
     let dataflow =
@@ -51,6 +48,7 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
     let own = own.iter().flat_map(|name| given.all(name).iter().map(|value| (name.as_str(), value.as_str())));
     let build = dataflow.prepare(own).map_err(Failure::configuration)?;
 
+    runtime::end_with_supervisor().map_err(|error| Failure::new(Exit::Panic, error))?;
     runtime::end_in_order_on_signals().map_err(|error| Failure::new(Exit::Panic, error))?;
     let progress = Arc::new(Progress::default());
     let form = given.text("progress");
@@ -269,7 +267,9 @@ fn cluster(given: &Given) -> Result<Option<ClusterSettings>, Failure> {
     }
     let addresses = match given.text("hostfile") {
         Some(path) => parse_hostfile(path, processes).map_err(Failure::configuration)?,
-        None => localhost_addresses(processes),
+        None => runtime::supervised_addresses()
+            .filter(|supervised| supervised.len() == processes)
+            .unwrap_or_else(|| localhost_addresses(processes)),
     };
     let insecure = given.get("insecure-cluster", false).map_err(Failure::configuration)?;
     let timeout =
@@ -278,7 +278,7 @@ fn cluster(given: &Given) -> Result<Option<ClusterSettings>, Failure> {
         process,
         addresses,
         secret_file: given.text("cluster-secret-file").map(Into::into),
-        secret: runtime::environment(SECRET_VARIABLE),
+        secret: runtime::environment(runtime::SECRET_VARIABLE),
         insecure,
         join_timeout: timeout("join-timeout", 60)?,
         handshake_timeout: timeout("handshake-timeout", 5)?,

@@ -11,6 +11,7 @@
 //! - [`cluster`]: how processes meet.
 //! - `embed`: a [`Run`] inside another program, in place of `worker`.
 //! - `report`: how far a run is while it goes on, for whoever wants to know.
+//! - `supervisor`: several processes of this program, kept running as one.
 //! - `watchdog`, `fatal`: ending when nothing moves, or when one thread cannot go on.
 
 pub mod cluster;
@@ -30,6 +31,7 @@ mod report;
 mod settings;
 mod small;
 mod stop;
+mod supervisor;
 mod usage;
 mod verdict;
 mod watchdog;
@@ -59,6 +61,8 @@ pub use settings::{ClusterSettings, Settings};
 pub(crate) use small::read_small;
 pub use stop::end_in_order_on_signals;
 pub(crate) use stop::{end_on_signals, requested as end_requested, running as can_end_in_order};
+pub(crate) use supervisor::{SECRET as SECRET_VARIABLE, addresses as supervised_addresses};
+pub use supervisor::{SuperviseError, Supervision, end_with_supervisor, supervise};
 pub use usage::Usage;
 pub(crate) use worker::assign;
 

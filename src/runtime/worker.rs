@@ -11,7 +11,7 @@ use super::reading::Inputs;
 use super::report::Reporter;
 use super::verdict;
 use super::watchdog::{Doing, Vitals, WHOLE_RUN};
-use super::{DurableError, Exit, RunError, Settings, fatal, stop};
+use super::{DurableError, Exit, RunError, Settings, clock, fatal, stop};
 use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow};
 use crate::door::{Lines, Rejects, UNNAMED};
@@ -237,6 +237,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
                 frontier = Some(frontier.map_or(upto, |frontier| frontier.min(upto)));
             }
             let epochs = ingest.epochs();
+            outputs.clock(clock::time());
             outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
             ingest.commit(durable.as_ref().map_or_else(|| outputs.committed(), DurableRun::published));
             let counts = installed.summary.get().counts;

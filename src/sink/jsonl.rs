@@ -26,6 +26,7 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use crate::data::{Value, escape_json};
+use crate::sink::rows::shown;
 use crate::sink::{Closed, Mode, Opening, Sink, SinkError, Stdout};
 use crate::time::Time;
 use crate::view::{Column, Schema};
@@ -88,31 +89,16 @@ impl Jsonl {
                 *written = true;
             }
             let mut result = Ok(());
-            let mut line = |diff: Option<isize>, values: &[Value<'_>]| {
+            shown(&**view, closed, *mode, &mut |diff, values| {
                 if result.is_ok() {
                     *written = true;
-                    let record = Record { view: name, epoch, step, diff, row: Columns(columns, values) };
-                    result = serde_json::to_writer(&mut *lines, &record).map_err(io::Error::from);
-                    lines.push(b'\n');
+                    result = line(lines, name, columns, (epoch, step), diff, values);
                     if result.is_ok() && lines.len() >= PIECE {
                         result = out.write_all(lines);
                         lines.clear();
                     }
                 }
-            };
-            // The last state is a change from nothing: every row is new.
-            match mode {
-                Mode::Changes if closed.last => view.rows(usize::MAX, &mut |values| line(Some(1), values)),
-                Mode::Changes => view.changes(&mut |diff, values| line(Some(diff), values)),
-                // What is final is never retracted, so the new rows are all there is.
-                Mode::Update | Mode::Append if !closed.last => view.changes(&mut |diff, values| {
-                    (0..diff).for_each(|_| line(None, values));
-                }),
-                Mode::Complete if !whole => {}
-                Mode::Complete | Mode::Update | Mode::Append => {
-                    view.rows(usize::MAX, &mut |values| line(None, values));
-                }
-            }
+            });
             result?;
         }
         Ok(())
@@ -164,6 +150,20 @@ impl Sink for Jsonl {
     }
 }
 
+/// Adds the line of a row to `to`.
+pub(super) fn line(
+    to: &mut Vec<u8>,
+    view: &str,
+    columns: &[Column],
+    (epoch, step): (u64, u32),
+    diff: Option<isize>,
+    values: &[Value<'_>],
+) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, &Record { view, epoch, step, diff, row: Columns(columns, values) })?;
+    to.push(b'\n');
+    Ok(())
+}
+
 /// How many rows of a view are not shown any more.
 #[derive(Serialize)]
 struct LeftOut<'a> {
@@ -190,7 +190,8 @@ fn is_first(step: &u32) -> bool {
     *step == 0
 }
 
-struct Columns<'a>(&'a [Column], &'a [Value<'a>]);
+/// A row as an object.
+pub(super) struct Columns<'a>(pub &'a [Column], pub &'a [Value<'a>]);
 
 impl Serialize for Columns<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -17,10 +17,16 @@
 //! Sinks are found by the scheme of their URI ([`Sinks`]): one of your own is an `impl` of [`Sink`] and a registration.
 
 mod console;
+mod csv;
 mod error;
+pub mod files;
+mod foreach;
 mod jsonl;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod outputs;
 mod registry;
+mod rows;
 mod shows;
 mod spec;
 pub mod sql;
@@ -29,8 +35,13 @@ mod thread;
 mod uri;
 
 pub use console::Console;
+pub use csv::Csv;
 pub use error::SinkError;
+pub use files::{Files, FilesError};
+pub use foreach::{EpochRow, EpochRows, Foreach, Iter as EpochRowsIter};
 pub use jsonl::Jsonl;
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
 pub use outputs::{Attached, Outputs, SinkStatus, Start};
 pub use registry::Sinks;
 pub use shows::{At, Mode, Shows};
@@ -42,6 +53,7 @@ pub use uri::{SinkSpecError, SinkUri};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::time::Time;
 use crate::view::{Contents, Schema};
 
 /// What a sink learns as it is opened.
@@ -185,6 +197,17 @@ pub trait Sink: std::fmt::Debug + Send {
     /// When it could not be written, or not wholly.
     fn settle(&mut self, pause: Pause) -> Result<(), SinkError> {
         let _ = pause;
+        Ok(())
+    }
+
+    /// Says what time it is, about once a second, also between the steps of an epoch: for what goes by the age of what was
+    /// written. Nothing that is shown may depend on it.
+    ///
+    /// # Errors
+    ///
+    /// When what it does by the time could not be written, or not wholly.
+    fn clock(&mut self, now: Time) -> Result<(), SinkError> {
+        let _ = now;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::sink::thread::SinkThread;
 use crate::sink::{Shows, Sink, SinkError};
-use crate::time::Epoch;
+use crate::time::{Epoch, Time};
 use crate::view::Views;
 
 /// A sink, and what it is to show.
@@ -70,6 +70,8 @@ pub struct Outputs {
     ended: bool,
     /// Whether any view has had a row.
     answered: bool,
+    /// The time that the sinks were told last.
+    told: Option<Time>,
 }
 
 impl Outputs {
@@ -82,7 +84,15 @@ impl Outputs {
         let sinks = sinks.into_iter().map(|sink| SinkThread::start(sink, &views, start));
         let mut sinks = sinks.collect::<Result<Vec<_>, _>>()?;
         sinks.iter_mut().try_for_each(SinkThread::wait_until_open)?;
-        Ok(Outputs { views, sinks, closed: start.first, seen: start.first, ended: false, answered: false })
+        Ok(Outputs {
+            views,
+            sinks,
+            closed: start.first,
+            seen: start.first,
+            ended: false,
+            answered: false,
+            told: None,
+        })
     }
 
     /// Moves everything before `upto` to the sinks that they were not given; with `None` all, and the end.
@@ -129,6 +139,15 @@ impl Outputs {
         if epoch > self.closed {
             self.closed = epoch;
             self.sinks.iter().for_each(|sink| sink.commit(epoch));
+        }
+    }
+
+    /// Tells the sinks what time it is, once a second at most: call it as often as is handy.
+    pub fn clock(&mut self, now: Time) {
+        let told = self.told.is_some_and(|told| (told.0..told.0.saturating_add(1000)).contains(&now.0));
+        if !told {
+            self.told = Some(now);
+            self.sinks.iter().for_each(|sink| sink.clock(now));
         }
     }
 

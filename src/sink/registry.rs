@@ -5,8 +5,9 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
+use crate::sink::files::{Files, is_directory};
 use crate::sink::uri::Environment;
-use crate::sink::{Console, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri, sql};
+use crate::sink::{Console, Csv, Jsonl, Sink, SinkSpec, SinkSpecError, SinkUri, sql};
 
 /// Makes a sink of a URI.
 pub(super) type Make = Arc<dyn Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> + Send + Sync>;
@@ -16,7 +17,7 @@ pub(super) type Make = Arc<dyn Fn(&mut SinkUri) -> Result<Box<dyn Sink>, SinkSpe
 /// ```
 /// use thalweg::sink::Sinks;
 /// let error = Sinks::builtin().parse("consle:").unwrap_err();
-/// assert!(error.to_string().contains("there are `console:`, `jsonl:`"), "{error}");
+/// assert!(error.to_string().contains("there are `console:`, `csv:`"), "{error}");
 /// ```
 #[derive(Clone)]
 pub struct Sinks {
@@ -41,12 +42,13 @@ impl Sinks {
     /// Rows of each view that a terminal shows by default; a file or pipe is shown all.
     pub const CONSOLE_ROWS: usize = 20;
 
-    /// Those of this crate: `console:` and `jsonl:`, and tables of databases as `sqlite:`, `postgres:` (or `postgresql:`) and
-    /// `mysql:`, each in programs that are built with the feature of that name; others say so.
+    /// Those of this crate: `console:`, `jsonl:`, `csv:` and `parquet:`; tables of databases as `sqlite:`, `postgres:` (or
+    /// `postgresql:`) and `mysql:`, and `kafka:`, each in programs that are built with the feature of that name; others say so.
     pub fn builtin() -> Self {
         let none = Sinks { schemes: BTreeMap::new(), plain: false, environment: None };
-        let files = none.with("console", console).with("jsonl", jsonl);
-        let embedded = files.with("sqlite", sql::sqlite);
+        let files = none.with("console", console).with("jsonl", jsonl).with("csv", csv).with("parquet", parquet);
+        let brokers = files.with("kafka", kafka);
+        let embedded = brokers.with("sqlite", sql::sqlite);
         embedded.with("postgres", sql::postgres).with("postgresql", sql::postgres).with("mysql", sql::mysql)
     }
 
@@ -115,8 +117,42 @@ fn console(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
 /// `jsonl:PATH`, or `jsonl:-` for standard output.
 fn jsonl(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
     Ok(match uri.path() {
-        "" => return Err(uri.refuse("say where: `jsonl:PATH`, or `jsonl:-` for standard output")),
+        "" => {
+            return Err(uri.refuse("say where: `jsonl:PATH`, `jsonl:DIR/`, or `jsonl:-` for standard output"));
+        }
         "-" => Box::new(Jsonl::stdout(uri.as_str())),
+        path if is_directory(path) => Box::new(Files::of(uri)?),
         path => Box::new(Jsonl::create(uri.as_str(), path.into())),
     })
+}
+
+/// `csv:PATH`, `csv:DIR/`, or `csv:-` for standard output.
+fn csv(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
+    Ok(match uri.path() {
+        "" => return Err(uri.refuse("say where: `csv:PATH`, `csv:DIR/`, or `csv:-` for standard output")),
+        "-" => Box::new(Csv::stdout(uri.as_str())),
+        path if is_directory(path) => Box::new(Files::of(uri)?),
+        path => Box::new(Csv::create(uri.as_str(), path.into())),
+    })
+}
+
+/// `parquet:DIR/`.
+fn parquet(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
+    match uri.path() {
+        path if is_directory(path) => Ok(Box::new(Files::of(uri)?)),
+        _ => Err(uri.refuse("say which directory, with a slash at its end: `parquet:DIR/`")),
+    }
+}
+
+/// `kafka://BROKERS/TOPIC`.
+#[cfg(feature = "kafka")]
+fn kafka(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
+    Ok(Box::new(crate::sink::Kafka::of(uri)?))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(uri: &mut SinkUri) -> Result<Box<dyn Sink>, SinkSpecError> {
+    Err(uri.refuse(
+        "this program was built without Kafka\n  hint: build it with `--features kafka`, or `kafka-tls`",
+    ))
 }

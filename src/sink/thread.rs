@@ -12,7 +12,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use crate::sink::{At, Attached, Closed, Mode, Opening, Pause, Shows, Sink, SinkError, SinkStatus, Start};
-use crate::time::Epoch;
+use crate::time::{Epoch, Time};
 use crate::view::{Batch, Changed, Contents, Finality, Holding, Keep, Schema, Views};
 
 /// What a message takes besides its rows, so that many small ones are not for nothing.
@@ -28,6 +28,8 @@ enum Message {
     Step(Changed),
     /// All epochs before this one are closed.
     Commit { before: u64 },
+    /// What time it is.
+    Clock(Time),
     /// The input has ended; its last epoch was this one.
     End { epoch: u64 },
 }
@@ -203,6 +205,10 @@ impl SinkThread {
         self.send(Message::Commit { before });
     }
 
+    pub(super) fn clock(&self, now: Time) {
+        self.send(Message::Clock(now));
+    }
+
     pub(super) fn end(&mut self, epoch: u64) {
         self.send(Message::End { epoch });
         self.messages = None;
@@ -304,6 +310,10 @@ impl Consumer<'_> {
             match message {
                 Message::Step(changed) => self.step(changed)?,
                 Message::Commit { before } => self.commit(before)?,
+                Message::Clock(now) => {
+                    self.sink.clock(now)?;
+                    self.tell();
+                }
                 Message::End { epoch } => {
                     self.begin()?;
                     if self.shows.at == At::End {

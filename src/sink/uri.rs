@@ -154,6 +154,16 @@ impl SinkUri {
         text.parse().map(Some).map_err(|reason| self.refuse(format!("{name} `{text}`: {reason}")))
     }
 
+    /// The parameters of its own that begin with `prefix`, without that: for options that are handed on as they are.
+    #[cfg(feature = "kafka")]
+    pub(super) fn params_of(&mut self, prefix: &str) -> Vec<(String, String)> {
+        let (found, rest) =
+            std::mem::take(&mut self.own).into_iter().partition(|(name, _)| name.starts_with(prefix));
+        self.own = rest;
+        let found: Vec<(String, String)> = found;
+        found.into_iter().map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
+    }
+
     /// An error with `reason`.
     pub fn refuse(&self, reason: impl Into<String>) -> SinkSpecError {
         SinkSpecError { uri: self.uri.clone(), reason: reason.into() }

@@ -36,7 +36,7 @@ pub(in crate::runtime) struct DurableJob {
     start: Mutex<Option<(Start, Vec<(u32, Vec<Found>)>)>>,
     incarnation: u64,
     first: u64,
-    state: u128,
+    state: Option<u128>,
 }
 
 /// A process's writer.
@@ -102,7 +102,7 @@ impl DurableJob {
 
     /// Where the run begins, for its sinks.
     pub(in crate::runtime) fn sinks_start(&self) -> crate::sink::Start {
-        crate::sink::Start { incarnation: self.incarnation, first: self.first }
+        crate::sink::Start { incarnation: self.incarnation, state: self.state, first: self.first }
     }
 
     /// The part of the first worker of the process, or another one's, whose doors keep their changes in `keep`.

@@ -294,9 +294,9 @@ impl Start {
         Ok(())
     }
 
-    /// Which state it is.
-    pub(in crate::runtime) fn state(&self) -> u128 {
-        self.state
+    /// Which state it is; `None` where sinks are only shown something once more.
+    pub(in crate::runtime) fn state(&self) -> Option<u128> {
+        self.settings.again.is_none().then_some(self.state)
     }
 
     /// What was read before this run of source `number`.

@@ -60,10 +60,35 @@ pub(super) fn command(dataflows: &[AnyDataflow]) -> Command {
                 .arg(Arg::new("dataflow").value_name("DATAFLOW").help("The dataflow to show")),
         )
         .subcommand(super::cluster::command())
+        .subcommand(replay())
         .subcommand(super::ship::command())
         .subcommand(super::generate::command())
         .subcommand(super::bench::command());
     long_help_only(command)
+}
+
+fn replay() -> Command {
+    let arg = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    Command::new("replay")
+        .about("Shows epochs of a run with --state once more, as they were")
+        .arg_required_else_help(true)
+        .arg(arg("state", "URI", "The state of the run").required(true))
+        .arg(arg("from", "E", "The first epoch to show").required(true))
+        .arg(arg("to", "E", "The last epoch to show").required(true))
+        .arg(arg("sink", "URI", "Where to write [default: that of the dataflow]").action(ArgAction::Append))
+        .arg(
+            arg("source", "URI", "Where the run read, if its source needs a secret, which no state has")
+                .action(ArgAction::Append),
+        )
+        .arg(arg("workers", "N", "Worker threads [default: 1]").short('w'))
+        .arg(arg("log", "LEVEL", "error, warn, info, debug [default: warn]"))
+        .arg(arg("summary", "FORM", "The last line on stderr: text, json or none [default: text]"))
+        .after_help(
+            "The lines are read again from where they were, and have to be as they were; what came by pipes and sockets is in the state.\n\
+             A state has the epochs behind the oldest snapshot that it keeps: `thalweg state ls URI` says which these are.",
+        )
 }
 
 fn run(dataflows: &[AnyDataflow]) -> Command {

@@ -55,6 +55,10 @@ fn main_from(app: &App, args: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(exit) => return exit.into(),
             Err(failure) => Err(failure),
         },
+        Some(("replay", matches)) => match run::replay(app, matches) {
+            Ok(exit) => return exit.into(),
+            Err(failure) => Err(failure),
+        },
         Some(("ship", matches)) => match ship::run(matches) {
             Ok(exit) => return exit.into(),
             Err(failure) => Err(failure),

@@ -17,7 +17,9 @@ use crate::data::{escape_text, grouped};
 use crate::dataflow::AnyDataflow;
 use crate::runtime;
 use crate::runtime::cluster::{localhost_addresses, parse_hostfile};
-use crate::runtime::{ClusterSettings, DurableSettings, Exit, Report, RunError, Settings, Usage};
+use crate::runtime::{
+    Again, ClusterSettings, DurableSettings, Exit, Report, RunError, Settings, Stored, Usage,
+};
 use crate::sink::SinkSpec;
 use crate::source::{
     FileSource, FollowFrom, FollowSource, Progress, ReadOptions, Source, SourceError, SourceUriError, Sources,
@@ -35,6 +37,38 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
     let known: Vec<_> = common.chain(own.iter().map(String::as_str)).collect();
     let given = Given::read(matches, name, &known).map_err(Failure::configuration)?;
     start_log(&given)?;
+    let settings = settings(&given, app, dataflow)?;
+    go(dataflow, &given, settings)
+}
+
+/// Shows epochs of an earlier run once more: what it was asked for, its state knows.
+pub(super) fn replay(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
+    let given = Given::from_flags(matches);
+    start_log(&given)?;
+    let uri = given.text("state").unwrap_or_default();
+    let Stored { dataflow: name, arguments, .. } =
+        runtime::stored(uri).map_err(|error| Failure::new(error.exit(), error))?;
+    let dataflow = app.dataflows.iter().find(|dataflow| dataflow.name() == name);
+    let dataflow = dataflow.ok_or_else(|| {
+        Failure::configuration(anyhow!(
+            "the state in {uri} is of dataflow `{name}`, which this program has not"
+        ))
+    })?;
+    let number = |name| given.parse(name, str::parse::<u64>).map_err(Failure::configuration);
+    let (from, upto) = (number("from")?.unwrap_or(0), number("to")?.unwrap_or(0));
+    if from > upto {
+        return Err(Failure::configuration(anyhow!("there are no epochs from {from} to {upto}")));
+    }
+    let given = given.over(arguments);
+    let mut settings = settings(&given, app, dataflow)?;
+    if let Some(durable) = &mut settings.durable {
+        durable.again = Some(Again { from, upto });
+    }
+    go(dataflow, &given, settings)
+}
+
+fn go(dataflow: &AnyDataflow, given: &Given, mut settings: Settings) -> Result<Exit, Failure> {
+    let name = dataflow.name();
     let summary = match given.text("summary").unwrap_or("text") {
         form @ ("text" | "json" | "none") => form,
         other => {
@@ -43,8 +77,8 @@ pub(super) fn run(app: &App, matches: &ArgMatches) -> Result<Exit, Failure> {
             )));
         }
     };
-    let mut settings = settings(&given, app, dataflow)?;
     let defaulted = given.all("source").is_empty() && given.all(PATHS).is_empty();
+    let own: Vec<_> = own_options(dataflow).into_iter().map(|option| option.name).collect();
     let own = own.iter().flat_map(|name| given.all(name).iter().map(|value| (name.as_str(), value.as_str())));
     let build = dataflow.prepare(own).map_err(Failure::configuration)?;
 

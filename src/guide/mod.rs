@@ -13,10 +13,11 @@
 //! 8. [`joins`]: two kinds of records that belong together.
 //! 9. [`sources`]: where lines come from.
 //! 10. [`shipping`]: getting lines to where they are counted.
-//! 11. [`running`]: testing it, making a command of it, and making it fast.
-//! 12. [`own`]: a format, a source and a sink of one's own.
-//! 13. [`embedding`]: a dataflow inside another program.
-//! 14. [`lessons`]: what courses on streams do with Spark, each by one command.
+//! 11. [`durable`]: state that outlasts the process.
+//! 12. [`running`]: testing it, making a command of it, and making it fast.
+//! 13. [`own`]: a format, a source and a sink of one's own.
+//! 14. [`embedding`]: a dataflow inside another program.
+//! 15. [`lessons`]: what courses on streams do with Spark, each by one command.
 //!
 //! # The words
 //!
@@ -41,6 +42,7 @@
 //! This module has no code: there is nothing here to import.
 
 pub mod collections;
+pub mod durable;
 pub mod embedding;
 pub mod first;
 pub mod formats;

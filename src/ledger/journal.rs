@@ -208,7 +208,11 @@ impl Journal {
 /// # Errors
 ///
 /// When a record is damaged that was synced, an epoch is missing, or it cannot be read.
-pub fn read_journal(storage: &dyn Storage, line: &Starts, from: u64) -> Result<Vec<EpochRecord>, JournalError> {
+pub fn read_journal(
+    storage: &dyn Storage,
+    line: &Starts,
+    from: u64,
+) -> Result<Vec<EpochRecord>, JournalError> {
     let names: Vec<Name> =
         storage.list(JOURNAL)?.iter().filter_map(|entry| Name::parse(&entry.name)).collect();
     let mut records: Vec<EpochRecord> = Vec::new();

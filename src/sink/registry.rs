@@ -46,7 +46,8 @@ impl Sinks {
     /// `postgresql:`) and `mysql:`, and `kafka:`, each in programs that are built with the feature of that name; others say so.
     pub fn builtin() -> Self {
         let none = Sinks { schemes: BTreeMap::new(), plain: false, environment: None };
-        let files = none.with("console", console).with("jsonl", jsonl).with("csv", csv).with("parquet", parquet);
+        let files =
+            none.with("console", console).with("jsonl", jsonl).with("csv", csv).with("parquet", parquet);
         let brokers = files.with("kafka", kafka);
         let embedded = brokers.with("sqlite", sql::sqlite);
         embedded.with("postgres", sql::postgres).with("postgresql", sql::postgres).with("mysql", sql::mysql)

@@ -172,7 +172,9 @@ impl About {
             let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
             let published = manifests.publish(frontier, &parts, &payload)?;
             if let Some(trouble) = published.trouble {
-                log::warn!("files of snapshots could not be merged or deleted, which is tried again: {trouble}");
+                log::warn!(
+                    "files of snapshots could not be merged or deleted, which is tried again: {trouble}"
+                );
             }
             let oldest = published.kept.first().map_or(frontier, |kept| kept.frontier);
             self.read.push_back((frontier, read));

@@ -109,7 +109,7 @@ pub enum DurableError {
 
 impl DurableError {
     /// The exit code of the command that meets this error.
-    pub(in crate::runtime) fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             DurableError::Dataflow { .. }
             | DurableError::Sources { .. }

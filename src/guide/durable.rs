@@ -1,0 +1,70 @@
+//! State that outlasts the process: kill it, start it again, get the same answer once.
+//!
+//! ```text
+//! thalweg run log-stats --follow '/var/log/nginx/access.log*' --state /var/lib/thalweg/log-stats
+//! ```
+//!
+//! The same command, started again, goes on where this one has ended or was killed: nothing is
+//! counted twice and nothing is left out. It may have another number of workers (`-w`) or
+//! processes (`-n`), and other sinks. `--state` names a directory (for several processes, one that
+//! all of them see).
+//!
+//! # What is kept
+//!
+//! *Epochs.* As an epoch is sealed, a record of it goes to a journal, and is synced: which bytes of
+//! which partition belong to it, when it arrived, and a digest of the lines. No sink is shown an
+//! epoch before. After a crash the journal's epochs are read again exactly as they were, and the
+//! digest is compared: a file that has been changed ends the run with an error, and not with other
+//! numbers.
+//!
+//! *Rows.* Each `--snapshot-every` (10 s) what has changed of the doors' rows is written as Parquet
+//! files, off the workers' way, and a manifest makes these, and those before, a snapshot: once
+//! every sink has committed what is in it. So a start reads the newest snapshot and what was
+//! sealed since. Three snapshots are kept; if the newest is damaged, an older one is gone on from,
+//! with a warning and a longer journal. Files are merged in the background.
+//!
+//! *What cannot be read again.* Lines from pipes and sockets are spooled to the state before their
+//! epoch is sealed, and deleted when they are in a snapshot. Above `--spool-quota` (1 GiB) nothing
+//! more is read until that has happened. What a pipe had handed over and no epoch had taken when
+//! the process was killed is lost, as nobody can ask a pipe for it again.
+//!
+//! # What is refused
+//!
+//! State of another dataflow, of other sources, or of a door with other rules (a window of another
+//! length) is refused, and the error says what differs. `--reset` discards it. A dataflow that has
+//! doors more or fewer than before goes on with those that are the same, and says which are new or
+//! dropped. Files may have other names: they are told by what they are.
+//!
+//! # Each night
+//!
+//! `--trigger once` takes all that live sources have, and ends in order. Run from cron, on the same
+//! state, it counts each line once, whatever log rotation has done in between, compression
+//! included:
+//!
+//! ```text
+//! 5 0 * * *  thalweg run access-log --follow '/var/log/nginx/access.log*' --trigger once --state /var/lib/thalweg/nightly
+//! ```
+//!
+//! # Once more
+//!
+//! ```text
+//! thalweg replay --state /var/lib/thalweg/log-stats --from 4711 --to 4720 --sink jsonl:-
+//! ```
+//!
+//! shows these epochs again, byte for byte as they were shown; the state is only read. The epochs
+//! that can be shown are those behind the oldest snapshot that is kept.
+//!
+//! # Starts
+//!
+//! Each start takes a higher number, its *incarnation*, before it writes anything. Sinks that keep
+//! a number with their rows refuse lower ones from then on, and what an earlier start publishes or
+//! seals afterwards does not count. So a process that was taken for dead and comes to again can
+//! spoil nothing; it ends with an error that says so.
+//!
+//! # Sinks
+//!
+//! `sqlite:`, `postgres:` and `mysql:` commit rows and progress in one transaction; `jsonl:DIR/`, `csv:DIR/` and
+//! `parquet:DIR/` list what counts in a manifest; a program's own function is told the epoch
+//! ([`Foreach`](crate::sink::Foreach)). With `--state` each epoch is in them exactly once, however
+//! often the run was killed. `kafka:` writes its progress beside its rows; `console:` and a single
+//! file show what is new since the start.

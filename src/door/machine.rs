@@ -266,7 +266,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::state::{Identity, Keep, Memory, Snapshot, Store, Writer};
+    use crate::state::{Identity, Keep, Memory, Snapshot, Writer};
     use crate::time::Millis;
 
     /// A machine whose tables can be scanned.

@@ -35,6 +35,7 @@ pub mod disk;
 mod encode;
 mod error;
 mod identity;
+pub mod inspect;
 mod keep;
 mod snapshot;
 mod starts;

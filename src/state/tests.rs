@@ -225,10 +225,6 @@ impl Store for Slow {
         }
         self.memory.publish(frontier, doors)
     }
-
-    fn load(&self) -> Result<Option<Snapshot>, StateError> {
-        self.memory.load()
-    }
 }
 
 #[test]

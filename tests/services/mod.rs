@@ -42,6 +42,24 @@ fn answers(port: u16) {
     poll(2 * LONG, "a server", connects);
 }
 
+/// The Python that has `package`, a name of PyPI with its version, unless tests go without `name`.
+pub fn python(name: &str, package: &str) -> Option<PathBuf> {
+    if is_skipped(name) {
+        return None;
+    }
+    let place = tools().join(package);
+    if !place.exists() {
+        fs::create_dir_all(tools()).unwrap();
+        let fetched = tempfile::tempdir_in(tools()).unwrap();
+        done(Command::new("python3").args(["-m", "venv"]).arg(fetched.path()));
+        let python = fetched.path().join("bin/python");
+        done(Command::new(python).args(["-m", "pip", "install", "--quiet", package]));
+        // Someone else may have been faster. A Python that is moved finds its packages by its own place.
+        let _ = fs::rename(fetched.path(), &place);
+    }
+    Some(place.join("bin/python"))
+}
+
 /// Apache Kafka 0.8.2.2, the newest that comes by package name: npm's `kafka-java-bridge` has its archives in it.
 ///
 /// It has no groups, no message timestamps and no transactions. Its clients have to be told ([`Kafka::OPTIONS`]).

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::part::{Checksum, Part, file};
+use super::part::{Checksum, Part, file, read_whole};
 use crate::state::storage::Storage;
 use crate::state::{Identity, StateError};
 use crate::time::Epoch;
@@ -70,6 +70,27 @@ impl Door {
     /// Its files, the oldest first, and whether each is part of a table, all of whose rows are puts.
     pub fn parts(&self) -> impl Iterator<Item = (&Part, bool)> {
         self.runs.iter().flat_map(|run| run.parts.iter().map(|part| (part, run.table)))
+    }
+
+    /// Runs of files, each later than those before, and whether each is a table.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&[Part], bool)> {
+        self.runs.iter().map(|run| (run.parts.as_slice(), run.table))
+    }
+
+    /// All rows whose key begins with an earlier time are gone.
+    pub fn gone_before(&self) -> Option<i64> {
+        self.gone_before
+    }
+
+    /// What is wrong with its files.
+    pub(crate) fn damage(&self, storage: &dyn Storage) -> Vec<StateError> {
+        let read = |(part, table): (&Part, bool)| part.read(storage, &self.identity, table).err();
+        let mut damage: Vec<_> = self.parts().filter_map(read).collect();
+        if damage.is_empty() {
+            // Each is whole: whether they go together, too.
+            damage.extend(super::restore::table(storage, self).err());
+        }
+        damage
     }
 
     /// Leaves out files of which no row is left.
@@ -161,8 +182,7 @@ impl Manifest {
     ///
     /// When it is missing or damaged ([`StateError::is_damage`]), of a newer version, or cannot be read.
     pub fn read(storage: &dyn Storage, name: &str) -> Result<Self, StateError> {
-        let missing = StateError::Unreadable { reason: "it is missing".to_owned() };
-        let bytes = storage.read(name)?.ok_or_else(|| file(storage, name, missing))?;
+        let bytes = read_whole(storage, name)?;
         Manifest::decode(&bytes).map_err(|error| file(storage, name, error))
     }
 }

@@ -32,6 +32,34 @@
 //! `tables/<frontier>-<incarnation>-<process>-<number>.parquet` has the columns of a door's key and value, see
 //! [`data`](crate::data) for their types. In a file of changes a column `put` says whether the row is one. The door's
 //! identity is in the file's metadata.
+//!
+//! ```
+//! use std::sync::{Arc, mpsc::channel};
+//! use thalweg::state::disk::{Limits, Line, Manifests, PartWriter, load_newest};
+//! use thalweg::state::{Identity, StateError, Store, storage::Faulty};
+//! use thalweg::time::Epoch;
+//!
+//! let storage = Arc::new(Faulty::new(1));
+//! let line = Line::new([(1, None)]);
+//! let (sender, written) = channel();
+//! let mut writer = PartWriter::new(storage.clone(), 1, 0, move |written| {
+//!     sender.send(written).map_err(|error| StateError::Writer(error.to_string()))
+//! });
+//! writer.publish(Epoch::new(7), &[Arc::new(Identity::of::<u64, i64>("urls", "totals"))])?;
+//!
+//! let mut manifests = Manifests::open(storage.clone(), line.clone(), Limits::default())?;
+//! let written: Vec<_> = written.try_iter().collect();
+//! let published = manifests.publish(Epoch::new(7), &written, br#"{"any":"JSON"}"#)?;
+//! assert_eq!(published.manifest, "manifests/00000001-00000001");
+//!
+//! let newest = load_newest(&*storage, &line)?;
+//! assert!(newest.damaged.is_empty());
+//! let loaded = newest.loaded.expect("it was published");
+//! assert_eq!((loaded.snapshot.frontier(), loaded.manifest.payload()), (Epoch::new(7), r#"{"any":"JSON"}"#));
+//! // A snapshot of what some process has written, and others have not yet, is not made.
+//! assert!(manifests.publish(Epoch::new(8), &written, b"{}").is_err());
+//! # Ok::<(), StateError>(())
+//! ```
 
 mod background;
 mod manifest;

@@ -1,5 +1,7 @@
 //! Files of rows.
 
+use std::error::Error;
+
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use twox_hash::XxHash3_64;
@@ -7,7 +9,7 @@ use twox_hash::XxHash3_64;
 use super::Limits;
 use super::read::{Expected, read};
 use super::write::write;
-use crate::state::storage::Storage;
+use crate::state::storage::{Storage, StorageError};
 use crate::state::{Changes, Identity, StateError};
 use crate::time::Epoch;
 
@@ -77,8 +79,7 @@ impl Part {
     /// Its bytes, which are those that were written.
     pub(super) fn bytes(&self, storage: &dyn Storage) -> Result<Vec<u8>, StateError> {
         let damaged = |error| file(storage, &self.name, error);
-        let missing = || damaged(StateError::Unreadable { reason: "it is missing".to_owned() });
-        let bytes = storage.read(&self.name)?.ok_or_else(missing)?;
+        let bytes = read_whole(storage, &self.name)?;
         if bytes.len() as u64 != self.bytes {
             let reason = format!("it has {} bytes where {} belong", bytes.len(), self.bytes);
             return Err(damaged(StateError::Unreadable { reason }));
@@ -89,6 +90,22 @@ impl Part {
         }
         Ok(bytes)
     }
+}
+
+/// The bytes under `name`. That they are missing is damage, and so is that the disk cannot read them.
+pub(super) fn read_whole(storage: &dyn Storage, name: &str) -> Result<Vec<u8>, StateError> {
+    let reason = match storage.read(name) {
+        Ok(Some(bytes)) => return Ok(bytes),
+        Ok(None) => "it is missing".to_owned(),
+        Err(StorageError::System { source, .. }) if is_of_the_disk(&*source) => source.to_string(),
+        Err(error) => return Err(error.into()),
+    };
+    Err(file(storage, name, StateError::Unreadable { reason }))
+}
+
+fn is_of_the_disk(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let system = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    system == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// `error`, of file `name`.

@@ -9,12 +9,14 @@
 //!
 //! This module knows no door, no epoch and no clock.
 
+mod faulty;
 mod local;
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+pub use faulty::{Fault, Faulty, Happened};
 pub use local::Local;
 
 /// A place for named bytes. Handles are shared by threads.
@@ -189,3 +191,6 @@ fn check(uri: &str, name: &str) -> Result<(), StorageError> {
     let name = name.chars().take(200).collect();
     Err(StorageError::Name { uri: uri.to_owned(), name })
 }
+
+#[cfg(test)]
+mod tests;

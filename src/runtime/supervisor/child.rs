@@ -77,7 +77,10 @@ impl Child {
         let started = child.stderr.take().map_or_else(
             || Err(io::Error::other("it has no standard error")),
             |stderr| {
-                Builder::new().name(format!("says {process}")).spawn(move || listen(process, stderr, &tell))
+                Builder::new().name(format!("says {process}")).spawn(move || {
+                    listen(process, stderr, &lines, &tell);
+                    drop(falls);
+                })
             },
         );
         let pid = Pid::from_child(&child);

@@ -61,6 +61,7 @@ pub(super) fn command(dataflows: &[AnyDataflow]) -> Command {
         )
         .subcommand(super::cluster::command())
         .subcommand(replay())
+        .subcommand(super::state::command())
         .subcommand(super::ship::command())
         .subcommand(super::generate::command())
         .subcommand(super::bench::command());

@@ -1,10 +1,9 @@
 //! `thalweg cluster`.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::given::{Given, GivenError};
 use crate::cli::{Failure, eprint};
@@ -41,7 +40,6 @@ pub(super) fn command() -> Command {
                 .last(true)
                 .action(ArgAction::Append)
                 .num_args(1..)
-                .value_parser(value_parser!(OsString))
                 .help("What each process does, behind `--`: as without a cluster"),
         )
         .after_help(format!("{NOTES}\n{}", Exit::HELP))
@@ -55,13 +53,13 @@ const PROCESSES: usize = 64;
 const RESTARTS: usize = 1_000_000;
 
 pub(super) fn cluster(matches: &ArgMatches) -> Result<u8, Failure> {
-    let arguments: Vec<OsString> = matches.get_many(RUN).into_iter().flatten().cloned().collect();
+    let arguments: Vec<String> = matches.get_many(RUN).into_iter().flatten().cloned().collect();
     if arguments.first().is_none_or(|first| first != "run") {
         return Err(Failure::configuration(anyhow!(
             "what a cluster does is a run\n  hint: `thalweg cluster -n 2 -- run DATAFLOW …`"
         )));
     }
-    let options = || arguments.iter().take_while(|argument| *argument != "--").filter_map(|it| it.to_str());
+    let options = || arguments.iter().map(String::as_str).take_while(|argument| *argument != "--");
     let own = |text: &&str| {
         let long = ["--processes", "--process", "--hostfile", "--cluster-secret-file"];
         let is_long = long.iter().any(|flag| text.split('=').next() == Some(flag));
@@ -78,13 +76,19 @@ pub(super) fn cluster(matches: &ArgMatches) -> Result<u8, Failure> {
         .any(|text| text.split('=').next().is_some_and(|flag| matches!(flag, "--state" | "--config")))
     {
         eprint(format_args!(
-            "thalweg: without --state nothing is kept: processes that are started again begin from nothing\n"
+            "thalweg: without --state nothing is kept: when a process dies, the run begins from nothing\n"
         ));
     }
     let program = std::env::current_exe().map_err(|error| {
         Failure::new(Exit::Panic, anyhow::Error::new(error).context("cannot find this program's own file"))
     })?;
-    let supervision = Supervision { program, arguments, processes, restarts, within };
+    let supervision = Supervision {
+        program,
+        arguments: arguments.into_iter().map(Into::into).collect(),
+        processes,
+        restarts,
+        within,
+    };
     let tell = |line: &str| eprint(format_args!("{}\n", escape_text(line)));
     supervise(&supervision, tell).map_err(|error| Failure::new(Exit::Panic, error))
 }

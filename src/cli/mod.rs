@@ -13,6 +13,7 @@ mod list;
 mod progress;
 mod run;
 mod ship;
+mod state;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn main_from(app: &App, args: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(code) => return code.into(),
             Err(failure) => Err(failure),
         },
+        Some(("state", matches)) => state::state(matches),
         Some(("list", matches)) => list::list(dataflows, matches),
         Some(("generate", matches)) => generate::generate(matches),
         Some(("bench", matches)) => bench::bench(dataflows, matches),

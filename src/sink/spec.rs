@@ -125,7 +125,7 @@ mod tests {
     fn uris_that_are_not_sinks_say_what_could_stand_there() {
         for (uri, hint) in [
             ("console", "URI"),
-            ("consle:", "there are `console:`, `jsonl:`, "),
+            ("consle:", "there are `console:`, `csv:`, `jsonl:`"),
             ("console:/dev/tty", "no path"),
             ("jsonl:", "jsonl:-"),
             ("jsonl:x?mode=all", "changes, update, complete"),

@@ -36,7 +36,9 @@ pub fn faulty() -> PathBuf {
                 cargo.arg("--release");
             }
             // As these tests were built, or it is all built once more.
-            if cfg!(feature = "kafka") {
+            if cfg!(feature = "kafka-tls") {
+                cargo.args(["--features", "kafka-tls"]);
+            } else if cfg!(feature = "kafka") {
                 cargo.args(["--features", "kafka"]);
             }
             assert!(cargo.status().unwrap().success(), "{cargo:?}");

@@ -318,7 +318,7 @@ fn a_sink_of_ones_own_is_found_by_its_scheme() {
         ("tally:there", "takes no path"),
         ("tally:?limit=x", "limit `x`"),
         ("tally:?lines=3", "mode, at, keep, queue, limit"),
-        ("tell:", "there are `console:`, `jsonl:`, "),
+        ("tell:", "there are `console:`, `csv:`, `jsonl:`"),
     ] {
         let error = sinks.parse(uri).unwrap_err().to_string();
         assert!(error.contains(uri) && error.contains(hint), "{uri}: {error}");

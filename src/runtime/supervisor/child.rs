@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::mpsc::Sender;
-use std::thread::{Builder, JoinHandle};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -13,6 +15,8 @@ use super::{Event, Supervision};
 
 /// Lines of a process that are remembered.
 const LINES: usize = 20;
+/// How long it is waited for what a process said last, once it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A longer line is cut.
 const LONGEST: u64 = 64 << 10;
 
@@ -22,7 +26,9 @@ pub(super) struct Child {
     process: std::process::Child,
     /// Until it has been looked at it cannot be another of the same number.
     running: bool,
-    says: Option<JoinHandle<VecDeque<String>>>,
+    /// What it said last, and word that it will say no more.
+    said: Arc<Mutex<VecDeque<String>>>,
+    silent: Receiver<()>,
 }
 
 /// How a process has ended.
@@ -65,10 +71,16 @@ impl Child {
             command.stdin(Stdio::null()).stdout(Stdio::null());
         }
         let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let (falls, silent) = channel::<()>();
+        let said = Arc::default();
+        let lines = Arc::clone(&said);
         let started = child.stderr.take().map_or_else(
             || Err(io::Error::other("it has no standard error")),
             |stderr| {
-                Builder::new().name(format!("says {process}")).spawn(move || listen(process, stderr, &tell))
+                Builder::new().name(format!("says {process}")).spawn(move || {
+                    listen(process, stderr, &lines, &tell);
+                    drop(falls);
+                })
             },
         );
         let pid = Pid::from_child(&child);
@@ -79,8 +91,8 @@ impl Child {
             drop(events.send(Event::Ended { round, process }));
         };
         let waits = Builder::new().name(format!("waits {process}")).spawn(wait);
-        match started.and_then(|says| waits.map(|_| says)) {
-            Ok(says) => Ok(Child { process: child, running: true, says: Some(says) }),
+        match started.and(waits) {
+            Ok(_) => Ok(Child { process: child, running: true, said, silent }),
             Err(error) => {
                 child.kill()?;
                 child.wait()?;
@@ -108,7 +120,9 @@ impl Child {
     pub fn end(&mut self, process: usize) -> Ended {
         let status = self.process.wait().unwrap_or_default();
         self.running = false;
-        let said = self.says.take().and_then(|says| says.join().ok()).unwrap_or_default();
+        // A program that it has started may live on, and hold on to where it speaks.
+        let _ = self.silent.recv_timeout(LAST_WORDS);
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ended { process, status, said: said.into() }
     }
 }
@@ -122,20 +136,20 @@ impl Drop for Child {
     }
 }
 
-/// Hands on what process number `process` says; returns its last lines.
-fn listen(process: usize, stderr: ChildStderr, tell: &impl Fn(&str)) -> VecDeque<String> {
+/// Hands on what process number `process` says, and keeps its last lines.
+fn listen(process: usize, stderr: ChildStderr, last: &Mutex<VecDeque<String>>, tell: &impl Fn(&str)) {
     let mut reader = BufReader::new(stderr);
-    let mut last = VecDeque::with_capacity(LINES);
     let mut line = Vec::new();
     loop {
         line.clear();
         match reader.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
             Ok(1..) => {}
-            Ok(0) | Err(_) => return last,
+            Ok(0) | Err(_) => return,
         }
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches(['\n', '\r']);
         tell(&format!("[{process}] {text}"));
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() == LINES {
             last.pop_front();
         }

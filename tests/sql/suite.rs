@@ -218,6 +218,7 @@ pub fn all(database: &mut Database) {
     tables_equal_the_views_after_each_epoch(database);
     a_second_run_replaces_what_the_first_has_left(database);
     what_is_appended_stays(database);
+    many_rows_are_written_at_once(database);
     a_run_goes_on_where_the_tables_are(database);
     a_zombie_is_refused(database);
     a_gap_is_refused_or_filled(database);
@@ -450,7 +451,7 @@ fn connections_that_are_cut_lose_nothing(database: &Database) {
             proxy.cut_after(piece);
             run(&format!("cut{}_{piece}_", u8::from(delivers)));
             assert!(proxy.has_cut(), "{piece} of {pieces}");
-            piece += 1 + pieces / 20;
+            piece += 1 + pieces / 12;
         }
         database.execute("DROP TABLE whole_by_key; DROP TABLE whole_counted; DROP TABLE whole_facts");
         database.execute("DELETE FROM thalweg_progress");
@@ -582,4 +583,25 @@ pub fn tls(database: &Database, authority: &Authority) {
         let error = error.unwrap_err();
         assert!(error.contains(part) && !error.contains("hush"), "{parameters}: {error}");
     }
+}
+
+/// As many rows as go in several pieces, all changed twice.
+fn many_rows_are_written_at_once(database: &Database) {
+    const ROWS: i64 = 50_000;
+    let row = |n: i64, count| (Bytes::from(&*format!("/a/path/to/page/{n}")), Time(n), count);
+    let all = |from: i64, diff: isize, count| (from..ROWS).map(move |n| (row(n, count), diff));
+    let steps = [
+        all(0, 1, 1).collect::<Vec<_>>(),
+        all(0, -1, 1).chain(all(0, 1, 2)).collect(),
+        all(10, -1, 2).collect(),
+    ];
+    let uri = database.uri("prefix=many_");
+    let mut driven = open(&uri, Start::without_state(Mode::Update), &Epochs::new()).unwrap();
+    for (number, keyed) in (0..).zip(steps) {
+        driven.epoch(number, &[Step { keyed, ..Step::default() }]).unwrap();
+        driven.settle().unwrap();
+        let sql = "SELECT count(*), min(n), max(n) FROM many_by_key";
+        assert_eq!(database.query(sql), [["50000|1|1", "50000|2|2", "10|2|2"][number as usize]]);
+    }
+    driven.sink.finish().unwrap();
 }

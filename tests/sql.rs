@@ -14,6 +14,8 @@ mod support;
 mod certificates;
 #[path = "sql/databases.rs"]
 mod databases;
+#[path = "sql/model.rs"]
+mod model;
 #[path = "sql/proxy.rs"]
 mod proxy;
 #[path = "sql/suite.rs"]

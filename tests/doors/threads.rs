@@ -7,10 +7,10 @@ use differential_dataflow::AsCollection;
 use thalweg::data::Value;
 use thalweg::dataflow::Flow;
 use thalweg::door::Lines;
-use thalweg::sink::{At, Attached, Closed, Mode, Opening, Outputs, Shows, Sink, SinkError, Start};
+use thalweg::sink::{At, Attached, Closed, Mode, Opening, Outputs, Pause, Shows, Sink, SinkError, Start};
 use thalweg::source::Progress;
 use thalweg::time::{Epoch, TimeOptions};
-use thalweg::view::{Deliveries, Keep};
+use thalweg::view::{Contents, Deliveries, Keep};
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
@@ -304,4 +304,70 @@ fn what_is_committed_is_not_shown_again() {
         assert_eq!(*calls.lock().unwrap(), expected, "{committed:?}, {first}");
         assert_eq!(known, first.max(committed.map_or(0, |epoch| epoch + 1)));
     }
+}
+
+/// Puts its commits off until nothing has come for a while.
+#[derive(Debug)]
+struct Lazy {
+    behind: u64,
+    begun: bool,
+    pauses: Arc<Mutex<Vec<Pause>>>,
+}
+
+impl Sink for Lazy {
+    fn open(&mut self, _: &Opening<'_>) -> Result<Option<u64>, SinkError> {
+        Ok(None)
+    }
+
+    fn begin(&mut self, views: &[Box<dyn Contents>]) -> Result<(), SinkError> {
+        assert!(!self.begun && views.iter().all(|view| view.is_empty()), "before the first epoch, once");
+        self.begun = true;
+        Ok(())
+    }
+
+    fn write(&mut self, _: &Closed<'_>) -> Result<(), SinkError> {
+        assert!(self.begun);
+        Ok(())
+    }
+
+    fn commit(&mut self, _: u64) -> Result<(), SinkError> {
+        self.behind += 1;
+        Ok(())
+    }
+
+    fn behind(&self) -> u64 {
+        self.behind
+    }
+
+    fn settle(&mut self, pause: Pause) -> Result<(), SinkError> {
+        self.pauses.lock().unwrap().push(pause);
+        if pause != Pause::Empty {
+            self.behind = 0;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn commits_that_are_put_off_count_when_they_are_done() {
+    let pauses: Arc<Mutex<Vec<Pause>>> = Arc::default();
+    let seen = Arc::clone(&pauses);
+    let sinks = move || {
+        let shows = Shows { mode: Mode::Complete, at: At::EveryEpoch, keep: Keep::ALL };
+        let sink = Lazy { behind: 0, begun: false, pauses: Arc::clone(&seen) };
+        vec![Attached::new("lazy", Box::new(sink), shows)]
+    };
+    run(Start::default(), sinks, |outputs, worker, together| {
+        let mut outputs = outputs.unwrap();
+        outputs.advance(Some(Epoch::new(3)), 0).unwrap();
+        // Only the lull makes them count.
+        together.step_until(worker, |_| outputs.committed() == 3);
+        outputs.advance(Some(Epoch::new(5)), 0).unwrap();
+        // It is not finished, and what was put off is done all the same.
+        outputs.finish().unwrap();
+        assert_eq!(outputs.committed(), 5);
+    });
+    let pauses = pauses.lock().unwrap();
+    assert!(pauses.contains(&Pause::Empty) && pauses.contains(&Pause::Lull), "{pauses:?}");
+    assert_eq!(pauses.last(), Some(&Pause::Over));
 }

@@ -157,7 +157,7 @@ mod tests {
     fn rows_are_json() {
         let identity = Identity::of::<(Time, Bytes), (u64, Option<i128>)>("a", "test");
         let mut table = Table::empty(identity);
-        let rows = [(Time(-1), &b"a\"\n"[..], u64::MAX, Some(-5)), (Time(2), b"\xff\x00", 0, None)];
+        let rows = [(Time(-1), &b"a\"\n"[..], u64::MAX, Some(-5i128)), (Time(2), b"\xff\x00", 0, None)];
         for (time, name, number, wide) in rows {
             table.rows.puts.push(true);
             (time, Bytes::from(name)).put(&mut RowWriter::new(&mut table.rows.key));

@@ -219,6 +219,10 @@ proptest! {
         let runs = newest.loaded.unwrap().manifest.doors.iter().map(|door| door.runs.len()).max();
         prop_assert!(runs.unwrap_or(0) <= 3 * SMALL.runs, "{:?} runs", runs);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     /// A file whose bytes were changed and whose checksum is right: rows or an error.
     #[test]
@@ -247,10 +251,10 @@ proptest! {
     }
 }
 
-/// So many steps that all that is done happens, and the snapshots that they make.
+/// So many steps that all that is done happens, and the snapshots that they make. The committed state is of these.
 fn script() -> Vec<(Step, i64, Epoch, Snapshot)> {
     let (mut memory, mut gone, mut script) = (Memory::new(), 0, Vec::new());
-    for number in 0..9u8 {
+    for number in 0..6u8 {
         let mut step = Step { forget: u8::from(number % 3 == 2), ..Step::default() };
         for at in 0..4u8 {
             step.windows

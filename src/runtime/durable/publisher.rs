@@ -10,9 +10,9 @@ use crate::runtime::RunError;
 use crate::runtime::durable::DurableError;
 use crate::runtime::durable::start::{Memory, Payload, SourceName, Start};
 use crate::source::{ReadBefore, Source};
+use crate::state::StateError;
 use crate::state::disk::{Manifests, Written};
 use crate::state::storage::Storage;
-use crate::state::{Starts, StateError};
 use crate::time::Epoch;
 
 /// What is to become of one frontier.
@@ -64,7 +64,6 @@ impl Publisher {
         let theirs = Arc::clone(&shared);
         let about = About {
             storage: Arc::clone(&start.storage),
-            incarnation: start.incarnation,
             dataflow: start.dataflow.clone(),
             arguments: start.settings.arguments.clone(),
             names: start.sources.clone(),
@@ -144,7 +143,6 @@ impl Publisher {
 /// What the thread knows of the run.
 struct About {
     storage: Arc<dyn Storage>,
-    incarnation: u64,
     dataflow: String,
     arguments: BTreeMap<String, Vec<String>>,
     names: Vec<SourceName>,

@@ -211,8 +211,8 @@ impl Sink for Kafka {
     fn write(&mut self, closed: &Closed<'_>) -> Result<(), SinkError> {
         self.with(|open| {
             open.within = true;
-            let all = closed.views.iter().enumerate();
-            all.map(|(at, view)| open.show(at, &**view, closed)).collect()
+            let mut all = closed.views.iter().enumerate();
+            all.try_for_each(|(at, view)| open.show(at, &**view, closed))
         })
     }
 

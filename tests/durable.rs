@@ -349,3 +349,124 @@ fn a_file_that_has_changed_is_not_read_again_in_silence() {
     let ended = run(&args.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
 }
+
+/// The lines of `jsonl` of these epochs, as they stand there.
+fn of_epochs(jsonl: &[u8], epochs: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    let text = std::str::from_utf8(jsonl).unwrap();
+    let of = |line: &&str| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        epochs.contains(&value["epoch"].as_u64().unwrap())
+    };
+    text.lines().filter(of).map(str::to_owned).collect()
+}
+
+#[test]
+fn epochs_are_shown_once_more_byte_for_byte() {
+    let place = Place::new();
+    let (whole, state, out) = (place.whole(), place.text("state"), place.path("out"));
+    let sink = format!("jsonl:{}?mode=changes", out.display());
+    let sizes = ["--epoch-bytes", "32KiB", "--chunk-bytes", "4KiB", "--snapshot-every", "1h"];
+    let args = ["run", "log-stats", &whole, "--state", &state, "--length", "60s", "--sink", &sink, "-w", "2"];
+    run(&[&args[..], &sizes[..]].concat()).exits(0);
+    let written = std::fs::read(&out).unwrap();
+    let again = |from: &str, to: &str, workers: &str| {
+        let sink = "jsonl:-?mode=changes";
+        run(&["replay", "--state", &state, "--from", from, "--to", to, "--sink", sink, "-w", workers])
+    };
+    let ended = again("3", "6", "1").exits(0);
+    let lines: Vec<_> = ended.text().lines().map(str::to_owned).collect();
+    assert!(!lines.is_empty());
+    assert_eq!(lines, of_epochs(&written, 3..=6));
+    assert_eq!(again("3", "6", "3").exits(0).stdout, ended.stdout, "at another number of workers");
+    again("3", "100000", "1").exits(2).says(&["epochs 3 to 100000 were asked for"]);
+    let none = place.text("none");
+    run(&["replay", "--state", &none, "--from", "0", "--to", "1"]).exits(2).says(&["no snapshot"]);
+}
+
+#[test]
+fn what_a_state_has_can_be_looked_at() {
+    let place = Place::new();
+    let (whole, state) = (place.whole(), place.text("state"));
+    let args = ["run", "access-log", &whole, "--state", &state, "--sink", "jsonl:-?at=end"];
+    let answer = run(&args).exits(0);
+    let ls = run(&["state", "ls", &state]).exits(0);
+    for text in ["access-log, started 1 times", "manifests/00000001-00000001", "statuses", "rows"] {
+        assert!(ls.text().contains(text), "{text} in\n{}", ls.text());
+    }
+    let shown = run(&["state", "show", &state, "statuses"]).exits(0);
+    assert_eq!(shown.text().lines().count(), rows(&answer.stdout, "status_counts").len());
+    run(&["state", "show", &state, "nothing"]).exits(2).says(&["no door `nothing`", "statuses"]);
+    run(&["state", "verify", &state]).exits(0);
+    let query = run(&["state", "duckdb", &state, "statuses"]).exits(0);
+    assert!(query.text().contains("read_parquet"), "{}", query.text());
+
+    // A byte of a file of rows: whoever looks says so, and a run does not go on from it.
+    let tables = place.path("state/tables");
+    let table = tables.read_dir().unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&table).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&table, bytes).unwrap();
+    let verified = run(&["state", "verify", &state]).exits(3);
+    assert!(verified.text().contains("damaged"), "{}", verified.text());
+    let ended = run(&args);
+    assert!(ended.code != Some(0) && ended.stdout.is_empty(), "{}", ended.stderr);
+    ended.says(&["tables/"]);
+}
+
+#[test]
+fn sinks_have_each_epoch_once() {
+    let (place, mut draws) = (Place::new(), Draws::new(8));
+    let (whole, state) = (place.whole(), place.text("state"));
+    let files = format!("jsonl:{}/?mode=changes&roll=8KiB,1h", place.text("files"));
+    let args = |workers: usize| {
+        let mut args = strings(&["run", "access-log", &whole, "--state", &state, "--sink", &files]);
+        args.extend(strings(&["--epoch-bytes", "8KiB", "--chunk-bytes", "1KiB", "--max-open-epochs", "2"]));
+        args.extend(strings(&["-w", &workers.to_string(), "--snapshot-every", "20ms"]));
+        if cfg!(feature = "sqlite") {
+            args.extend(["--sink".to_owned(), format!("sqlite:{}", place.text("rows.db"))]);
+        }
+        args
+    };
+    for _ in 0..12 {
+        let workers = 1 + draws.below(3);
+        if let Some(ended) = kill_after(&args(workers), life(&mut draws), Stdio::null()) {
+            drop(ended.exits(0));
+        }
+    }
+    let last = args(2);
+    run(&last.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+    let oracle = run(&["run", "access-log", &whole, "--sink", "jsonl:-?at=end"]).exits(0);
+
+    let mut sums = std::collections::BTreeMap::<String, i64>::new();
+    let mut epochs = BTreeSet::new();
+    let view = place.path("files/view=status_counts");
+    for file in view.read_dir().unwrap() {
+        for line in std::fs::read_to_string(file.unwrap().path()).unwrap().lines() {
+            let change: serde_json::Value = serde_json::from_str(line).unwrap();
+            epochs.insert(change["epoch"].as_u64().unwrap());
+            *sums.entry(change["row"].to_string()).or_default() += change["diff"].as_i64().unwrap();
+        }
+    }
+    sums.retain(|_, sum| *sum != 0);
+    let expected = rows(&oracle.stdout, "status_counts");
+    let expected = expected.iter().map(|row| (row.to_string(), 1)).collect();
+    assert_eq!(sums, expected);
+    assert!(epochs.len() > 3, "{epochs:?}");
+
+    #[cfg(feature = "sqlite")]
+    {
+        let connection = rusqlite::Connection::open(place.path("rows.db")).unwrap();
+        let mut query =
+            connection.prepare("SELECT status, count FROM status_counts ORDER BY status").unwrap();
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let mut stored: Vec<_> = query.query_map([], row).unwrap().map(Result::unwrap).collect();
+        let expected = rows(&oracle.stdout, "status_counts");
+        let pair =
+            |row: &serde_json::Value| (row["status"].as_i64().unwrap(), row["count"].as_i64().unwrap());
+        let mut expected: Vec<_> = expected.iter().map(pair).collect();
+        stored.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(stored, expected);
+    }
+}

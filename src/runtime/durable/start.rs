@@ -251,7 +251,17 @@ impl Start {
             start.snapshot = Some(Arc::new(newest.snapshot));
         }
         let from = start.mark.as_ref().map_or(0, Mark::next_epoch);
-        let records = read_journal(&*start.storage, &line, from)?;
+        let records = match (read_journal(&*start.storage, &line, from), durable.again) {
+            // The journal begins later.
+            (Err(JournalError::Gap { found, .. }), Some(wanted)) => {
+                return Err(DurableError::NotKept {
+                    uri: start.storage.uri().to_owned(),
+                    have: (found, found),
+                    wanted,
+                });
+            }
+            (records, _) => records?,
+        };
         let goes_on = start.mark.is_some() || !records.is_empty();
         start.state = match line.state().filter(|_| goes_on) {
             Some(state) => state,

@@ -98,6 +98,8 @@ struct Shared {
     delete: VecDeque<String>,
     jobs: Vec<Job>,
     busy: bool,
+    /// Whether it is busy with a merge.
+    merging: bool,
     merged: Vec<Merged>,
     trouble: Option<StateError>,
     closing: bool,
@@ -154,10 +156,10 @@ impl Background {
         self.desk.changed.notify_all();
     }
 
-    /// Has this merged, unless it is busy.
+    /// Has this merged, unless it is still merging what it was given before.
     pub(super) fn merge(&self, jobs: impl FnOnce() -> Vec<Job>) {
         let mut shared = self.desk.lock();
-        if shared.jobs.is_empty() && !shared.busy && shared.merged.is_empty() {
+        if shared.jobs.is_empty() && !shared.merging && shared.merged.is_empty() {
             shared.jobs = jobs();
             self.desk.changed.notify_all();
         }
@@ -224,7 +226,7 @@ impl Worker {
                     shared.trouble = Some(error.into());
                 }
             } else if let Some(job) = shared.jobs.pop() {
-                shared.busy = true;
+                (shared.busy, shared.merging) = (true, true);
                 drop(shared);
                 let merged = self.merge(&job);
                 shared = desk.lock();
@@ -237,7 +239,7 @@ impl Worker {
                 shared = desk.wait(shared);
                 continue;
             }
-            shared.busy = false;
+            (shared.busy, shared.merging) = (false, false);
             desk.changed.notify_all();
         }
     }

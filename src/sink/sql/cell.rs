@@ -72,6 +72,7 @@ impl Cell {
     }
 
     /// About how many bytes it takes on its way.
+    #[cfg(feature = "mysql")]
     pub(super) fn bytes(&self) -> usize {
         match self {
             Cell::Text(text) => text.len() + 8,

@@ -336,7 +336,11 @@ fn a_file_that_has_changed_is_not_read_again_in_silence() {
     // It has sealed epochs and made no snapshot of them.
     let mut running = Running::start(command().args(&args).args(["--log", "info"]).stdout(Stdio::null()));
     let journal = place.path("state/journal");
-    while !journal.is_dir() || journal.read_dir().unwrap().count() == 0 {
+    let sealed = || {
+        let logs = journal.read_dir().into_iter().flatten();
+        logs.into_iter().any(|log| std::fs::read(log.unwrap().path()).unwrap().contains(&b'\n'))
+    };
+    while !sealed() {
         assert!(!running.has_ended(), "it ended before it could be killed");
         std::thread::yield_now();
     }
@@ -390,14 +394,14 @@ fn what_a_state_has_can_be_looked_at() {
     let args = ["run", "access-log", &whole, "--state", &state, "--sink", "jsonl:-?at=end"];
     let answer = run(&args).exits(0);
     let ls = run(&["state", "ls", &state]).exits(0);
-    for text in ["access-log, started 1 times", "manifests/00000001-00000001", "statuses", "rows"] {
+    for text in ["access-log, started 1 times", "manifests/00000001-00000001", "status_counts", "rows"] {
         assert!(ls.text().contains(text), "{text} in\n{}", ls.text());
     }
-    let shown = run(&["state", "show", &state, "statuses"]).exits(0);
+    let shown = run(&["state", "show", &state, "status_counts"]).exits(0);
     assert_eq!(shown.text().lines().count(), rows(&answer.stdout, "status_counts").len());
-    run(&["state", "show", &state, "nothing"]).exits(2).says(&["no door `nothing`", "statuses"]);
+    run(&["state", "show", &state, "nothing"]).exits(2).says(&["no door `nothing`", "status_counts"]);
     run(&["state", "verify", &state]).exits(0);
-    let query = run(&["state", "duckdb", &state, "statuses"]).exits(0);
+    let query = run(&["state", "duckdb", &state, "status_counts"]).exits(0);
     assert!(query.text().contains("read_parquet"), "{}", query.text());
 
     // A byte of a file of rows: whoever looks says so, and a run does not go on from it.

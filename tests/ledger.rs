@@ -21,6 +21,8 @@ fn pace(peers: usize, epoch_bytes: u64) -> LedgerOptions {
         event_time: false,
         horizon: Duration::ZERO,
         digest: false,
+        once: false,
+        incarnation: 0,
     }
 }
 

@@ -151,6 +151,8 @@ fn read_cut(source: &Arc<dyn Source>, cut: Cut, peers: usize) -> Result<(Lines, 
         event_time: false,
         horizon: Duration::ZERO,
         digest: false,
+        once: false,
+        incarnation: 0,
     };
     let mut conductor = Conductor::new(pace, std::slice::from_ref(source))?;
     let bytes: u64 = source.find()?.iter().map(|found| found.bytes).sum();
@@ -388,6 +390,8 @@ fn sources_are_side_by_side_and_share_an_epoch() {
         event_time: false,
         horizon: Duration::ZERO,
         digest: false,
+        once: false,
+        incarnation: 0,
     };
     let mut conductor = Conductor::new(pace, &[source("a*"), source("b")]).unwrap();
     let messages = conductor.turn(Moment { at: Time(0), elapsed: Duration::ZERO }, 0, true);
@@ -532,6 +536,8 @@ fn patterns_name_files_once_and_in_order() {
         event_time: false,
         horizon: Duration::ZERO,
         digest: false,
+        once: false,
+        incarnation: 0,
     };
     let conductor = Conductor::new(pace, &[source("b.log"), source("*.log"), source("./b.log")]).unwrap();
     assert_eq!(conductor.partitions(), 3);

@@ -179,6 +179,7 @@ impl Process {
     }
 
     /// The number that the system knows it by.
+    #[allow(dead_code, reason = "not all who have processes ask for it")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

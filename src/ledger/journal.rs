@@ -268,6 +268,11 @@ fn decode(bytes: &[u8]) -> Torn {
             Ok((synced, _)) => torn.was_synced |= synced > torn.good,
             Err(reason) => {
                 torn.wrong.get_or_insert(reason);
+                // Where a line end is bad, the next record stands behind it in the same line.
+                for at in memchr::memmem::find_iter(line, VERSION).filter(|at| *at > 0) {
+                    let next = decode_one(&line[at..]);
+                    torn.was_synced |= next.is_ok_and(|(synced, _)| synced > torn.good);
+                }
             }
         }
         offset += line.len() as u64;

@@ -105,7 +105,7 @@ fn rows_have_keys_and_those_that_go_are_tombstones() {
         }],
     );
     let uri = format!("kafka://{address}/all?mode=update");
-    let error = Stand::open_with(&uri, 0, None, &[keyless.clone()]).err().unwrap().to_string();
+    let error = Stand::open_with(&uri, 0, None, std::slice::from_ref(&keyless)).err().unwrap().to_string();
     assert!(error.contains("view `flags` has no key") && error.contains("mode=changes"), "{error}");
     let facts = Arc::new(Schema { finality: Finality::AtOnce, ..Schema::clone(&keyless) });
     assert!(Stand::open_with(&uri, 0, None, &[facts]).is_ok());

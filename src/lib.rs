@@ -17,7 +17,7 @@
 //! | [`envelope`] | what stands around lines: syslog, containers, the journal | `time`, `format` |
 //! | [`source`] | where bytes come from, and at which offset | `time`, `envelope` |
 //! | `state` | what is durable of the doors, and where | `time`, `data` |
-//! | `ledger` | which bytes belong to which epoch, and the journal of that | `time`, `source`, `state` |
+//! | `ledger` | which bytes belong to which epoch, and the journal of that | `time`, `envelope`, `source`, `state` |
 //! | [`operators`] | collections to collections | `time`, `data` |
 //! | [`view`] | what a dataflow shows: named rows with typed columns, as owned batches | `time`, `data` |
 //! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `envelope`, `source`, `ledger`, `state`, `operators`, `view` |

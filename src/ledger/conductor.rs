@@ -4,19 +4,21 @@
 //! ([`Conductor::turn`]). A *bounded* source is given out as it is cut ([`super::cut`]), as fast as epochs close. A *live*
 //! source is read when it has something, once a tick: the epoch takes what is there, and is over when all have caught
 //! up. One that has more than it can hold is read at once, and until the tick is over.
+//!
+//! Size: one state machine, of which no part can be understood without the others; what stands for itself is beside it ([`Mark`], `cut`,
+//! `status`, `watermark`).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::cut::{Cursor, SourceCut, cut};
+use super::mark::Mark;
 use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, Reached, Read};
 use super::spool::Spool;
 use super::status::{EpochTimes, Status};
-use super::watermark::{WatermarkState, Watermarks};
-use crate::source::{Found, Partition, PartitionId, ReadBefore, Source, SourceError};
+use super::watermark::Watermarks;
+use crate::source::{Found, Partition, PartitionId, Source, SourceError};
 use crate::time::{EventTime, Time, TimeOptions, TimeRange, Watermark, millis};
 
 /// How epochs are paced.
@@ -76,56 +78,6 @@ pub struct Moment {
     pub at: Time,
     /// How long the run has been going on.
     pub elapsed: Duration,
-}
-
-/// How far a run has come: what a later run goes on from. A function of the records so far.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    next: u64,
-    partitions: u32,
-    sources: Vec<SourceCut>,
-    watermark: WatermarkState,
-}
-
-impl Mark {
-    /// The epoch that follows.
-    pub fn next_epoch(&self) -> u64 {
-        self.next
-    }
-
-    /// How far the partitions of each source have been read: those that are under way, and the last of those at their end.
-    pub fn read_before(&self) -> Vec<Vec<ReadBefore>> {
-        let before = |cursor: &Cursor| {
-            let (found, offset) = (cursor.partition.found.clone(), cursor.from);
-            ReadBefore { id: cursor.partition.id, found, offset, ended: false, memory: None }
-        };
-        let of = |source: &SourceCut| {
-            let ended = source.past.iter().cloned();
-            ended.chain(source.cursors.iter().map(before)).collect()
-        };
-        self.sources.iter().map(of).collect()
-    }
-}
-
-/// How far the partitions of `sources` sources have been read by a run that was at `mark` and has sealed `records` since.
-pub fn read_before(mark: Option<&Mark>, records: &[EpochRecord], sources: usize) -> Vec<Vec<ReadBefore>> {
-    let mut read = mark.map(Mark::read_before).unwrap_or_default();
-    read.resize_with(sources, Vec::new);
-    for record in records {
-        for Partition { id, source, found } in &record.new {
-            let known = read.iter().flatten().any(|before| before.id == *id);
-            if let Some(of) = read.get_mut(*source as usize).filter(|_| !known) {
-                of.push(ReadBefore { id: *id, found: found.clone(), offset: 0, ended: false, memory: None });
-            }
-        }
-        for before in read.iter_mut().flatten() {
-            if let Some(now) = record.reads.iter().find(|now| now.partition == before.id) {
-                before.offset = now.upto;
-            }
-            before.ended |= record.ended.contains(&before.id);
-        }
-    }
-    read
 }
 
 /// An epoch that is open.

@@ -23,13 +23,15 @@
 mod conductor;
 mod cut;
 mod journal;
+mod mark;
 mod record;
 mod spool;
 mod status;
 mod watermark;
 
-pub use conductor::{Afterwards, Conductor, LedgerOptions, Mark, Moment, read_before};
+pub use conductor::{Afterwards, Conductor, LedgerOptions, Moment};
 pub use journal::{Journal, JournalError, read_journal};
+pub use mark::{Mark, read_before};
 pub use record::{
     Ended, EpochRecord, Limit, Message, Opened, Reached, Read, RecordError, decode_records, encode_record,
 };

@@ -12,7 +12,6 @@ use thalweg::sink::Closed;
 use thalweg::view::{Contents, Finality, Schema};
 
 use crate::cluster_support::{LONG, poll};
-use crate::services::Kafka;
 use crate::stand::{Given, Stand, column, expected, schema};
 use crate::topic::{HURRIED, Topic};
 use crate::{Brokers, producer, send};
@@ -124,11 +123,11 @@ fn rows_of(lines: &[String]) -> BTreeMap<(String, u64), Vec<(u64, u64)>> {
     found
 }
 
-/// All rows of the epochs before `upto` are in `topic`, once.
-fn all_once(brokers: &str, topic: &str, upto: u64, options: &[(&str, &str)]) {
+/// All rows of the epochs before `upto` are in topic `all`, once.
+fn all_once(brokers: &str, upto: u64) {
     let expected = expected(upto);
     let count = expected.values().map(Vec::len).sum::<usize>();
-    let mut topic = Topic::new(brokers, topic, 1, options);
+    let mut topic = Topic::new(brokers, "all", 1, &[]);
     poll(LONG, "all rows", || {
         topic.look();
         (topic.all().len() >= count).then_some(())
@@ -158,7 +157,7 @@ fn a_run_that_goes_on_is_told_how_far_the_last_one_came() {
             stand.settle().unwrap();
             next += 10;
         }
-        all_once(&address, "all", next, &[]);
+        all_once(&address, next);
         // A run that had been given up for dead comes back; and one with another state has another line of epochs.
         let error = Stand::open(&uri, 2, state).err().unwrap().to_string();
         assert!(error.contains("its incarnation is 3, ours 2"), "{error}");
@@ -185,7 +184,7 @@ fn brokers_that_fail_have_each_row_once() {
         stand.settle().unwrap();
     }
     drop(stand);
-    all_once(&address, "all", 60, &[]);
+    all_once(&address, 60);
 }
 
 /// The newest progress is found however many others share its topic.
@@ -202,31 +201,4 @@ fn progress_is_found_among_that_of_others() {
     (0..3000).for_each(|_| send(&others, "p", 0, Some("of another")));
     rdkafka::producer::Producer::flush(&others, Duration::from_secs(20)).unwrap();
     assert_eq!(Stand::open(&uri, 1, Some(7)).unwrap().committed, Some(2));
-}
-
-/// librdkafka cannot read what this broker says of topics where that is short.
-const LONG_NAME: &str = "rows-of-a-dataflow-that-shows-a-lot-and-has-a-long-name";
-
-/// A broker that knows neither idempotent producers nor transactions.
-#[test]
-fn an_old_broker_is_written_to_at_least_once_and_says_what_it_lacks() {
-    let Some(kafka) = Kafka::start() else { return };
-    for topic in [LONG_NAME, &format!("{LONG_NAME}-progress")] {
-        kafka.topics(&format!("--create --topic {topic} --partitions 1 --replication-factor 1"));
-    }
-    let address = kafka.address();
-    let old: String = Kafka::OPTIONS.iter().map(|(key, value)| format!("&kafka.{key}={value}")).collect();
-    let uri = format!("kafka://{address}/{LONG_NAME}?mode=append{old}&kafka.enable.idempotence=false");
-    let mut next = 0;
-    for incarnation in 0..3 {
-        let mut stand = Stand::open(&uri, incarnation, Some(7)).unwrap();
-        assert_eq!(stand.committed, u64::checked_sub(next, 1));
-        (next..next + 20).for_each(|epoch| stand.epoch(epoch).unwrap());
-        stand.settle().unwrap();
-        next += 20;
-    }
-    all_once(&address, LONG_NAME, next, &Kafka::OPTIONS);
-    let uri = format!("kafka://{address}/{LONG_NAME}?mode=append{old}");
-    let error = Stand::open(&uri, 9, Some(7)).err().unwrap().to_string();
-    assert!(error.contains("kafka.enable.idempotence=false"), "{error}");
 }

@@ -22,8 +22,8 @@
 //!
 //! # Promise on restart
 //!
-//! The producer is idempotent: what librdkafka sends again arrives once, in order (`kafka.enable.idempotence=false` does without, for
-//! brokers before 0.11). With durable state (`--state`):
+//! The producer is idempotent: what librdkafka sends again arrives once, in order. Brokers before 0.11 know no such producers, and are
+//! not supported. With durable state (`--state`):
 //!
 //! - By default rows are delivered *at least once*. How far the sink is, is noted after the rows of an epoch have been delivered: a run that dies
 //!   between the two has the next one send the rows of these epochs again. With `mode=update` the topic's newest message of each
@@ -369,8 +369,7 @@ impl Open {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             return Err(match code {
                 RDKafkaErrorCode::UnsupportedFeature => format!(
-                    "{reason}\n  hint: brokers before 0.11 cannot tell what they have been sent twice: \
-                     `kafka.enable.idempotence=false` does without"
+                    "{reason}\n  hint: brokers before 0.11 cannot tell what they have been sent twice, and are not supported"
                 ),
                 _ => reason,
             });

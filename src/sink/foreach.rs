@@ -24,7 +24,7 @@ type Each = dyn FnMut(&EpochRows) -> Result<(), Reason> + Send;
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
-/// use thalweg::sink::{EpochRows, Foreach, Sinks};
+/// use thalweg::sink::{EpochRows, Foreach, Opening, Sinks};
 ///
 /// /// What a database would hold: sums, and how far they go.
 /// #[derive(Default)]
@@ -34,7 +34,7 @@ type Each = dyn FnMut(&EpochRows) -> Result<(), Reason> + Send;
 /// let own = Arc::clone(&stored);
 /// let sinks = Sinks::builtin().with("sums", move |_| {
 ///     let (asked, told) = (Arc::clone(&own), Arc::clone(&own));
-///     let committed = move |_: &_| Ok::<_, String>(asked.lock().map_err(|error| error.to_string())?.upto);
+///     let committed = move |_: &Opening<'_>| Ok::<_, String>(asked.lock().map_err(|error| error.to_string())?.upto);
 ///     let each = move |rows: &EpochRows| {
 ///         let mut stored = told.lock().map_err(|error| error.to_string())?;
 ///         for row in rows {
@@ -51,7 +51,7 @@ type Each = dyn FnMut(&EpochRows) -> Result<(), Reason> + Send;
 /// assert!(sinks.parse("sums:?mode=changes").is_ok());
 /// # use std::any::Any;
 /// # use thalweg::data::{CellType, Kind, Value};
-/// # use thalweg::sink::{Closed, Opening};
+/// # use thalweg::sink::Closed;
 /// # use thalweg::time::Epoch;
 /// # use thalweg::view::{Batch, Column, Contents, Finality, Retracted, Schema};
 /// # #[derive(Debug)]

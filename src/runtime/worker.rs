@@ -134,7 +134,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let sinks =
         sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
     let failed = |error: SinkError| -> ! { fatal::end(Exit::Output, error) };
-    let start = job.durable.as_ref().map(DurableJob::sinks_start).unwrap_or_default();
+    let start = job.durable.as_ref().map(|durable| durable.sinks).unwrap_or_default();
     let mut outputs = Outputs::open(installed.views, sinks, start).unwrap_or_else(|error| failed(error));
 
     let inputs = assign(&job.settings.sources, &installed.inputs);
@@ -142,7 +142,7 @@ pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
     let inputs = inputs.map(|inputs| Inputs {
         part: 1.0 / processes as f64,
         tick: job.settings.tick,
-        spool: job.durable.as_ref().map(DurableJob::spool),
+        spool: job.durable.as_ref().and_then(DurableJob::spool),
         syncs: job.first > 0,
         ..inputs
     });

@@ -1,12 +1,12 @@
 //! The thread that makes sealed epochs durable.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle, Thread};
+use std::sync::mpsc::Receiver;
 
 use crate::ledger::{EpochRecord, Journal, JournalError};
 use crate::runtime::RunError;
+use crate::runtime::durable::errand::Errand;
 
 /// What the thread is to do.
 #[derive(Debug)]
@@ -16,21 +16,12 @@ enum Order {
     Cut(u64),
 }
 
-/// What both sides see.
-#[derive(Debug)]
-struct Shared {
-    /// All epochs before this one are durable.
-    durable: AtomicU64,
-    failed: Mutex<Option<JournalError>>,
-    worker: Thread,
-}
-
 /// The journal on a thread of its own. Records that come while it syncs share the next sync.
 #[derive(Debug)]
 pub(in crate::runtime) struct JournalThread {
-    orders: Option<Sender<Order>>,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    errand: Errand<Order, JournalError>,
+    /// All epochs before this one are durable.
+    durable: Arc<AtomicU64>,
     /// The epoch after the last that it was given.
     given: u64,
 }
@@ -46,45 +37,31 @@ impl JournalThread {
         first: u64,
         before_sync: impl FnMut() -> Result<(), JournalError> + Send + 'static,
     ) -> Result<Self, RunError> {
-        let (orders, received) = channel();
-        let shared = Arc::new(Shared {
-            durable: AtomicU64::new(first),
-            failed: Mutex::default(),
-            worker: std::thread::current(),
-        });
-        let theirs = Arc::clone(&shared);
-        let body = move || {
-            if let Err(error) = write(journal, &received, before_sync, &theirs) {
-                *theirs.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            }
-            theirs.worker.unpark();
-        };
-        let thread = Builder::new().name("journal".to_owned()).spawn(body);
-        let thread = thread.map_err(|source| RunError::System { what: "start a thread", source })?;
-        Ok(JournalThread { orders: Some(orders), shared, thread: Some(thread), given: first })
+        let durable = Arc::new(AtomicU64::new(first));
+        let (theirs, worker) = (Arc::clone(&durable), std::thread::current());
+        let errand = Errand::start("journal", move |orders| {
+            write(journal, orders, before_sync, |upto| {
+                theirs.store(upto, Ordering::Release);
+                worker.unpark();
+            })
+        })?;
+        Ok(JournalThread { errand, durable, given: first })
     }
 
     /// The epoch of `record` is sealed.
     pub(in crate::runtime) fn seal(&mut self, record: EpochRecord) {
         self.given = record.epoch + 1;
-        self.order(Order::Seal(record));
+        self.errand.tell(Order::Seal(record));
     }
 
     /// No epoch before `before` is wanted any more.
     pub(in crate::runtime) fn cut(&self, before: u64) {
-        self.order(Order::Cut(before));
-    }
-
-    fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders {
-            // What it has failed of is said by `check`.
-            let _ = orders.send(order);
-        }
+        self.errand.tell(Order::Cut(before));
     }
 
     /// The first epoch that is not durable.
     pub(in crate::runtime) fn durable(&self) -> u64 {
-        self.shared.durable.load(Ordering::Acquire)
+        self.durable.load(Ordering::Acquire)
     }
 
     /// The first epoch that it was not given.
@@ -99,16 +76,12 @@ impl JournalThread {
 
     /// Looks whether it goes on.
     pub(in crate::runtime) fn check(&self) -> Result<(), JournalError> {
-        self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.errand.check()
     }
 
     /// Waits until all that it was given is durable, and ends it.
     pub(in crate::runtime) fn finish(&mut self) -> Result<(), JournalError> {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        self.check()
+        self.errand.finish()
     }
 }
 
@@ -116,7 +89,7 @@ fn write(
     mut journal: Journal,
     orders: &Receiver<Order>,
     mut before_sync: impl FnMut() -> Result<(), JournalError>,
-    shared: &Shared,
+    told: impl Fn(u64),
 ) -> Result<(), JournalError> {
     let mut cut = None;
     while let Ok(first) = orders.recv() {
@@ -127,8 +100,7 @@ fn write(
             }
         }
         before_sync()?;
-        shared.durable.store(journal.sync()?, Ordering::Release);
-        shared.worker.unpark();
+        told(journal.sync()?);
         if let Some(before) = cut.take() {
             journal.cut(before)?;
         }

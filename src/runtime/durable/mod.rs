@@ -11,10 +11,12 @@
 //! - `journal`: the thread that makes sealed epochs durable. A sink is shown an epoch when that has been done.
 //! - `publisher`: the thread that makes snapshots of what the processes have written, once every sink has committed the
 //!   epochs in it.
+//! - `errand`: what those two threads have in common.
 //! - `run`: what the loop of a worker has to do with all that.
 //!
 //! The conductor, the journal and the publisher are process 0's. Every process writes the rows of its own workers.
 
+mod errand;
 mod journal;
 mod publisher;
 mod run;

@@ -1,13 +1,13 @@
 //! The thread that makes snapshots of what the processes have written.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle, Thread};
 
 use crate::ledger::{Mark, cut_spool};
 use crate::runtime::RunError;
 use crate::runtime::durable::DurableError;
+use crate::runtime::durable::errand::Errand;
 use crate::runtime::durable::start::{Memory, Payload, SourceName, Start};
 use crate::source::{ReadBefore, Source};
 use crate::state::StateError;
@@ -15,26 +15,11 @@ use crate::state::disk::{Manifests, Written};
 use crate::state::storage::Storage;
 use crate::time::Epoch;
 
-/// What is to become of one frontier.
+/// A snapshot that is to be, and what processes have written of it.
 #[derive(Debug)]
 struct Expected {
     mark: Mark,
     parts: Vec<Written>,
-}
-
-/// Enough to publish a snapshot.
-#[derive(Debug)]
-struct Order {
-    frontier: Epoch,
-    mark: Mark,
-    parts: Vec<Written>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    oldest: Mutex<Option<u64>>,
-    failed: Mutex<Option<DurableError>>,
-    worker: Thread,
 }
 
 /// Process 0's publisher.
@@ -42,9 +27,9 @@ struct Shared {
 pub(super) struct Publisher {
     processes: usize,
     expected: BTreeMap<u64, Expected>,
-    orders: Option<Sender<Order>>,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    errand: Errand<Expected, DurableError>,
+    /// The frontier of the oldest snapshot that is kept, once one has been published.
+    oldest: Arc<Mutex<Option<u64>>>,
 }
 
 impl Publisher {
@@ -55,13 +40,8 @@ impl Publisher {
         processes: usize,
     ) -> Result<Self, RunError> {
         let manifests = start.manifests().map_err(|error| RunError::Durable(error.into()))?;
-        let (orders, received) = channel();
-        let shared = Arc::new(Shared {
-            oldest: Mutex::default(),
-            failed: Mutex::default(),
-            worker: std::thread::current(),
-        });
-        let theirs = Arc::clone(&shared);
+        let oldest = Arc::<Mutex<Option<u64>>>::default();
+        let (theirs, worker) = (Arc::clone(&oldest), std::thread::current());
         let about = About {
             storage: Arc::clone(&start.storage),
             dataflow: start.dataflow.clone(),
@@ -71,21 +51,13 @@ impl Publisher {
             memories: start.memories.clone(),
             read: VecDeque::new(),
         };
-        let body = move || {
-            if let Err(error) = about.publish(manifests, &received, &theirs) {
-                *theirs.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            }
-            theirs.worker.unpark();
-        };
-        let thread = Builder::new().name("publisher".to_owned()).spawn(body);
-        let thread = thread.map_err(|source| RunError::System { what: "start a thread", source })?;
-        Ok(Publisher {
-            processes,
-            expected: BTreeMap::new(),
-            orders: Some(orders),
-            shared,
-            thread: Some(thread),
-        })
+        let errand = Errand::start("publisher", move |orders| {
+            about.publish(manifests, orders, |oldest| {
+                *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(oldest);
+                worker.unpark();
+            })
+        })?;
+        Ok(Publisher { processes, expected: BTreeMap::new(), errand, oldest })
     }
 
     /// There is to be a snapshot of what the run was at `mark`.
@@ -108,35 +80,26 @@ impl Publisher {
     /// Publishes what all processes have written, as far as every sink has committed the epochs in it: those before `committed`.
     pub(super) fn publish(&mut self, committed: u64) {
         while let Some(first) = self.expected.first_entry() {
-            let frontier = *first.key();
-            if frontier > committed || first.get().parts.len() < self.processes {
+            if *first.key() > committed || first.get().parts.len() < self.processes {
                 return;
             }
-            let Expected { mark, parts } = first.remove();
-            if let Some(orders) = &self.orders {
-                // What it has failed of is said by `check`.
-                let _ = orders.send(Order { frontier: Epoch::new(frontier), mark, parts });
-            }
+            self.errand.tell(first.remove());
         }
     }
 
     /// The frontier of the oldest snapshot that is kept: nothing before it is wanted any more.
     pub(super) fn oldest(&self) -> Option<u64> {
-        *self.shared.oldest.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.oldest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks whether it goes on.
     pub(super) fn check(&self) -> Result<(), DurableError> {
-        self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.errand.check()
     }
 
     /// Waits until it has done what it was given, and ends it.
     pub(super) fn finish(&mut self) -> Result<(), DurableError> {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        self.check()
+        self.errand.finish()
     }
 }
 
@@ -157,13 +120,13 @@ impl About {
     fn publish(
         mut self,
         mut manifests: Manifests,
-        orders: &Receiver<Order>,
-        shared: &Shared,
+        orders: &Receiver<Expected>,
+        told: impl Fn(u64),
     ) -> Result<(), DurableError> {
-        while let Ok(Order { frontier, mark, parts }) = orders.recv() {
-            self.remember(&mark);
+        while let Ok(Expected { mark, parts }) = orders.recv() {
+            let (frontier, read) = (Epoch::new(mark.next_epoch()), mark.read_before());
+            self.remember(&read);
             let (dataflow, sources) = (self.dataflow.clone(), self.names.clone());
-            let read = mark.read_before();
             let arguments = self.arguments.clone();
             let memories = self.memories.clone();
             let payload = Payload { dataflow, sources, mark, arguments, memories };
@@ -183,8 +146,7 @@ impl About {
             if let Some((_, read)) = self.read.front().filter(|(frontier, _)| *frontier <= oldest) {
                 cut_spool(&*self.storage, read).map_err(StateError::from)?;
             }
-            *shared.oldest.lock().unwrap_or_else(PoisonError::into_inner) = Some(oldest.number());
-            shared.worker.unpark();
+            told(oldest.number());
         }
         if let Some(trouble) = manifests.finish()?.and_then(|last| last.trouble) {
             log::warn!("files of snapshots could not be merged or deleted: {trouble}");
@@ -193,17 +155,17 @@ impl About {
     }
 
     /// Asks the sources what they want to know later of the partitions that have been read on. What cannot be had any more stands as it was.
-    fn remember(&mut self, mark: &Mark) {
+    fn remember(&mut self, read: &[Vec<ReadBefore>]) {
         let mut before = std::mem::take(&mut self.memories);
-        for (source, read) in self.sources.iter().zip(mark.read_before()) {
+        for (source, read) in self.sources.iter().zip(read) {
             for read in read {
                 let (offset, ended) = (read.offset, read.ended);
                 let old = before.remove(&read.found.identity);
                 let is_known = old.as_ref().is_some_and(|old| (old.offset, old.ended) == (offset, ended));
-                let new = if is_known { None } else { source.memory(&read) };
+                let new = if is_known { None } else { source.memory(read) };
                 let new = new.map(|text| Memory { offset, ended, text }).or(old);
                 if let Some(memory) = new {
-                    self.memories.insert(read.found.identity, memory);
+                    self.memories.insert(read.found.identity.clone(), memory);
                 }
             }
         }

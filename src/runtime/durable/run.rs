@@ -12,6 +12,7 @@ use super::start::Start;
 use crate::ledger::{Conductor, EpochRecord, Mark, Message, Spool};
 use crate::runtime::ingest::Ingest;
 use crate::runtime::{RunError, clock};
+use crate::sink;
 use crate::source::{Found, Source};
 use crate::state::disk::Written;
 use crate::state::{Keep, Queue, Snapshot, StateError, Writer};
@@ -29,14 +30,14 @@ pub(in crate::runtime) struct DurableJob {
     queue: Option<Mutex<Queue>>,
     processes: usize,
     sources: Vec<Arc<dyn Source>>,
-    spool: Arc<Spool>,
+    /// Where all can be read again there is none.
+    spool: Option<Arc<Spool>>,
     /// For the first worker of the process.
     writer: Mutex<Option<ProcessWriter>>,
     /// For the first worker of the run.
     start: Mutex<Option<(Start, Vec<(u32, Vec<Found>)>)>>,
-    incarnation: u64,
-    first: u64,
-    state: Option<u128>,
+    /// Where the run begins, for its sinks.
+    pub(in crate::runtime) sinks: sink::Start,
 }
 
 /// A process's writer.
@@ -69,8 +70,12 @@ impl DurableJob {
         workers: usize,
         sources: Vec<Arc<dyn Source>>,
     ) -> Result<Self, RunError> {
-        let spool = Spool::start(Arc::clone(&start.storage), start.incarnation(), start.settings.spool)
-            .map_err(|source| RunError::System { what: "start a thread", source })?;
+        let spool = || {
+            Spool::start(Arc::clone(&start.storage), start.incarnation(), start.settings.spool)
+                .map_err(|source| RunError::System { what: "start a thread", source })
+        };
+        let spools = sources.iter().any(|source| !source.is_replayable());
+        let spool = spools.then(spool).transpose()?.map(Arc::new);
         let writer = match start.settings.again {
             Some(_) => None,
             None => Some(ProcessWriter::start(&start, process, workers)?),
@@ -80,11 +85,13 @@ impl DurableJob {
             queue: writer.as_ref().map(|it| Mutex::new(it.writer.queue())),
             processes,
             sources,
-            spool: Arc::new(spool),
+            spool,
             writer: Mutex::new(writer),
-            incarnation: start.incarnation(),
-            first: start.first(),
-            state: start.state(),
+            sinks: sink::Start {
+                incarnation: start.incarnation(),
+                state: start.state(),
+                first: start.first(),
+            },
             start: Mutex::new((process == 0).then_some((start, found))),
         })
     }
@@ -96,13 +103,8 @@ impl DurableJob {
     }
 
     /// Where what is read is kept that cannot be read again.
-    pub(in crate::runtime) fn spool(&self) -> Arc<Spool> {
-        Arc::clone(&self.spool)
-    }
-
-    /// Where the run begins, for its sinks.
-    pub(in crate::runtime) fn sinks_start(&self) -> crate::sink::Start {
-        crate::sink::Start { incarnation: self.incarnation, state: self.state, first: self.first }
+    pub(in crate::runtime) fn spool(&self) -> Option<Arc<Spool>> {
+        self.spool.clone()
     }
 
     /// The part of the first worker of the process, or another one's, whose doors keep their changes in `keep`.
@@ -124,8 +126,9 @@ impl DurableJob {
         let Some((mut start, found)) = taken else { return Ok(()) };
         let Some(run) = run else { return Ok(start.begin_again(conductor, found)?) };
         let begun = start.begin(conductor, found, committed)?;
-        let spool = Arc::clone(&self.spool);
-        let journal = JournalThread::start(begun.journal, begun.next, move || Ok(spool.sync()?))?;
+        let spool = self.spool();
+        let sync = move || spool.as_ref().map_or(Ok(()), |spool| Ok(spool.sync()?));
+        let journal = JournalThread::start(begun.journal, begun.next, sync)?;
         let publisher = Publisher::start(&start, self.sources.clone(), self.processes)?;
         let (every, marked) = (start.settings.every, start.first());
         run.lead = Some(Lead {

@@ -333,12 +333,17 @@ impl Start {
             }
             records.truncate(usize::try_from(wanted.upto + 1 - from).unwrap_or(usize::MAX));
         }
+        self.hand_over(conductor, records, Afterwards::Stop);
+        found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
+        Ok(())
+    }
+
+    /// Has `conductor` go on from the mark, with `records` as they were.
+    fn hand_over(&mut self, conductor: &mut Conductor, records: Vec<EpochRecord>, afterwards: Afterwards) {
         if let Some(mark) = self.mark.take() {
             conductor.resume(mark);
         }
-        conductor.replay(records, Afterwards::Stop);
-        found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
-        Ok(())
+        conductor.replay(records, afterwards);
     }
 
     /// Takes the next incarnation, unless nothing is to be kept.
@@ -461,7 +466,7 @@ impl Start {
             return Err(DurableError::Fenced { uri: uri() });
         }
         let from = self.mark.as_ref().map_or(0, Mark::next_epoch);
-        let records: Vec<EpochRecord> = read_journal(&*self.storage, &line, from)?;
+        let records = read_journal(&*self.storage, &line, from)?;
         let next = from + records.len() as u64;
         if let Some((sink, committed)) = committed.iter().find(|(_, committed)| *committed > next) {
             return Err(DurableError::Ahead {
@@ -472,13 +477,10 @@ impl Start {
             });
         }
         Starts::begin(&*self.storage, self.incarnation, next)?;
-        if let Some(mark) = self.mark.take() {
-            conductor.resume(mark);
-        }
         if !records.is_empty() {
             log::info!("reading {} epochs again, as they were sealed", records.len());
         }
-        conductor.replay(records, Afterwards::GoOn);
+        self.hand_over(conductor, records, Afterwards::GoOn);
         conductor.discover_kept(spooled(&*self.storage).map_err(StateError::from)?);
         found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
         let journal = Journal::new(Arc::clone(&self.storage), self.incarnation, next)?;
@@ -527,11 +529,17 @@ pub fn stored(uri: &str) -> Result<Stored, DurableError> {
     let storage = storage::open(uri).map_err(StateError::from)?;
     let line = Starts::read(&*storage)?;
     let uri = || storage.uri().to_owned();
-    let Some(newest) = newest(&*storage, &line, None)? else {
-        return Err(DurableError::Nothing { uri: uri() });
-    };
-    let payload: Payload = serde_json::from_str(newest.manifest.payload()).map_err(unreadable)?;
-    Ok(Stored { dataflow: payload.dataflow, arguments: payload.arguments })
+    for name in line.line().manifests(&*storage)? {
+        // The rows are not looked at, of which there may be millions.
+        let manifest = match Manifest::read(&*storage, &name) {
+            Err(error) if error.is_damage() => continue,
+            read => read?,
+        };
+        let Payload { dataflow, arguments, .. } =
+            serde_json::from_str(manifest.payload()).map_err(unreadable)?;
+        return Ok(Stored { dataflow, arguments });
+    }
+    Err(DurableError::Nothing { uri: uri() })
 }
 
 fn names(settings: &Settings) -> Vec<SourceName> {

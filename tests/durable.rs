@@ -423,6 +423,22 @@ fn what_a_state_has_can_be_looked_at() {
     ended.says(&["tables/"]);
 }
 
+/// A run may end when its sinks know it, and nothing is sealed.
+#[test]
+fn a_run_that_has_sealed_nothing_is_gone_on_from() {
+    let place = Place::new();
+    let (whole, state) = (place.whole(), place.text("state"));
+    let files = format!("jsonl:{}/?mode=changes", place.text("files"));
+    std::fs::write(place.path("taken"), "no directory").unwrap();
+    let bad = format!("csv:{}/", place.text("taken"));
+    let args = ["run", "access-log", &whole, "--state", &state, "--sink", &files];
+    run(&[&args[..], &["--sink", &bad]].concat()).exits(4).says(&["taken"]);
+    assert!(place.path("files/_manifest").is_dir(), "the first sink was opened");
+    run(&args).exits(0);
+    // Another state is another run.
+    run(&[&args[..], &["--reset"]].concat()).exits(4).says(&["of another run"]);
+}
+
 #[test]
 fn sinks_have_each_epoch_once() {
     let (place, mut draws) = (Place::new(), Draws::new(8));

@@ -262,8 +262,8 @@ impl Start {
             }
             (records, _) => records?,
         };
-        let goes_on = start.mark.is_some() || !records.is_empty();
-        start.state = match line.state().filter(|_| goes_on) {
+        // Also where nothing is sealed yet: sinks were told the number as they were opened, and know the state by it.
+        start.state = match line.state().filter(|_| !durable.reset) {
             Some(state) => state,
             None => draw()?,
         };

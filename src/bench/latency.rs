@@ -6,6 +6,9 @@
 //!
 //! The baseline is a loop that takes the same lines from the same source, and does nothing with them but count them at each
 //! tick: what waiting for the tick costs, and the machine.
+//!
+//! With a directory for state, each load is measured once more with durable epochs and snapshots: a sink is shown an epoch no
+//! sooner than it is synced, and what a snapshot holds up is among the longest.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +20,7 @@ use crate::bench::{BenchError, Notes, table};
 use crate::data::grouped;
 use crate::dataflow::AnyDataflow;
 use crate::rate::{RateClock, RateSource};
-use crate::runtime::{self, Reports, RunError, Settings};
+use crate::runtime::{self, DurableSettings, Reports, RunError, Settings};
 use crate::sink::{Closed, Opening, Sink, SinkError, Sinks};
 use crate::source::{Pool, Progress, ReadOptions, Reader, Share, Source, Step};
 
@@ -36,6 +39,9 @@ pub struct Latency {
     pub seconds: u16,
     /// Among how many clients (or words, devices …) the lines are shared; as [`rate:`](crate::rate) has it when not given.
     pub keys: Option<u32>,
+    /// Where state is kept for the second of two runs of each load, and how long after a snapshot the next is made. What is there
+    /// is discarded. Without it there is one run.
+    pub state: Option<(String, Duration)>,
 }
 
 /// Lines at a rate, in epochs of a length: `200000@10ms`.
@@ -145,18 +151,21 @@ impl Latency {
         for load in &self.loads {
             notes(&format!("{load}: a loop that only counts"));
             let (plain, _) = self.baseline(*load, self.seconds.min(10))?;
-            notes(&format!("{load}: {}, for {} s", self.dataflow, self.seconds));
-            let (measured, epochs) = self.measure(dataflow, *load)?;
-            let millis = |duration: Duration| format!("{:.1}", duration.as_secs_f64() * 1e3);
-            let mut row = vec![load.to_string(), grouped(measured.0.len()), epochs.to_string()];
-            row.extend([0.5, 0.9, 0.99].map(|share| millis(measured.quantile(share))));
-            row.push(millis(measured.quantile(1.0)));
-            row.extend([0.5, 0.99].map(|share| millis(plain.quantile(share))));
-            row.push(format!(
-                "{:.2}",
-                measured.quantile(0.99).as_secs_f64() / plain.quantile(0.99).as_secs_f64()
-            ));
-            rows.push(row);
+            for state in std::iter::once(None).chain(self.state.as_ref().map(Some)) {
+                let called = if state.is_some() { format!("{load}, state") } else { load.to_string() };
+                notes(&format!("{called}: {}, for {} s", self.dataflow, self.seconds));
+                let (measured, epochs) = self.measure(dataflow, *load, state)?;
+                let millis = |duration: Duration| format!("{:.1}", duration.as_secs_f64() * 1e3);
+                let mut row = vec![called, grouped(measured.0.len()), epochs.to_string()];
+                row.extend([0.5, 0.9, 0.99].map(|share| millis(measured.quantile(share))));
+                row.push(millis(measured.quantile(1.0)));
+                row.extend([0.5, 0.99].map(|share| millis(plain.quantile(share))));
+                row.push(format!(
+                    "{:.2}",
+                    measured.quantile(0.99).as_secs_f64() / plain.quantile(0.99).as_secs_f64()
+                ));
+                rows.push(row);
+            }
         }
         let head = format!(
             "{} on {} workers, {} partitions{}, {} s each: milliseconds from a line's arrival to its count at the sink\n\
@@ -184,7 +193,12 @@ impl Latency {
         RateSource::parse(&uri, clock).map(Arc::new).map_err(failed)
     }
 
-    fn measure(&self, dataflow: &AnyDataflow, load: Load) -> Result<(Latencies, usize), BenchError> {
+    fn measure(
+        &self,
+        dataflow: &AnyDataflow,
+        load: Load,
+        state: Option<&(String, Duration)>,
+    ) -> Result<(Latencies, usize), BenchError> {
         let failed = |error: &dyn std::fmt::Display| BenchError::System {
             what: "run the dataflow",
             source: std::io::Error::other(error.to_string()),
@@ -216,6 +230,11 @@ impl Latency {
             workers: usize::from(self.workers),
             tick: load.tick,
             reports: Some(reports),
+            durable: state.map(|(uri, every)| DurableSettings {
+                reset: true,
+                every: *every,
+                ..DurableSettings::of(uri)
+            }),
             ..Settings::default()
         };
         let ran = runtime::run(&build, &settings, Arc::new(Progress::default()));

@@ -95,6 +95,9 @@ pub(super) fn bench(dataflows: &[AnyDataflow], matches: &ArgMatches) -> Result<(
                 partitions: one(given, "partitions"),
                 seconds: one(given, "seconds"),
                 keys: given.get_one("keys").copied(),
+                state: given
+                    .get_one::<String>("state")
+                    .map(|uri| (uri.clone(), one::<Length>(given, "snapshot-every").duration())),
             };
             latency.run(dataflows, &mut notes)
         }
@@ -274,6 +277,16 @@ fn latency() -> Command {
                 .value_name("N")
                 .value_parser(value_parser!(u32).range(1..))
                 .help("How many clients the lines are of (or words, or devices) [default: 100000]"),
+        )
+        .arg(
+            Arg::new("state")
+                .long("state")
+                .value_name("DIR")
+                .help("Measure each load once more with durable state there, which is discarded first"),
+        )
+        .arg(
+            arg("snapshot-every", "TIME", "1s", "How long after a snapshot the next is made")
+                .value_parser(value_parser!(Length)),
         )
         .arg(
             arg("seconds", "N", "60", "How long each load lasts")

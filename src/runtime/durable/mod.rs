@@ -62,4 +62,21 @@ impl DurableSettings {
 
     /// How much the command keeps of what sources do not give twice.
     pub const SPOOL: u64 = 1 << 30;
+
+    /// State at `uri`, as the command keeps it unless it is told otherwise.
+    ///
+    /// ```
+    /// use thalweg::runtime::DurableSettings;
+    /// assert!(!DurableSettings::of("state/").reset);
+    /// ```
+    pub fn of(uri: &str) -> Self {
+        DurableSettings {
+            uri: uri.to_owned(),
+            reset: false,
+            every: Self::EVERY,
+            spool: Self::SPOOL,
+            again: None,
+            arguments: BTreeMap::new(),
+        }
+    }
 }

@@ -16,13 +16,14 @@
 //! | [`mod@format`] | bytes to records that borrow from them | `time`, `data` |
 //! | [`envelope`] | what stands around lines: syslog, containers, the journal | `time`, `format` |
 //! | [`source`] | where bytes come from, and at which offset | `time`, `envelope` |
-//! | `state` | what is durable of the doors, and where | `time`, `data` |
-//! | `ledger` | which bytes belong to which epoch, and the journal of that | `time`, `envelope`, `source`, `state` |
+//! | `errand` | what is done beside the workers, on threads | nothing |
+//! | `state` | what is durable of the doors, and where | `time`, `data`, `errand` |
+//! | `ledger` | which bytes belong to which epoch, and the journal of that | `time`, `envelope`, `errand`, `source`, `state` |
 //! | [`operators`] | collections to collections | `time`, `data` |
 //! | [`view`] | what a dataflow shows: named rows with typed columns, as owned batches | `time`, `data` |
 //! | [`door`] | the doors: records to collections | `time`, `data`, `format`, `envelope`, `source`, `ledger`, `state`, `operators`, `view` |
 //! | [`dataflow`] | what a ready-made job is, and how it is built | all above |
-//! | [`sink`] | views to the world, by whole epochs, each sink on its own thread | `time`, `data`, `source`, `view` |
+//! | [`sink`] | views to the world, by whole epochs, each sink on its own thread | `time`, `data`, `errand`, `source`, `view` |
 //! | [`runtime`] | epochs, credits, the worker loop, the cluster, the end | all above |
 //! | [`testing`] | for tests of dataflows | all above |
 //! | [`generate`] | seeded logs, for tests and benchmarks | nothing |
@@ -67,6 +68,7 @@ pub mod data;
 pub mod dataflow;
 pub mod door;
 pub mod envelope;
+mod errand;
 pub mod format;
 pub mod generate;
 pub mod guide;

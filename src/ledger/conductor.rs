@@ -146,6 +146,8 @@ pub struct Conductor {
     finished: bool,
     /// What is to be opened as it was before, and nothing else until that is done.
     replay: VecDeque<EpochRecord>,
+    /// Partitions that are at their end now, and were not in the epochs that were read again.
+    early: Vec<PartitionId>,
     afterwards: Afterwards,
     /// When every epoch arrives, whatever the clock says.
     arrives: Option<Time>,
@@ -214,6 +216,7 @@ impl Conductor {
             ended: false,
             finished: false,
             replay: VecDeque::new(),
+            early: Vec::new(),
             afterwards: Afterwards::GoOn,
             by_hand: false,
             arrives: None,
@@ -380,11 +383,13 @@ impl Conductor {
     /// If an epoch is open.
     pub fn mark(&self) -> Mark {
         assert!(self.open.is_empty(), "an epoch is open");
+        let mut watermarks = self.watermarks.clone();
+        watermarks.end(self.early.clone());
         Mark {
             next: self.next,
             partitions: self.partitions,
             sources: self.sources.clone(),
-            watermark: self.watermarks.state(),
+            watermark: watermarks.state(),
         }
     }
 
@@ -574,9 +579,10 @@ impl Conductor {
         let times = EpochTimes { epoch: record.epoch, lines: 0, opened: since, sealed: now.elapsed };
         self.status.seal(times, &reached);
         let again = before.is_some();
-        if let Some(before) = before {
-            self.compare(&before, &record);
+        if let Some(before) = &before {
+            self.compare(before, &record);
         }
+        let known = before.and_then(|before| Some((before.after?.0, before)));
         if last {
             // An epoch like any other, in which nothing was read; its event time is forgotten.
             let ended = EventTime { watermark: Watermark::END, ..self.watermarks.event_time() };
@@ -599,7 +605,16 @@ impl Conductor {
         let more = |source: u32| {
             sources.get(source as usize).is_some_and(|source| !source.cursors.is_empty() || source.finds)
         };
-        let event_time = self.watermarks.seal(&record, more);
+        let event_time = match known {
+            None => self.watermarks.seal(&record, more),
+            Some((known, as_it_was)) => {
+                // Who is at its end now, or has caught up, may not have been then.
+                let early = record.ended.iter().filter(|ended| !as_it_was.ended.contains(ended));
+                self.early.extend(early);
+                self.watermarks.seal_again(&as_it_was, known, more)
+            }
+        };
+        record.after = Some(EventTimeState(event_time));
         let epoch = record.epoch;
         let rests = |cursor: &&Cursor| {
             reached.get(&cursor.partition.id).is_some_and(|one| one.caught_up || one.held_back)
@@ -679,6 +694,7 @@ impl Conductor {
         if let Some(record) = self.replay.pop_front() {
             return Some(self.reopen(record, now));
         }
+        self.watermarks.end(std::mem::take(&mut self.early));
         for (source, found) in std::mem::take(&mut self.found) {
             self.take_found(source, found);
         }
@@ -760,6 +776,13 @@ impl Conductor {
             Limit { partition: read.partition, from, upto: read.upto }
         };
         let limits = record.reads.iter().map(limit).collect();
+        for cursor in &cursors {
+            // Of these nothing was there.
+            if record.caught_up.contains(&cursor.partition.id) && cursor.begins_at(cursor.from) {
+                let source = &self.sources[cursor.partition.source as usize];
+                self.watermarks.add(&cursor.partition, source.sequence, record.arrived.0);
+            }
+        }
         self.next = record.epoch;
         self.ended |= record.end;
         let mut opened = self.open(record.arrived, limits, false, now, record.end);

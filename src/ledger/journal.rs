@@ -249,6 +249,16 @@ pub fn read_journal(
     Ok(records)
 }
 
+/// What was read of the journal is durable when this returns, also where those who wrote it died before they synced it: a run that
+/// goes on from it counts on that, and its own logs hold what follows.
+///
+/// # Errors
+///
+/// When that is not certain.
+pub fn sync_journal(storage: &dyn Storage) -> Result<(), StorageError> {
+    storage.list(JOURNAL)?.iter().try_for_each(|entry| storage.sync_log(&entry.name))
+}
+
 fn encode(synced: u64, record: &EpochRecord) -> Vec<u8> {
     let json =
         serde_json::to_string(record).expect("a record has text for keys and no value that JSON lacks");

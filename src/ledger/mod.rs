@@ -30,7 +30,7 @@ mod status;
 mod watermark;
 
 pub use conductor::{Afterwards, Conductor, LedgerOptions, Moment};
-pub use journal::{Journal, JournalError, read_journal};
+pub use journal::{Journal, JournalError, read_journal, sync_journal};
 pub use mark::{Mark, read_before};
 pub use record::{
     Ended, EpochRecord, Limit, Message, Opened, Reached, Read, RecordError, decode_records, encode_record,

@@ -176,6 +176,10 @@ pub struct EpochRecord {
     pub arrived: Time,
     /// What was known of event time as it began: records are judged by this watermark.
     pub(crate) before: Option<EventTimeState>,
+    /// What was known of event time as it ended, which is so whenever it is read again. `None` for the epoch that ends the input, and
+    /// where nobody knows yet.
+    #[serde(default)]
+    pub(crate) after: Option<EventTimeState>,
     /// Partitions that were not there before.
     pub new: Vec<Partition>,
     /// What was read.

@@ -11,21 +11,21 @@
 //! of an earlier incarnation is read from its logs, and is at its end with them: whatever wrote into the pipe writes into another
 //! one now, which is another partition.
 //!
-//! Chunks are handed to a thread as they are read, which appends them; [`Spool::sync`] waits until they are durable. That is
+//! Chunks are handed to an [errand](crate::errand) as they are read, which appends them; [`Spool::sync`] waits until they are durable. That is
 //! done before the records of their epochs are. A torn frame at the end of a log was in no epoch that was sealed.
 //!
 //! What has been published is deleted ([`cut_spool`]). Above a quota nothing more is read until that has happened.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Builder;
 
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use crate::envelope::{Envelope, GivenUp};
+use crate::errand::{Errand, Orders, Task};
 use crate::source::{
     Buffer, Chunk, Oversize, Partition, PartitionId, Place, Pool, ReadBefore, Reader, SourceError, Step,
 };
@@ -114,7 +114,8 @@ enum Order {
         offset: u64,
         frame: Vec<u8>,
     },
-    Sync(SyncSender<Result<(), StorageError>>),
+    /// Says when everything before it is durable.
+    Sync(SyncSender<()>),
     /// Looks how much there is.
     Measure,
 }
@@ -122,7 +123,6 @@ enum Order {
 #[derive(Debug)]
 struct Shared {
     used: AtomicU64,
-    failed: Mutex<Option<StorageError>>,
 }
 
 /// The spool of one process.
@@ -131,7 +131,8 @@ pub struct Spool {
     storage: Arc<dyn Storage>,
     incarnation: u64,
     quota: u64,
-    orders: SyncSender<Order>,
+    orders: Orders<Order, StorageError>,
+    errand: Mutex<Errand<Order, StorageError>>,
     shared: Arc<Shared>,
 }
 
@@ -142,12 +143,11 @@ impl Spool {
     ///
     /// When no thread can be started.
     pub fn start(storage: Arc<dyn Storage>, incarnation: u64, quota: u64) -> std::io::Result<Self> {
-        let (orders, received) = sync_channel(WAITING);
-        let shared = Arc::new(Shared { used: AtomicU64::new(0), failed: Mutex::default() });
-        let logs = Logs { storage: Arc::clone(&storage), incarnation, open: HashMap::new(), quota };
-        let theirs = Arc::clone(&shared);
-        Builder::new().name("spool".to_owned()).spawn(move || logs.write(&received, &theirs))?;
-        Ok(Spool { storage, incarnation, quota, orders, shared })
+        let shared = Arc::new(Shared { used: AtomicU64::new(0) });
+        let (theirs, store) = (Arc::clone(&shared), Arc::clone(&storage));
+        let logs = Logs { storage: store, incarnation, open: HashMap::new(), quota, shared: theirs };
+        let errand = Errand::start("spool", WAITING, logs)?;
+        Ok(Spool { storage, incarnation, quota, orders: errand.orders(), errand: Mutex::new(errand), shared })
     }
 
     /// What follows the identity of partitions that are read in `incarnation`: another run has others.
@@ -191,25 +191,37 @@ impl Spool {
     /// When that is not certain.
     pub fn sync(&self) -> Result<(), StorageError> {
         let (answer, answered) = sync_channel(1);
-        // A thread that is gone has left the reason behind.
-        let asked = self.orders.send(Order::Sync(answer)).is_ok();
-        match asked.then(|| answered.recv()) {
-            Some(Ok(result)) => result,
-            _ => self.check(),
+        self.orders.tell(Order::Sync(answer));
+        self.orders.do_here();
+        match answered.recv() {
+            Ok(()) => Ok(()),
+            // It has ended, and has left the reason behind: once, if several ask.
+            Err(_) => self.check().and(Err(gone())),
         }
     }
 
     fn check(&self) -> Result<(), StorageError> {
-        self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.errand.lock().unwrap_or_else(PoisonError::into_inner).check()
     }
 }
 
-/// What the thread has open.
+/// What is said of a spool whose reason to end has been said.
+fn gone() -> StorageError {
+    StorageError::System {
+        uri: SPOOL.to_owned(),
+        doing: "write",
+        name: SPOOL.to_owned(),
+        source: "it has failed before".into(),
+    }
+}
+
+/// What it has open.
 struct Logs {
     storage: Arc<dyn Storage>,
     incarnation: u64,
     open: HashMap<PartitionId, Open>,
     quota: u64,
+    shared: Arc<Shared>,
 }
 
 struct Open {
@@ -218,37 +230,43 @@ struct Open {
     dirty: bool,
 }
 
-impl Logs {
-    fn write(mut self, orders: &Receiver<Order>, shared: &Shared) {
-        let mut failed = false;
-        while let Ok(order) = orders.recv() {
-            let result = match order {
-                _ if failed => return,
-                Order::Append { partition, offset, frame } => {
-                    shared.used.fetch_add(frame.len() as u64, Ordering::AcqRel);
-                    self.append(&partition, offset, &frame)
-                }
-                Order::Sync(answer) => {
-                    let result = self.sync();
-                    let lost = result.is_err();
-                    // Whoever asked may be gone.
-                    let _ = answer.send(result);
-                    failed |= lost;
-                    Ok(())
-                }
-                Order::Measure if shared.used.load(Ordering::Acquire) <= self.quota => Ok(()),
-                Order::Measure => self.storage.list(SPOOL).map(|entries| {
-                    let used = entries.iter().map(|entry| entry.bytes).sum();
-                    shared.used.store(used, Ordering::Release);
-                }),
-            };
-            if let Err(error) = result {
-                *shared.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                failed = true;
+impl Task for Logs {
+    type Order = Order;
+    type Error = StorageError;
+
+    fn perform(&mut self, order: Order) -> Result<(), StorageError> {
+        let used = &self.shared.used;
+        match order {
+            Order::Append { partition, offset, frame } => {
+                used.fetch_add(frame.len() as u64, Ordering::AcqRel);
+                self.append(&partition, offset, &frame)
+            }
+            Order::Sync(answer) => {
+                self.sync()?;
+                // Whoever asked may be gone.
+                let _ = answer.send(());
+                Ok(())
+            }
+            Order::Measure if used.load(Ordering::Acquire) <= self.quota => Ok(()),
+            Order::Measure => {
+                let bytes = self.storage.list(SPOOL)?.iter().map(|entry| entry.bytes).sum();
+                used.store(bytes, Ordering::Release);
+                Ok(())
             }
         }
     }
 
+    fn panicked(&self, message: String) -> StorageError {
+        StorageError::System {
+            uri: self.storage.uri().to_owned(),
+            doing: "write",
+            name: SPOOL.to_owned(),
+            source: message.into(),
+        }
+    }
+}
+
+impl Logs {
     fn append(&mut self, partition: &Partition, offset: u64, frame: &[u8]) -> Result<(), StorageError> {
         let full = self.open.get(&partition.id).is_none_or(|open| open.bytes >= LOG);
         if full {
@@ -302,7 +320,7 @@ impl Keeping {
         };
         let frame = frame(b'C', &head, chunk.bytes());
         let order = Order::Append { partition: self.partition.clone(), offset: head.offset, frame };
-        if self.spool.orders.send(order).is_err() {
+        if !self.spool.orders.tell(order) {
             self.spool.check().map_err(|error| self.failed(&error))?;
         }
         Ok(())
@@ -316,7 +334,7 @@ impl Keeping {
 impl Reader for Keeping {
     fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
         if self.spool.shared.used.load(Ordering::Acquire) > self.spool.quota {
-            let _ = self.spool.orders.try_send(Order::Measure);
+            let _ = self.spool.orders.try_tell(Order::Measure);
             self.spool.check().map_err(|error| self.failed(&error))?;
             return Ok(Step::CaughtUp);
         }
@@ -397,8 +415,11 @@ impl Kept {
                     );
                 }
                 let Some(log) = self.logs.pop_front() else { return Ok(None) };
-                let bytes =
-                    self.storage.read_log(&log.text()).map_err(|error| failed(&self.partition, &error))?;
+                let name = log.text();
+                let bytes = self.storage.read_log(&name);
+                // What is read here is sealed in this run, and whoever wrote it may never have synced it.
+                let bytes = bytes.and_then(|bytes| self.storage.sync_log(&name).map(|()| bytes));
+                let bytes = bytes.map_err(|error| failed(&self.partition, &error))?;
                 (self.bytes, self.at) = (bytes.unwrap_or_default(), 0);
                 continue;
             };

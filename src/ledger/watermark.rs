@@ -174,6 +174,30 @@ impl Watermarks {
         self.event_time
     }
 
+    /// The same as [`Watermarks::seal`] of an epoch that was sealed before, `record`, and is read again: `known` is what was known
+    /// of event time as it ended.
+    pub(super) fn seal_again(
+        &mut self,
+        record: &EpochRecord,
+        known: EventTime,
+        more: impl Fn(u32) -> bool,
+    ) -> EventTime {
+        self.seal(record, more);
+        self.event_time = known;
+        known
+    }
+
+    /// Nothing more comes of `partitions`.
+    pub(super) fn end(&mut self, partitions: Vec<PartitionId>) {
+        for partition in partitions {
+            if let Some(lane) = self.of.remove(&partition).and_then(|id| self.lanes.get_mut(&id)) {
+                lane.ended = true;
+            }
+            self.heard.remove(&partition);
+            self.names.remove(&partition);
+        }
+    }
+
     fn estimate(&self) -> Option<Millis> {
         if self.options.clock == Clock::Arrival {
             // What arrives later has a later time.

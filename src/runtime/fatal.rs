@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::data::escape_text;
 use crate::door::lines_at;
 use crate::runtime::cluster::Peer;
+use crate::runtime::{DurableError, RunError};
 
 /// Exit codes of the command; [`Exit::HELP`] says the same in the command's own help.
 ///
@@ -83,6 +84,39 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// Set by the first thread that ends the process, so that one reason is given and not also its consequences.
 static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Why a worker cannot go on, which is the end of its process.
+pub(super) struct Fatal {
+    /// The exit code that says so.
+    pub(super) exit: Exit,
+    /// The reason.
+    pub(super) reason: Box<dyn Display + Send>,
+}
+
+impl Fatal {
+    /// For `reason`.
+    pub(super) fn new(exit: Exit, reason: impl Display + Send + 'static) -> Self {
+        Fatal { exit, reason: Box::new(reason) }
+    }
+}
+
+impl std::fmt::Debug for Fatal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fatal").field("exit", &self.exit).field("reason", &self.reason.to_string()).finish()
+    }
+}
+
+impl From<RunError> for Fatal {
+    fn from(error: RunError) -> Self {
+        Fatal::new(error.exit(), error)
+    }
+}
+
+impl From<DurableError> for Fatal {
+    fn from(error: DurableError) -> Self {
+        Fatal::new(error.exit(), error)
+    }
+}
 
 /// Ends the process with `exit` after printing `reason`; only the first caller's reason is printed.
 pub fn end(exit: Exit, reason: impl Display) -> ! {

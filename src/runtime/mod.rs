@@ -29,6 +29,8 @@ pub(crate) mod reading;
 mod rejects;
 mod report;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod small;
 mod stop;
 mod supervisor;
@@ -58,6 +60,8 @@ pub use fatal::{Exit, end, end_on_panic};
 pub(crate) use open_files::raise_limit as raise_open_files;
 pub use report::{LatestEpochs, ProgressReport, Reports, SourceReport};
 pub use settings::{ClusterSettings, Settings};
+#[cfg(test)]
+pub(crate) use simulation::{Bug, is_planted};
 pub(crate) use small::read_small;
 pub use stop::end_in_order_on_signals;
 pub(crate) use stop::{end_on_signals, requested as end_requested, running as can_end_in_order};
@@ -76,7 +80,7 @@ use crate::runtime::durable::{DurableJob, Start};
 use crate::runtime::rejects::RejectsFile;
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
-use crate::source::{Progress, ReadOptions, SourceError};
+use crate::source::{Found, Progress, ReadOptions, Source, SourceError};
 use crate::time::{Clock, TimeOptions};
 use crate::view::Retracted;
 
@@ -255,53 +259,10 @@ impl RunError {
 ///
 /// When the run cannot begin.
 pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Result<Report, RunError> {
-    let outline = build.check()?;
     raise_open_files();
-    let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
-    let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+    let mut begin = Begin::prepare(build, settings)?;
     let workers = settings.workers;
-
-    // Process 0 looks for the partitions, and all others go by what it finds.
-    let sources: Vec<_> = settings.sources.iter().map(|(_, source)| Arc::clone(source)).collect();
-    let pace = LedgerOptions {
-        peers: workers * processes,
-        time: settings.times(),
-        tick: settings.tick,
-        epoch_bytes: settings.epoch_bytes,
-        chunk_bytes: settings.read.chunk_bytes,
-        max_open_epochs: settings.max_open_epochs,
-        max_open_bytes: settings.max_open_bytes,
-        event_time: true,
-        horizon: Duration::ZERO,
-        digest: settings.durable.is_some(),
-        once: settings.once,
-        incarnation: 0,
-    };
-    let mut start = match settings.durable.as_ref().filter(|_| process == 0) {
-        Some(durable) => Some(Start::look(durable, settings, build, &outline)?),
-        None => None,
-    };
-    let mut found = Vec::new();
-    if process == 0 {
-        for (number, source) in sources.iter().enumerate() {
-            let before = start.as_ref().map_or(&[][..], |start| start.read_before(number));
-            if !before.is_empty() {
-                source.go_on(before);
-            }
-        }
-        found = Conductor::look(&sources, processes > 1)?;
-    }
-    overwrite::refuse(settings, &build.files())?;
-    if let Some(start) = &mut start {
-        start.claim()?;
-    }
-    let incarnation = start.as_ref().map_or(0, Start::incarnation);
-    let mut conductor = (process == 0)
-        .then(|| Conductor::without_partitions(LedgerOptions { incarnation, ..pace }, &sources));
-    // What an earlier run has read comes before what is found now.
-    if let Some(conductor) = conductor.as_mut().filter(|_| start.is_none()) {
-        std::mem::take(&mut found).into_iter().for_each(|(source, found)| conductor.discover(source, found));
-    }
+    let (process, processes) = (begin.process, begin.processes);
     let rejects = settings.rejects.as_deref().map(RejectsFile::take).transpose()?;
     let drawn = draw_routing()?;
     type Guard = Box<dyn std::any::Any + Send>;
@@ -316,14 +277,14 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
             let config = join_config(cluster, settings, build)?;
             let connected = |source| RunError::System { what: "set up the connections", source };
             // Process 0 draws for all, and knows what they go on from.
-            let offer = [&drawn[..], &start.as_ref().map(Start::offer).unwrap_or_default()].concat();
+            let offer = [&drawn[..], &begin.start.as_ref().map(Start::offer).unwrap_or_default()].concat();
             let joined = cluster::join(&config, &offer)?;
             let (drawn, offer) = joined
                 .offer
                 .split_first_chunk()
                 .ok_or_else(|| connected(std::io::ErrorKind::InvalidData.into()))?;
             if let Some(durable) = settings.durable.as_ref().filter(|_| process > 0) {
-                start = Some(Start::follow(durable, settings, build, offer)?);
+                begin.start = Some(Start::follow(durable, settings, build, offer)?);
             }
             let drawn = *drawn;
             let (links, peers) =
@@ -335,7 +296,8 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
             (builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard), peers, drawn)
         }
     };
-    let (partitions, bytes) = conductor.as_ref().map_or((0, 0), |it| (it.partitions(), it.total_bytes()));
+    let (partitions, bytes) =
+        begin.conductor.as_ref().map_or((0, 0), |it| (it.partitions(), it.total_bytes()));
     let share = if settings.is_bounded() { bytes / processes as u64 } else { 0 };
     progress.total.store(share, std::sync::atomic::Ordering::Relaxed);
 
@@ -353,19 +315,7 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
         build.name()
     );
     let begun = now();
-    let job = Job {
-        build: build.clone(),
-        settings: settings.clone(),
-        conductor: Mutex::new(conductor),
-        progress,
-        rejects: rejects.clone(),
-        vitals,
-        first,
-        routing: Routing::of(drawn),
-        durable: start
-            .map(|start| DurableJob::new(start, found, process, processes, workers, sources))
-            .transpose()?,
-    };
+    let job = begin.job(build, settings, progress, rejects.clone(), vitals, Routing::of(drawn))?;
     let config = WorkerConfig::default();
     let guards = execute_from(builders, guard, config, move |worker| worker::work(worker, &job))
         .map_err(RunError::Timely)?;
@@ -380,6 +330,96 @@ pub fn run(build: &Build, settings: &Settings, progress: Arc<Progress>) -> Resul
     let Outcome { epochs, event_time, answered, sources, .. } = outcomes.swap_remove(0);
     let elapsed = now() - begun;
     Ok(Report { counts, epochs, elapsed, interrupted, unread, damaged, event_time, answered, sources })
+}
+
+/// What a process of a run begins with.
+#[derive(Debug)]
+struct Begin {
+    process: usize,
+    processes: usize,
+    sources: Vec<Arc<dyn Source>>,
+    /// What it goes on from, if it is durable.
+    start: Option<Start>,
+    /// What process 0 has found that is to be read, where it goes on from something.
+    found: Vec<(u32, Vec<Found>)>,
+    /// On process 0.
+    conductor: Option<Conductor>,
+}
+
+impl Begin {
+    /// Looks what there is to read, and to go on from.
+    fn prepare(build: &Build, settings: &Settings) -> Result<Self, RunError> {
+        let outline = build.check()?;
+        let process = settings.cluster.as_ref().map_or(0, |cluster| cluster.process);
+        let processes = settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+        // Process 0 looks for the partitions, and all others go by what it finds.
+        let sources: Vec<_> = settings.sources.iter().map(|(_, source)| Arc::clone(source)).collect();
+        let mut start = match settings.durable.as_ref().filter(|_| process == 0) {
+            Some(durable) => Some(Start::look(durable, settings, build, &outline)?),
+            None => None,
+        };
+        let mut found = Vec::new();
+        if process == 0 {
+            for (number, source) in sources.iter().enumerate() {
+                let before = start.as_ref().map_or(&[][..], |start| start.read_before(number));
+                if !before.is_empty() {
+                    source.go_on(before);
+                }
+            }
+            found = Conductor::look(&sources, processes > 1)?;
+        }
+        overwrite::refuse(settings, &build.files())?;
+        if let Some(start) = &mut start {
+            start.claim()?;
+        }
+        let pace = LedgerOptions {
+            peers: settings.workers * processes,
+            time: settings.times(),
+            tick: settings.tick,
+            epoch_bytes: settings.epoch_bytes,
+            chunk_bytes: settings.read.chunk_bytes,
+            max_open_epochs: settings.max_open_epochs,
+            max_open_bytes: settings.max_open_bytes,
+            event_time: true,
+            horizon: Duration::ZERO,
+            digest: settings.durable.is_some(),
+            once: settings.once,
+            incarnation: start.as_ref().map_or(0, Start::incarnation),
+        };
+        let mut conductor = (process == 0).then(|| Conductor::without_partitions(pace, &sources));
+        // What an earlier run has read comes before what is found now.
+        if let Some(conductor) = conductor.as_mut().filter(|_| start.is_none()) {
+            let found = std::mem::take(&mut found);
+            found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
+        }
+        Ok(Begin { process, processes, sources, start, found, conductor })
+    }
+
+    /// What its workers are given.
+    fn job(
+        self,
+        build: &Build,
+        settings: &Settings,
+        progress: Arc<Progress>,
+        rejects: Option<Rejects>,
+        vitals: Vec<Arc<Vitals>>,
+        routing: Routing,
+    ) -> Result<Job, RunError> {
+        let Begin { process, processes, sources, start, found, conductor } = self;
+        let workers = settings.workers;
+        let durable = start.map(|start| DurableJob::new(start, found, process, processes, workers, sources));
+        Ok(Job {
+            build: build.clone(),
+            settings: settings.clone(),
+            conductor: Mutex::new(conductor),
+            progress,
+            rejects,
+            vitals,
+            first: process * workers,
+            routing,
+            durable: durable.transpose()?,
+        })
+    }
 }
 
 /// Draws how the keys of a run are dealt to its workers.

@@ -1,20 +1,26 @@
 //! The loop of one worker.
 
+use std::cell::Cell;
+use std::fmt::Display;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use timely::dataflow::operators::probe;
 use timely::worker::Worker;
 
 use super::durable::{DurableJob, DurableRun};
+use super::fatal::Fatal;
 use super::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Sealed, Turn};
 use super::messages::Messages;
 use super::reading::Inputs;
 use super::report::Reporter;
 use super::verdict;
 use super::watchdog::{Doing, Vitals, WHOLE_RUN};
-use super::{DurableError, Exit, RunError, Settings, clock, fatal, stop};
+use super::{DurableError, Exit, Settings, clock, fatal, stop};
 use crate::data::InputCounts;
-use crate::dataflow::{Build, Flow};
-use crate::door::{Lines, Rejects, UNNAMED};
+use crate::dataflow::{Build, Flow, Summary};
+use crate::door::{Durable, FaultProbe, Lines, Rejects, UNNAMED};
 use crate::ledger::{Conductor, SourceStatus};
 use crate::operators::Routing;
 use crate::sink::{Outputs, Shows, SinkError};
@@ -98,202 +104,326 @@ fn complete(given: Inputs, inputs: &[String]) -> Result<Inputs, String> {
     }
 }
 
-/// Runs `job` on `worker` until the input has ended and every sink has been shown everything.
+/// Runs `job` on `worker` until the input has ended and every sink has been shown everything. What it cannot go on with ends the
+/// process.
 pub(super) fn work(worker: &mut Worker, job: &Job) -> Outcome {
-    let index = worker.index();
-    let bounded = job.settings.is_bounded();
-    let processes = job.settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
-    let vitals = &job.vitals[index - job.first];
-    vitals.observe(worker);
-    job.routing.install();
+    let run = |worker: &mut Worker| {
+        let mut work = Work::begin(worker, job)?;
+        while !work.turn(worker, job, Patience::Parks)? {}
+        work.end()
+    };
+    run(worker).unwrap_or_else(|Fatal { exit, reason }| fatal::end(exit, reason))
+}
 
-    let messages = Messages::install(worker);
-    let keep = job.durable.as_ref().and_then(|durable| durable.keep(index));
-    let snapshot = job.durable.as_ref().and_then(|durable| durable.snapshot.clone());
-    let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
-    let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
-        let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
-        let mut lines = lines.rejecting(job.rejects.clone());
-        if let Some(keep) = &keep {
-            lines = lines.keeping(keep.clone());
-        }
-        if let Some(snapshot) = snapshot {
-            lines = lines.restoring(snapshot);
-        }
-        // It could be built before, when it was checked.
-        let installed = job.build.install(Flow::new(scope, lines, deliveries));
-        (feed, installed.unwrap_or_else(|error| panic!("{error}")))
-    });
-    let probe = installed.probe;
+/// Whether a worker that has nothing to do waits for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It does.
+    Parks,
+    /// It is stepped by somebody who has more to do.
+    #[cfg(test)]
+    None,
+}
 
-    // Before one of them is opened, which empties its file.
-    let fit = job.settings.sinks.iter().try_for_each(|sink| sink.check(&installed.views));
-    fit.unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
-    // Views arrive on worker 0, so the sinks are there; a sink that cannot be opened is found out before the first line.
-    let sinks = job.settings.sinks.iter().filter(|_| index == 0).map(|sink| sink.attach(bounded));
-    let sinks =
-        sinks.collect::<Result<_, _>>().unwrap_or_else(|error| fatal::end(Exit::Configuration, error));
-    let failed = |error: SinkError| -> ! { fatal::end(Exit::Output, error) };
-    let start = job.durable.as_ref().map(|durable| durable.sinks).unwrap_or_default();
-    let mut outputs = Outputs::open(installed.views, sinks, start).unwrap_or_else(|error| failed(error));
-
-    let inputs = assign(&job.settings.sources, &installed.inputs);
-    let inputs = inputs.and_then(|inputs| complete(inputs, &installed.inputs));
-    let inputs = inputs.map(|inputs| Inputs {
-        part: 1.0 / processes as f64,
-        tick: job.settings.tick,
-        spool: job.durable.as_ref().and_then(DurableJob::spool),
-        syncs: job.first > 0,
-        ..inputs
-    });
-    let mut conductor = job.conductor.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0);
-    let undurable = |error: RunError| -> ! { fatal::end(error.exit(), error) };
-    let mut durable =
-        job.durable.as_ref().zip(keep).map(|(durable, keep)| durable.run(keep, index == job.first));
-    if let (Some(job), Some(conductor)) = (&job.durable, &mut conductor) {
-        let committed: Vec<_> = outputs.status().into_iter().map(|sink| (sink.uri, sink.committed)).collect();
-        job.lead(durable.as_mut(), conductor, &committed).unwrap_or_else(|error| undurable(error));
+impl Patience {
+    fn step(self, worker: &mut Worker, longest: Duration) {
+        match self {
+            Patience::Parks => worker.step_or_park(Some(longest)),
+            #[cfg(test)]
+            Patience::None => worker.step(),
+        };
     }
-    let undurable = |error: DurableError| -> ! { fatal::end(error.exit(), error) };
-    let setup = IngestSetup {
-        inputs: inputs.unwrap_or_else(|error| fatal::end(Exit::Configuration, error)),
-        options: job.settings.read,
-        conductor,
-        event_time: installed.event_time,
-        horizon: installed.horizon,
-        checks: index == job.first && index > 0,
-        records: if durable.is_some() { Sealed::Taken } else { Sealed::Forgotten },
-    };
-    let mut ingest = Ingest::new(worker, messages, feed, setup);
+}
 
-    let reached =
-        || probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()));
-    // One worker of the process hands over the lines that all have rejected: those of the epochs before this one.
-    let hand_over_rejects = || job.rejects.iter().try_for_each(Rejects::flush);
-    let mut handed_over = 0;
+/// How far a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It reads, and shows what comes of that.
+    Running,
+    /// All is shown, and not yet durable.
+    Keeping,
+    /// Others may be at work.
+    Leaving,
+}
 
-    let (mut told, mut restored) = (false, false);
-    let mut reporter = {
+/// One worker at work.
+pub(super) struct Work {
+    phase: Phase,
+    index: usize,
+    bounded: bool,
+    vitals: Arc<Vitals>,
+    probe: probe::Handle<Epoch>,
+    faults: FaultProbe,
+    summary: Rc<Cell<Summary>>,
+    restoring: Durable,
+    event_time: bool,
+    ingest: Ingest,
+    outputs: Outputs,
+    durable: Option<DurableRun>,
+    reporter: Reporter,
+    /// The first epoch that is this run's own.
+    first: u64,
+    /// Lines that were rejected before this epoch have been handed over.
+    handed_over: u64,
+    /// Whether somebody was told that nothing has come of the input so far.
+    told: bool,
+    restored: bool,
+}
+
+fn failed(error: SinkError) -> Fatal {
+    Fatal::new(Exit::Output, error)
+}
+
+impl Work {
+    /// Builds the dataflow and opens what it is for.
+    pub(super) fn begin(worker: &mut Worker, job: &Job) -> Result<Self, Fatal> {
+        let index = worker.index();
+        let bounded = job.settings.is_bounded();
+        let processes = job.settings.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+        let vitals = Arc::clone(&job.vitals[index - job.first]);
+        vitals.observe(worker);
+        job.routing.install();
+
+        let messages = Messages::install(worker);
+        let keep = job.durable.as_ref().and_then(|durable| durable.keep(index));
+        let snapshot = job.durable.as_ref().and_then(|durable| durable.snapshot.clone());
+        let deliveries = Shows::deliveries(job.settings.sinks.iter().map(|sink| sink.shows(bounded)));
+        let (feed, installed) = worker.dataflow_named::<Epoch, _, _>(job.build.name(), |scope| {
+            let (lines, feed) = Lines::fed(scope, Arc::clone(&job.progress), job.settings.times());
+            let mut lines = lines.rejecting(job.rejects.clone());
+            if let Some(keep) = &keep {
+                lines = lines.keeping(keep.clone());
+            }
+            if let Some(snapshot) = snapshot {
+                lines = lines.restoring(snapshot);
+            }
+            // It could be built before, when it was checked.
+            let installed = job.build.install(Flow::new(scope, lines, deliveries));
+            (feed, installed.unwrap_or_else(|error| panic!("{error}")))
+        });
+
+        let misfit = |error: &dyn Display| Fatal::new(Exit::Configuration, error.to_string());
+        // Before one of them is opened, which empties its file.
+        let fit = job.settings.sinks.iter().try_for_each(|sink| sink.check(&installed.views));
+        fit.map_err(|error| misfit(&error))?;
+        // Views arrive on worker 0, so the sinks are there; a sink that cannot be opened is found out before the first line.
+        let sinks = job.settings.sinks.iter().filter(|_| index == 0).map(|sink| sink.attach(bounded));
+        let sinks = sinks.collect::<Result<_, _>>().map_err(|error| misfit(&error))?;
+        let start = job.durable.as_ref().map(|durable| durable.sinks).unwrap_or_default();
+        let outputs = Outputs::open(installed.views, sinks, start).map_err(failed)?;
+
+        let inputs = assign(&job.settings.sources, &installed.inputs);
+        let inputs = inputs.and_then(|inputs| complete(inputs, &installed.inputs));
+        let inputs = inputs.map(|inputs| Inputs {
+            part: 1.0 / processes as f64,
+            tick: job.settings.tick,
+            spool: job.durable.as_ref().and_then(DurableJob::spool),
+            syncs: job.first > 0,
+            ..inputs
+        });
+        let mut conductor =
+            job.conductor.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0);
+        let mut durable =
+            job.durable.as_ref().zip(keep).map(|(durable, keep)| durable.run(keep, index == job.first));
+        if let (Some(job), Some(conductor)) = (&job.durable, &mut conductor) {
+            let committed: Vec<_> =
+                outputs.status().into_iter().map(|sink| (sink.uri, sink.committed)).collect();
+            job.lead(durable.as_mut(), conductor, &committed)?;
+        }
+        let setup = IngestSetup {
+            inputs: inputs.map_err(|error| misfit(&error))?,
+            options: job.settings.read,
+            conductor,
+            event_time: installed.event_time,
+            horizon: installed.horizon,
+            checks: index == job.first && index > 0,
+            records: if durable.is_some() { Sealed::Taken } else { Sealed::Forgotten },
+        };
         let reports = job.settings.reports.clone().filter(|_| index == 0);
-        Reporter::new(reports, Arc::clone(&job.progress))
-    };
-    while !probe.done() {
-        let closed = reached();
-        vitals.reach(probe.with_frontier(|frontier| frontier.first().copied()));
+        Ok(Work {
+            phase: Phase::Running,
+            index,
+            bounded,
+            vitals,
+            probe: installed.probe,
+            faults: installed.faults,
+            summary: installed.summary,
+            restoring: installed.durable,
+            event_time: installed.event_time,
+            ingest: Ingest::new(worker, messages, feed, setup),
+            outputs,
+            durable,
+            reporter: Reporter::new(reports, Arc::clone(&job.progress)),
+            first: start.first,
+            handed_over: 0,
+            told: false,
+            restored: false,
+        })
+    }
+
+    /// Goes on, by about one step of the dataflow; returns whether all is done.
+    pub(super) fn turn(&mut self, worker: &mut Worker, job: &Job, patience: Patience) -> Result<bool, Fatal> {
+        match self.phase {
+            Phase::Running if self.probe.done() => self.close(),
+            Phase::Running => self.run(worker, job, patience),
+            Phase::Keeping => {
+                self.vitals.wait_for(None);
+                let over = match &mut self.durable {
+                    Some(durable) => durable.is_over(&mut self.ingest)?,
+                    None => true,
+                };
+                if over {
+                    self.phase = Phase::Leaving;
+                } else {
+                    self.vitals.beat(Doing::Step);
+                    patience.step(worker, LONGEST_WAIT);
+                }
+                Ok(false)
+            }
+            Phase::Leaving if !worker.has_dataflows() => Ok(true),
+            Phase::Leaving => {
+                // Every view is complete, and what is left is for all workers to say so. A peer that hangs now, or an operator that
+                // leads to no view and keeps a capability, would keep this process for ever.
+                self.vitals.wait_for(Some(WHOLE_RUN));
+                self.vitals.beat(Doing::Step);
+                patience.step(worker, LONGEST_WAIT);
+                Ok(false)
+            }
+        }
+    }
+
+    fn reached(&self) -> u64 {
+        self.probe.with_frontier(|frontier| frontier.first().map_or(u64::MAX, |epoch| epoch.number()))
+    }
+
+    fn run(&mut self, worker: &mut Worker, job: &Job, patience: Patience) -> Result<bool, Fatal> {
+        // One worker of the process hands over the lines that all have rejected: those of the epochs before this one.
+        let hand_over_rejects = || job.rejects.iter().try_for_each(Rejects::flush);
+        let closed = self.reached();
+        self.vitals.reach(self.probe.with_frontier(|frontier| frontier.first().copied()));
         // A sink that lags behind holds back new epochs, and nothing else, ...
-        let has_room = outputs.has_room() && durable.as_ref().is_none_or(DurableRun::has_room);
-        vitals.hold(!has_room);
+        let has_room = self.outputs.has_room() && self.durable.as_ref().is_none_or(DurableRun::has_room);
+        self.vitals.hold(!has_room);
         // ... unless an open epoch has so many steps that they would fill the memory: they leave by this worker.
-        if outputs.is_flooded() && !stop::requested() {
-            std::thread::park_timeout(LONGEST_WAIT);
-            outputs.check().unwrap_or_else(|error| failed(error));
-            continue;
+        if self.outputs.is_flooded() && !stop::requested() {
+            if patience == Patience::Parks {
+                std::thread::park_timeout(LONGEST_WAIT);
+            }
+            self.outputs.check().map_err(failed)?;
+            return Ok(false);
         }
-        vitals.beat(Doing::Read);
+        self.vitals.beat(Doing::Read);
         if stop::requested() {
-            ingest.stop();
+            self.ingest.stop();
         }
-        let turn = match ingest.turn(closed, has_room) {
+        let turn = match self.ingest.turn(closed, has_room) {
             Ok(turn) => turn,
             Err(error) => {
                 // The epochs that are closed get where they go; what else goes wrong is not the reason.
-                vitals.beat(Doing::Write);
-                let _ = outputs.finish();
+                self.vitals.beat(Doing::Write);
+                let _ = self.outputs.finish();
                 let _ = hand_over_rejects();
-                fatal::end(Exit::Input, error)
+                return Err(Fatal::new(Exit::Input, error));
             }
         };
         // Before the step: an operator may never come back from the very first line.
-        vitals.wait_for(ingest.waiting_for(closed));
-        vitals.beat(Doing::Step);
+        self.vitals.wait_for(self.ingest.waiting_for(closed));
+        self.vitals.beat(Doing::Step);
         match turn {
-            Turn::Busy => worker.step(),
-            Turn::Wait(longest) => worker.step_or_park(Some(longest)),
-        };
+            Turn::Busy => drop(worker.step()),
+            Turn::Wait(longest) => patience.step(worker, longest),
+        }
         // Before what is closed is shown: all of it is the answer to what came before the line.
-        if let Some(fault) = installed.faults.get() {
+        if let Some(fault) = self.faults.get() {
             let _ = hand_over_rejects();
-            fatal::end(Exit::Input, fault);
+            return Err(Fatal::new(Exit::Input, fault));
         }
         // Before sinks show the epoch: what one of them shows to be malformed can be looked at.
-        if index == job.first && reached() > handed_over {
-            handed_over = reached();
-            hand_over_rejects().unwrap_or_else(|error| fatal::end(Exit::Output, error));
+        if self.index == job.first && self.reached() > self.handed_over {
+            self.handed_over = self.reached();
+            hand_over_rejects().map_err(|error| Fatal::new(Exit::Output, error))?;
         }
-        if let Some(durable) = &mut durable {
-            let committed = outputs.committed();
-            durable.turn(&mut ingest, committed).unwrap_or_else(|error| undurable(error));
+        let reached = self.reached();
+        if let Some(durable) = &mut self.durable {
+            durable.turn(&mut self.ingest, self.outputs.committed())?;
             // Before what has come of restored rows is shown: all of them have been read.
-            if !restored && reached() > start.first {
-                restored = true;
-                installed.durable.restored().unwrap_or_else(|error| undurable(error.into()));
+            if !self.restored && reached > self.first {
+                self.restored = true;
+                self.restoring.restored().map_err(DurableError::from)?;
             }
         }
-        if index == 0 {
-            vitals.beat(Doing::Write);
-            let frontier = probe.with_frontier(|frontier| frontier.first().copied());
-            let mut frontier = ingest.sealed(frontier);
-            if let Some(upto) = durable.as_ref().and_then(DurableRun::durable).map(Epoch::new) {
-                frontier = Some(frontier.map_or(upto, |frontier| frontier.min(upto)));
-            }
-            let epochs = ingest.epochs();
-            outputs.clock(clock::time());
-            outputs.advance(frontier, epochs).unwrap_or_else(|error| failed(error));
-            ingest.commit(durable.as_ref().map_or_else(|| outputs.committed(), DurableRun::published));
-            let counts = installed.summary.get().counts;
-            reporter.look(&mut ingest, &outputs, counts, false);
-            if !told && !bounded && counts.lines >= verdict::SO_FAR {
-                told = true;
-                let nothing = verdict::nothing(counts, installed.event_time, outputs.has_answered());
-                nothing.into_iter().for_each(|why| log::warn!("so far, {why}"));
-            }
-            if outputs.is_left() {
-                stop::nobody_reads();
+        if self.index == 0 {
+            self.show()?;
+        }
+        Ok(false)
+    }
+
+    /// Shows the sinks what is closed and sealed, on the first worker.
+    fn show(&mut self) -> Result<(), Fatal> {
+        self.vitals.beat(Doing::Write);
+        let (ingest, outputs) = (&mut self.ingest, &mut self.outputs);
+        let frontier = self.probe.with_frontier(|frontier| frontier.first().copied());
+        let mut frontier = ingest.sealed(frontier);
+        if let Some(upto) = self.durable.as_ref().and_then(DurableRun::durable).map(Epoch::new) {
+            frontier = Some(frontier.map_or(upto, |frontier| frontier.min(upto)));
+        }
+        let epochs = ingest.epochs();
+        outputs.clock(clock::time());
+        outputs.advance(frontier, epochs).map_err(failed)?;
+        ingest.commit(self.durable.as_ref().map_or_else(|| outputs.committed(), DurableRun::published));
+        let counts = self.summary.get().counts;
+        self.reporter.look(ingest, outputs, counts, false);
+        if !self.told && !self.bounded && counts.lines >= verdict::SO_FAR {
+            self.told = true;
+            let nothing = verdict::nothing(counts, self.event_time, outputs.has_answered());
+            nothing.into_iter().for_each(|why| log::warn!("so far, {why}"));
+        }
+        if outputs.is_left() {
+            stop::nobody_reads();
+        }
+        Ok(())
+    }
+
+    /// All that there is to read has been, and has come to the views.
+    fn close(&mut self) -> Result<bool, Fatal> {
+        self.vitals.hold(false);
+        self.phase = Phase::Leaving;
+        if let Some(durable) = &mut self.durable {
+            self.phase = Phase::Keeping;
+            // What the sinks have not been shown waits for the journal.
+            durable.finish_journal(&mut self.ingest)?;
+            self.restoring.restored().map_err(DurableError::from)?;
+            if self.index == 0 {
+                self.vitals.beat(Doing::Write);
+                self.outputs.advance(None, self.ingest.epochs()).map_err(failed)?;
+                self.outputs.finish().map_err(failed)?;
+                durable.last_snapshot(&mut self.ingest);
             }
         }
+        Ok(false)
     }
-    vitals.hold(false);
-    if let Some(durable) = &mut durable {
-        // What the sinks have not been shown waits for the journal.
-        durable.finish_journal(&mut ingest).unwrap_or_else(|error| undurable(error));
-        installed.durable.restored().unwrap_or_else(|error| undurable(error.into()));
-        if index == 0 {
-            vitals.beat(Doing::Write);
-            outputs.advance(None, ingest.epochs()).unwrap_or_else(|error| failed(error));
-            outputs.finish().unwrap_or_else(|error| failed(error));
-            durable.last_snapshot(&mut ingest);
+
+    /// What there is to say of it, when all is done.
+    pub(super) fn end(mut self) -> Result<Outcome, Fatal> {
+        self.vitals.beat(Doing::Write);
+        let answered = self.outputs.has_answered();
+        self.outputs.finish().map_err(failed)?;
+        // All that has come to its end is in a snapshot, where there are such.
+        self.ingest.commit(u64::MAX);
+        if self.outputs.is_left() {
+            stop::nobody_reads();
         }
-        vitals.wait_for(None);
-        while !durable.is_over(&mut ingest).unwrap_or_else(|error| undurable(error)) {
-            vitals.beat(Doing::Step);
-            worker.step_or_park(Some(LONGEST_WAIT));
-        }
-    }
-    // Every view is complete, and what is left is for all workers to say so. A peer that hangs now, or an operator that
-    // leads to no view and keeps a capability, would keep this process for ever.
-    vitals.wait_for(Some(WHOLE_RUN));
-    while worker.has_dataflows() {
-        vitals.beat(Doing::Step);
-        worker.step_or_park(Some(LONGEST_WAIT));
-    }
-    vitals.beat(Doing::Write);
-    let answered = outputs.has_answered();
-    outputs.finish().unwrap_or_else(|error| failed(error));
-    // All that has come to its end is in a snapshot, where there are such.
-    ingest.commit(u64::MAX);
-    if outputs.is_left() {
-        stop::nobody_reads();
-    }
-    vitals.wait_for(None);
-    ingest.finish();
-    let summary = installed.summary.get();
-    reporter.look(&mut ingest, &outputs, summary.counts, true);
-    Outcome {
-        counts: summary.counts,
-        epochs: ingest.epochs(),
-        damaged: ingest.has_damage(),
-        event_time: installed.event_time,
-        answered,
-        sources: ingest.conductor().map(|it| it.status().sources().collect()).unwrap_or_default(),
+        self.vitals.wait_for(None);
+        self.ingest.finish();
+        let summary = self.summary.get();
+        self.reporter.look(&mut self.ingest, &self.outputs, summary.counts, true);
+        Ok(Outcome {
+            counts: summary.counts,
+            epochs: self.ingest.epochs(),
+            damaged: self.ingest.has_damage(),
+            event_time: self.event_time,
+            answered,
+            sources: self.ingest.conductor().map(|it| it.status().sources().collect()).unwrap_or_default(),
+        })
     }
 }

@@ -47,7 +47,6 @@ pub use registry::Sinks;
 pub use shows::{At, Mode, Shows};
 pub use spec::SinkSpec;
 pub use stdout::{Stdout, reader_is_gone};
-pub(crate) use thread::message as panic_message;
 pub use uri::{SinkSpecError, SinkUri};
 
 use std::path::Path;

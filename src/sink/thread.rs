@@ -3,14 +3,13 @@
 //! The queue is bounded by what the worker learns that fills it ([`Queue::has_room`]); it never blocks. What is in
 //! it when it is full is what the epochs hold that are open then.
 
-use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::{JoinHandle, Thread};
+use std::thread::Thread;
 use std::time::Duration;
 
+use crate::errand::{Errand, Task};
 use crate::sink::{At, Attached, Closed, Mode, Opening, Pause, Shows, Sink, SinkError, SinkStatus, Start};
 use crate::time::{Epoch, Time};
 use crate::view::{Batch, Changed, Contents, Finality, Holding, Keep, Schema, Views};
@@ -50,11 +49,8 @@ struct Queue {
     bound: u64,
     /// How many epochs the sink has committed, counted from 0.
     committed: AtomicU64,
-    /// Whether the thread has ended, in order or not.
-    ended: AtomicBool,
-    /// Whether it has because whoever read it has gone away.
+    /// Whether it has ended because whoever read it has gone away.
     left: AtomicBool,
-    failed: Mutex<Option<SinkError>>,
     worker: Thread,
 }
 
@@ -69,16 +65,6 @@ impl Queue {
             self.worker.unpark();
         }
     }
-
-    fn end(&self, result: Result<(), SinkError>) {
-        if result.as_ref().is_err_and(SinkError::is_readers_leave) {
-            self.left.store(true, Ordering::Release);
-        } else if let Err(error) = result {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
-        self.ended.store(true, Ordering::Release);
-        self.worker.unpark();
-    }
 }
 
 /// The worker's end.
@@ -90,9 +76,7 @@ pub(super) struct SinkThread {
     /// By view, whether its rows are shown or counted, and whether what is final.
     interest: Vec<(bool, bool)>,
     queue: Arc<Queue>,
-    messages: Option<mpsc::Sender<Message>>,
-    thread: Option<JoinHandle<()>>,
-    opened: mpsc::Receiver<()>,
+    errand: Errand<Message, SinkError>,
 }
 
 impl SinkThread {
@@ -130,58 +114,33 @@ impl SinkThread {
             waiting: AtomicU64::new(0),
             bound: bound.max(1),
             committed: AtomicU64::new(start.first),
-            ended: AtomicBool::new(false),
             left: AtomicBool::new(false),
-            failed: Mutex::default(),
             worker: std::thread::current(),
         });
-        let (messages, received) = mpsc::channel();
-        let (open, opened) = mpsc::sync_channel(1);
-        let shared = Arc::clone(&queue);
-        let called = name.clone();
-        let body = move || {
-            let mut consumer = Consumer {
-                sink,
-                shows,
-                contents,
-                places,
-                next: start.first,
-                done: start.first,
-                begun: false,
-                queue: &shared,
-            };
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                consumer.open(start, &schemas)?;
-                // The worker may have given up in the meantime.
-                let _ = open.send(());
-                consumer.consume(&received)
-            }));
-            let panicked = |payload: Box<dyn Any + Send>| {
-                Err(SinkError::Panicked { sink: called, message: message(payload.as_ref()) })
-            };
-            shared.end(result.unwrap_or_else(panicked));
+        let consumer = Consumer {
+            name: name.clone(),
+            start,
+            schemas,
+            sink,
+            shows,
+            contents,
+            places,
+            next: start.first,
+            done: start.first,
+            begun: false,
+            finished: false,
+            queue: Arc::clone(&queue),
         };
-        let thread = std::thread::Builder::new()
-            .name(format!("sink {name}"))
-            .spawn(body)
+        // What waits is counted in bytes.
+        let errand = Errand::start(&format!("sink {name}"), usize::MAX, consumer)
             .map_err(|source| SinkError::Thread { sink: name.clone(), source })?;
-        Ok(SinkThread {
-            name,
-            rows: Cell::new(0),
-            interest,
-            queue,
-            messages: Some(messages),
-            thread: Some(thread),
-            opened,
-        })
+        Ok(SinkThread { name, rows: Cell::new(0), interest, queue, errand })
     }
 
     /// Waits until the sink is open.
     pub(super) fn wait_until_open(&mut self) -> Result<(), SinkError> {
-        match self.opened.recv() {
-            Ok(()) => Ok(()),
-            Err(mpsc::RecvError) => self.join(),
-        }
+        self.errand.wait_until_begun();
+        self.check()
     }
 
     /// The part of `changed` that the sink is shown, if it is any.
@@ -211,14 +170,13 @@ impl SinkThread {
 
     pub(super) fn end(&mut self, epoch: u64) {
         self.send(Message::End { epoch });
-        self.messages = None;
+        self.errand.close();
     }
 
     fn send(&self, message: Message) {
-        let Some(messages) = &self.messages else { return };
         self.queue.waiting.fetch_add(message.bytes(), Ordering::AcqRel);
         // A sink that has failed says so in `check`.
-        let _ = messages.send(message);
+        self.errand.tell(message);
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -231,7 +189,7 @@ impl SinkThread {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.queue.ended.load(Ordering::Acquire)
+        self.errand.has_ended()
     }
 
     /// Whether whoever read it has gone away.
@@ -254,31 +212,20 @@ impl SinkThread {
 
     /// The sink's error, if it has failed; once.
     pub(super) fn check(&self) -> Result<(), SinkError> {
-        if !self.has_ended() {
-            return Ok(());
-        }
-        self.queue.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.errand.check()
     }
 
     /// Waits until the thread has ended.
     pub(super) fn join(&mut self) -> Result<(), SinkError> {
-        self.messages = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic was caught within, and is in `check`.
-            let _ = thread.join();
-        }
-        self.check()
+        self.errand.finish()
     }
 }
 
-/// The message of a panic.
-pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
-}
-
 /// The sink's end.
-struct Consumer<'a> {
+struct Consumer {
+    name: String,
+    start: Start,
+    schemas: Vec<Arc<Schema>>,
     sink: Box<dyn Sink>,
     shows: Shows,
     /// The views that it shows, in order ...
@@ -291,64 +238,96 @@ struct Consumer<'a> {
     done: u64,
     /// Whether the sink knows what it begins with.
     begun: bool,
-    queue: &'a Queue,
+    /// Whether it will be called no more: it was finished, or whoever read it has gone away.
+    finished: bool,
+    queue: Arc<Queue>,
 }
 
-impl Consumer<'_> {
-    fn open(&mut self, start: Start, views: &[Arc<Schema>]) -> Result<(), SinkError> {
-        let Start { incarnation, state, first } = start;
-        let committed = self.sink.open(&Opening { incarnation, state, first, shows: self.shows, views })?;
+impl Task for Consumer {
+    type Order = Message;
+    type Error = SinkError;
+
+    fn begin(&mut self) -> Result<(), SinkError> {
+        let opened = self.open();
+        self.unless_left(opened)
+    }
+
+    fn perform(&mut self, message: Message) -> Result<(), SinkError> {
+        let bytes = message.bytes();
+        let done = if self.finished { Ok(()) } else { self.show(message) };
+        self.queue.release(bytes);
+        self.unless_left(done)
+    }
+
+    fn rest(&mut self) -> Result<Option<Duration>, SinkError> {
+        self.settle(Pause::Empty)?;
+        Ok((!self.finished && self.sink.behind() > 0).then_some(LULL))
+    }
+
+    fn lull(&mut self) -> Result<(), SinkError> {
+        self.settle(Pause::Lull)
+    }
+
+    fn end(&mut self) -> Result<(), SinkError> {
+        self.settle(Pause::Over)
+    }
+
+    fn panicked(&self, message: String) -> SinkError {
+        SinkError::Panicked { sink: self.name.clone(), message }
+    }
+}
+
+impl Consumer {
+    fn open(&mut self) -> Result<(), SinkError> {
+        let Start { incarnation, state, first } = self.start;
+        let opening = Opening { incarnation, state, first, shows: self.shows, views: &self.schemas };
+        let committed = self.sink.open(&opening)?;
         self.done = self.done.max(committed.map_or(0, |epoch| epoch.saturating_add(1)));
         self.queue.committed.store(self.done, Ordering::Release);
         Ok(())
     }
 
-    /// Shows what comes until the input ends, or whoever sends it is gone.
-    fn consume(&mut self, messages: &mpsc::Receiver<Message>) -> Result<(), SinkError> {
-        while let Some(message) = self.next(messages)? {
-            let bytes = message.bytes();
-            match message {
-                Message::Step(changed) => self.step(changed)?,
-                Message::Commit { before } => self.commit(before)?,
-                Message::Clock(now) => {
-                    self.sink.clock(now)?;
-                    self.tell();
-                }
-                Message::End { epoch } => {
-                    self.begin()?;
-                    if self.shows.at == At::End {
-                        let views = &self.contents;
-                        self.sink.write(&Closed { epoch, step: 0, views, last: true })?;
-                    }
-                    return self.sink.finish();
-                }
+    fn show(&mut self, message: Message) -> Result<(), SinkError> {
+        match message {
+            Message::Step(changed) => self.step(changed),
+            Message::Commit { before } => self.commit(before),
+            Message::Clock(now) => {
+                self.sink.clock(now)?;
+                self.tell();
+                Ok(())
             }
-            self.queue.release(bytes);
-        }
-        self.settle(Pause::Over)
-    }
-
-    /// The next message; `None` when there will be no more.
-    fn next(&mut self, messages: &mpsc::Receiver<Message>) -> Result<Option<Message>, SinkError> {
-        match messages.try_recv() {
-            Ok(message) => return Ok(Some(message)),
-            Err(mpsc::TryRecvError::Disconnected) => return Ok(None),
-            Err(mpsc::TryRecvError::Empty) => self.settle(Pause::Empty)?,
-        }
-        if self.sink.behind() > 0 {
-            match messages.recv_timeout(LULL) {
-                Ok(message) => return Ok(Some(message)),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(None),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.settle(Pause::Lull)?,
+            Message::End { epoch } => {
+                self.begin_views()?;
+                if self.shows.at == At::End {
+                    let views = &self.contents;
+                    self.sink.write(&Closed { epoch, step: 0, views, last: true })?;
+                }
+                self.finished = true;
+                self.sink.finish()
             }
         }
-        Ok(messages.recv().ok())
     }
 
     fn settle(&mut self, pause: Pause) -> Result<(), SinkError> {
-        self.sink.settle(pause)?;
-        self.tell();
-        Ok(())
+        if self.finished {
+            return Ok(());
+        }
+        let settled = self.sink.settle(pause);
+        if settled.is_ok() {
+            self.tell();
+        }
+        self.unless_left(settled)
+    }
+
+    /// What came of calling the sink. It is no error that whoever read it has gone away: that is the end of it.
+    fn unless_left(&mut self, done: Result<(), SinkError>) -> Result<(), SinkError> {
+        if done.as_ref().is_err_and(SinkError::is_readers_leave) {
+            self.finished = true;
+            self.queue.left.store(true, Ordering::Release);
+            self.queue.worker.unpark();
+            return Ok(());
+        }
+        done
     }
 
     /// Says how far the sink has committed.
@@ -357,7 +336,7 @@ impl Consumer<'_> {
     }
 
     /// Shows the sink what it begins with, once.
-    fn begin(&mut self) -> Result<(), SinkError> {
+    fn begin_views(&mut self) -> Result<(), SinkError> {
         if std::mem::replace(&mut self.begun, true) { Ok(()) } else { self.sink.begin(&self.contents) }
     }
 
@@ -380,7 +359,7 @@ impl Consumer<'_> {
         }
         // What is restored comes before what is shown, and all of it at earlier times.
         if time != Epoch::END && time.number() >= self.done {
-            self.begin()?;
+            self.begin_views()?;
         }
         for (view, (rows, finals)) in self.contents.iter_mut().zip(parts) {
             view.apply(time, rows, finals)?;
@@ -396,7 +375,7 @@ impl Consumer<'_> {
     fn commit(&mut self, before: u64) -> Result<(), SinkError> {
         for epoch in self.next..before {
             if epoch >= self.done {
-                self.begin()?;
+                self.begin_views()?;
                 self.sink.commit(epoch)?;
                 self.done = epoch + 1;
                 self.tell();

@@ -28,9 +28,10 @@ pub(super) struct Consolidation<'a> {
 }
 
 impl<'a> Consolidation<'a> {
-    /// For about `keys` keys.
-    pub(super) fn new(keys: usize) -> Self {
-        Consolidation { lists: Vec::new(), last: HashTable::with_capacity(keys) }
+    /// No changes. It grows with the keys, and not with the changes, of which a few keys may have many: a table with room for
+    /// all of those would be in no cache.
+    pub(super) fn new() -> Self {
+        Consolidation { lists: Vec::new(), last: HashTable::new() }
     }
 
     /// Takes in changes that are later than all before: those of `list` from `from` up to `upto`,

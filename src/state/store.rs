@@ -128,7 +128,7 @@ impl Door {
             self.parts.iter().map(|part| decode(&part.bytes)).collect::<Result<_, _>>()?;
         // What is gone by a part is gone of that part and of all before.
         let gone = parts.iter().filter_map(|part| part.gone_before).max();
-        let mut all = Consolidation::new(parts.iter().map(|part| part.changes.len()).max().unwrap_or(0));
+        let mut all = Consolidation::new();
         parts.iter().for_each(|part| all.add(&part.changes, 0, part.changes.len(), gone));
         Ok(all.changes(&self.identity))
     }

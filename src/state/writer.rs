@@ -1,11 +1,10 @@
-//! The thread that makes snapshots of what the keeps hand over.
+//! Who makes snapshots of what the keeps hand over, beside the workers.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
+use crate::errand::{Errand, Orders, Task};
 use crate::state::changes::Batch;
 use crate::state::consolidate::Consolidation;
 use crate::state::{Identity, StateError, Store};
@@ -31,21 +30,21 @@ impl Message {
 
 /// The way to a writer, bounded.
 #[derive(Clone, Debug)]
-pub struct Queue(SyncSender<Message>);
+pub struct Queue(Orders<Message, StateError>);
 
 impl Queue {
     /// Puts `message` into the queue, or gives it back if that is full. A writer that has ended
     /// takes everything: what it ended of is said by [`Writer::finish`].
     pub(super) fn try_send(&self, message: Message) -> Option<Message> {
-        match self.0.try_send(message) {
-            Err(TrySendError::Full(message)) => Some(message),
-            Ok(()) | Err(TrySendError::Disconnected(_)) => None,
-        }
+        self.0.try_tell(message).err()
     }
 
     /// Puts `message` into the queue as soon as there is room.
     pub(super) fn send(&self, message: Message) -> Result<(), StateError> {
-        self.0.send(message).map_err(|_| StateError::Writer("its queue is closed".to_owned()))
+        match self.0.tell(message) {
+            true => Ok(()),
+            false => Err(StateError::Writer("its queue is closed".to_owned())),
+        }
     }
 }
 
@@ -64,14 +63,12 @@ impl Published {
     }
 }
 
-/// A thread that puts together what the keeps of all workers of a process hand over, and publishes
-/// it.
+/// Puts together what the keeps of all workers of a process hand over, and publishes it: on a thread of its own.
 ///
 /// It ends when all keeps and queues are dropped, and at the first thing that the store cannot do.
 pub struct Writer {
-    queue: Queue,
+    errand: Errand<Message, StateError>,
     published: Published,
-    thread: JoinHandle<Result<(), StateError>>,
 }
 
 impl fmt::Debug for Writer {
@@ -91,20 +88,17 @@ impl Writer {
     ///
     /// When no thread can be started.
     pub fn start(store: impl Store, workers: usize, queue: usize) -> Result<Self, StateError> {
-        let (sender, receiver) = sync_channel(queue);
         let published = Published::default();
         let (doors, cuts) = (Vec::new(), BTreeMap::new());
         let snapshots = Snapshots { store, workers, published: published.clone(), doors, cuts };
-        let thread = std::thread::Builder::new().name("snapshots".to_owned());
-        let thread = thread
-            .spawn(move || snapshots.run(&receiver))
+        let errand = Errand::start("snapshots", queue, snapshots)
             .map_err(|error| StateError::Store { doing: "start a thread", source: error.into() })?;
-        Ok(Writer { queue: Queue(sender), published, thread })
+        Ok(Writer { errand, published })
     }
 
     /// The way to it.
     pub fn queue(&self) -> Queue {
-        self.queue.clone()
+        Queue(self.errand.orders())
     }
 
     /// How far it has come, to be asked while it works.
@@ -114,7 +108,7 @@ impl Writer {
 
     /// Whether it has ended early, so that no more snapshots come.
     pub fn has_failed(&self) -> bool {
-        self.thread.is_finished()
+        self.errand.has_ended()
     }
 
     /// Waits until all that was handed over is published. All keeps must have been dropped.
@@ -122,13 +116,12 @@ impl Writer {
     /// # Errors
     ///
     /// The first thing that the store could not do.
-    pub fn finish(self) -> Result<(), StateError> {
-        drop(self.queue);
-        self.thread.join().unwrap_or_else(|_| Err(StateError::Writer("it panicked".to_owned())))
+    pub fn finish(mut self) -> Result<(), StateError> {
+        self.errand.finish()
     }
 }
 
-/// What the thread knows.
+/// What it knows.
 struct Snapshots<S> {
     store: S,
     workers: usize,
@@ -144,27 +137,36 @@ struct Door {
     pending: Vec<(Batch, usize)>,
 }
 
-impl<S: Store> Snapshots<S> {
-    fn run(mut self, messages: &Receiver<Message>) -> Result<(), StateError> {
-        while let Ok(message) = messages.recv() {
-            match message {
-                Message::Door(identity) => {
-                    self.door(&identity);
-                }
-                Message::Batch(batch) => self.door(&Arc::clone(&batch.door)).pending.push((batch, 0)),
-                Message::Cut(frontier) => {
-                    let cuts = self.cuts.entry(frontier).or_default();
-                    *cuts += 1;
-                    if *cuts == self.workers {
-                        self.cuts.remove(&frontier);
-                        self.publish(frontier)?;
-                    }
+impl<S: Store> Task for Snapshots<S> {
+    type Order = Message;
+    type Error = StateError;
+
+    const BACKGROUND: bool = true;
+
+    fn perform(&mut self, message: Message) -> Result<(), StateError> {
+        match message {
+            Message::Door(identity) => {
+                self.door(&identity);
+            }
+            Message::Batch(batch) => self.door(&Arc::clone(&batch.door)).pending.push((batch, 0)),
+            Message::Cut(frontier) => {
+                let cuts = self.cuts.entry(frontier).or_default();
+                *cuts += 1;
+                if *cuts == self.workers {
+                    self.cuts.remove(&frontier);
+                    self.publish(frontier)?;
                 }
             }
         }
         Ok(())
     }
 
+    fn panicked(&self, message: String) -> StateError {
+        StateError::Writer(format!("it panicked: {message}"))
+    }
+}
+
+impl<S: Store> Snapshots<S> {
     fn door(&mut self, identity: &Arc<Identity>) -> &mut Door {
         let at = self.doors.iter().position(|door| door.identity.name() == identity.name());
         let at = at.unwrap_or_else(|| {
@@ -196,8 +198,7 @@ impl Door {
         };
         // Rows that are gone by one epoch are not put by a later one.
         let gone = self.pending.iter().filter_map(|(batch, _)| before(batch).1).max();
-        let changes = self.pending.iter().map(|(batch, from)| batch.changes.len() - from).sum();
-        let mut last = Consolidation::new(changes);
+        let mut last = Consolidation::new();
         let mut any = gone.is_some();
         for (batch, from) in &self.pending {
             if let (Some(upto), _) = before(batch) {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
+use crate::errand::{Errand, Task};
 use crate::ledger::{EpochRecord, Journal, JournalError};
 use crate::runtime::RunError;
-use crate::runtime::durable::errand::Errand;
+#[cfg(test)]
+use crate::runtime::simulation::{Bug, is_planted};
+use crate::state::StateError;
 
 /// What the thread is to do.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ enum Order {
     Cut(u64),
 }
 
-/// The journal on a thread of its own. Records that come while it syncs share the next sync.
+/// The journal beside the workers. Records that come while it syncs share the next sync.
 #[derive(Debug)]
 pub(in crate::runtime) struct JournalThread {
     errand: Errand<Order, JournalError>,
@@ -30,8 +33,8 @@ pub(in crate::runtime) struct JournalThread {
 const BEHIND: u64 = 64;
 
 impl JournalThread {
-    /// Takes `journal`, whose next epoch is `first`. `before_sync` is called before each sync: what belongs to the epochs has to be durable
-    /// no later than their records.
+    /// Takes `journal`, whose next epoch is `first`. `before_sync` is called before records are appended: what belongs to
+    /// their epochs has to be durable before them.
     pub(in crate::runtime) fn start(
         journal: Journal,
         first: u64,
@@ -39,12 +42,14 @@ impl JournalThread {
     ) -> Result<Self, RunError> {
         let durable = Arc::new(AtomicU64::new(first));
         let (theirs, worker) = (Arc::clone(&durable), std::thread::current());
-        let errand = Errand::start("journal", move |orders| {
-            write(journal, orders, before_sync, |upto| {
-                theirs.store(upto, Ordering::Release);
-                worker.unpark();
-            })
-        })?;
+        let told = move |upto| {
+            theirs.store(upto, Ordering::Release);
+            worker.unpark();
+        };
+        let writing = Writing { journal, before_sync, told, sealed: Vec::new(), cut: None };
+        // How much may wait is for `has_room`.
+        let errand = Errand::start("journal", usize::MAX, writing);
+        let errand = errand.map_err(|source| RunError::System { what: "start a thread", source })?;
         Ok(JournalThread { errand, durable, given: first })
     }
 
@@ -85,25 +90,51 @@ impl JournalThread {
     }
 }
 
-fn write(
-    mut journal: Journal,
-    orders: &Receiver<Order>,
-    mut before_sync: impl FnMut() -> Result<(), JournalError>,
-    told: impl Fn(u64),
-) -> Result<(), JournalError> {
-    let mut cut = None;
-    while let Ok(first) = orders.recv() {
-        for order in std::iter::once(first).chain(orders.try_iter()) {
-            match order {
-                Order::Seal(record) => journal.append(&record)?,
-                Order::Cut(before) => cut = Some(before),
-            }
+/// The journal, and what belongs to it.
+struct Writing<B, T> {
+    journal: Journal,
+    before_sync: B,
+    told: T,
+    /// Records that are to be appended.
+    sealed: Vec<EpochRecord>,
+    cut: Option<u64>,
+}
+
+impl<B, T> Task for Writing<B, T>
+where
+    B: FnMut() -> Result<(), JournalError> + Send + 'static,
+    T: Fn(u64) + Send + 'static,
+{
+    type Order = Order;
+    type Error = JournalError;
+
+    fn perform(&mut self, order: Order) -> Result<(), JournalError> {
+        match order {
+            Order::Seal(record) => self.sealed.push(record),
+            Order::Cut(before) => self.cut = Some(before),
         }
-        before_sync()?;
-        told(journal.sync()?);
-        if let Some(before) = cut.take() {
-            journal.cut(before)?;
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn rest(&mut self) -> Result<Option<Duration>, JournalError> {
+        if !self.sealed.is_empty() {
+            // Before anything is appended: a record may outlast a crash although it was not synced.
+            (self.before_sync)()?;
+            for record in self.sealed.drain(..) {
+                self.journal.append(&record)?;
+            }
+            #[cfg(test)]
+            if is_planted(Bug::JournalIsNotSynced) {
+                (self.told)(u64::MAX);
+                return Ok(None);
+            }
+            (self.told)(self.journal.sync()?);
+        }
+        self.cut.take().map_or(Ok(()), |before| self.journal.cut(before))?;
+        Ok(None)
+    }
+
+    fn panicked(&self, message: String) -> JournalError {
+        StateError::Writer(format!("the journal panicked: {message}")).into()
+    }
 }

@@ -8,15 +8,13 @@
 //! ```
 //!
 //! - `start`: how a run begins: who it is ([`Starts`](crate::state::Starts)), and what it goes on from.
-//! - `journal`: the thread that makes sealed epochs durable. A sink is shown an epoch when that has been done.
-//! - `publisher`: the thread that makes snapshots of what the processes have written, once every sink has committed the
+//! - `journal`: the [errand](crate::errand) that makes sealed epochs durable. A sink is shown an epoch when that has been done.
+//! - `publisher`: the one that makes snapshots of what the processes have written, once every sink has committed the
 //!   epochs in it.
-//! - `errand`: what those two threads have in common.
 //! - `run`: what the loop of a worker has to do with all that.
 //!
 //! The conductor, the journal and the publisher are process 0's. Every process writes the rows of its own workers.
 
-mod errand;
 mod journal;
 mod publisher;
 mod run;
@@ -27,7 +25,20 @@ pub(super) use start::Start;
 pub use start::{DurableError, Stored, stored};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::state::StateError;
+use crate::state::storage::{self, Storage};
+
+/// Opens the storage that `uri` names.
+fn open(uri: &str) -> Result<Arc<dyn Storage>, DurableError> {
+    #[cfg(test)]
+    if let Some(storage) = super::simulation::storage(uri) {
+        return Ok(storage);
+    }
+    Ok(storage::open(uri).map_err(StateError::from)?)
+}
 
 /// Epochs that are to be shown once more, as they were; both are among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,15 @@
-//! The thread that makes snapshots of what the processes have written.
+//! Who makes snapshots of what the processes have written, beside the workers.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::errand::{Errand, Task};
 use crate::ledger::{Mark, cut_spool};
 use crate::runtime::RunError;
 use crate::runtime::durable::DurableError;
-use crate::runtime::durable::errand::Errand;
 use crate::runtime::durable::start::{Memory, Payload, SourceName, Start};
+#[cfg(test)]
+use crate::runtime::simulation::{Bug, is_planted};
 use crate::source::{ReadBefore, Source};
 use crate::state::StateError;
 use crate::state::disk::{Manifests, Written};
@@ -51,12 +52,13 @@ impl Publisher {
             memories: start.memories.clone(),
             read: VecDeque::new(),
         };
-        let errand = Errand::start("publisher", move |orders| {
-            about.publish(manifests, orders, |oldest| {
-                *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(oldest);
-                worker.unpark();
-            })
-        })?;
+        let told = move |oldest| {
+            *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(oldest);
+            worker.unpark();
+        };
+        let publishing = Publishing { about, manifests: Some(manifests), told };
+        let errand = Errand::start("publisher", usize::MAX, publishing);
+        let errand = errand.map_err(|source| RunError::System { what: "start a thread", source })?;
         Ok(Publisher { processes, expected: BTreeMap::new(), errand, oldest })
     }
 
@@ -80,6 +82,8 @@ impl Publisher {
     /// Publishes what all processes have written, as far as every sink has committed the epochs in it: those before `committed`.
     pub(super) fn publish(&mut self, committed: u64) {
         while let Some(first) = self.expected.first_entry() {
+            #[cfg(test)]
+            let committed = if is_planted(Bug::PublishAhead) { u64::MAX } else { committed };
             if *first.key() > committed || first.get().parts.len() < self.processes {
                 return;
             }
@@ -103,7 +107,15 @@ impl Publisher {
     }
 }
 
-/// What the thread knows of the run.
+/// The publisher at work.
+struct Publishing<T> {
+    about: About,
+    /// `None` at the end.
+    manifests: Option<Manifests>,
+    told: T,
+}
+
+/// What it knows of the run.
 struct About {
     storage: Arc<dyn Storage>,
     dataflow: String,
@@ -116,44 +128,53 @@ struct About {
     read: VecDeque<(Epoch, Vec<Vec<ReadBefore>>)>,
 }
 
-impl About {
-    fn publish(
-        mut self,
-        mut manifests: Manifests,
-        orders: &Receiver<Expected>,
-        told: impl Fn(u64),
-    ) -> Result<(), DurableError> {
-        while let Ok(Expected { mark, parts }) = orders.recv() {
-            let (frontier, read) = (Epoch::new(mark.next_epoch()), mark.read_before());
-            self.remember(&read);
-            let (dataflow, sources) = (self.dataflow.clone(), self.names.clone());
-            let arguments = self.arguments.clone();
-            let memories = self.memories.clone();
-            let payload = Payload { dataflow, sources, mark, arguments, memories };
-            let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
-            let published = manifests.publish(frontier, &parts, &payload)?;
-            if let Some(trouble) = published.trouble {
-                log::warn!(
-                    "files of snapshots could not be merged or deleted, which is tried again: {trouble}"
-                );
-            }
-            let oldest = published.kept.first().map_or(frontier, |kept| kept.frontier);
-            self.read.push_back((frontier, read));
-            // The oldest snapshot that is kept can be gone on from, too.
-            while self.read.get(1).is_some_and(|(frontier, _)| *frontier <= oldest) {
-                self.read.pop_front();
-            }
-            if let Some((_, read)) = self.read.front().filter(|(frontier, _)| *frontier <= oldest) {
-                cut_spool(&*self.storage, read).map_err(StateError::from)?;
-            }
-            told(oldest.number());
+impl<T: Fn(u64) + Send + 'static> Task for Publishing<T> {
+    type Order = Expected;
+    type Error = DurableError;
+
+    const BACKGROUND: bool = true;
+
+    fn perform(&mut self, Expected { mark, parts }: Expected) -> Result<(), DurableError> {
+        let Some(manifests) = &mut self.manifests else { return Ok(()) };
+        let (frontier, read) = (Epoch::new(mark.next_epoch()), mark.read_before());
+        let about = &mut self.about;
+        about.remember(&read);
+        let (dataflow, sources) = (about.dataflow.clone(), about.names.clone());
+        let arguments = about.arguments.clone();
+        let memories = about.memories.clone();
+        let payload = Payload { dataflow, sources, mark, arguments, memories };
+        let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
+        let published = manifests.publish(frontier, &parts, &payload)?;
+        if let Some(trouble) = published.trouble {
+            log::warn!("files of snapshots could not be merged or deleted, which is tried again: {trouble}");
         }
-        if let Some(trouble) = manifests.finish()?.and_then(|last| last.trouble) {
+        let oldest = published.kept.first().map_or(frontier, |kept| kept.frontier);
+        about.read.push_back((frontier, read));
+        // The oldest snapshot that is kept can be gone on from, too.
+        while about.read.get(1).is_some_and(|(frontier, _)| *frontier <= oldest) {
+            about.read.pop_front();
+        }
+        if let Some((_, read)) = about.read.front().filter(|(frontier, _)| *frontier <= oldest) {
+            cut_spool(&*about.storage, read).map_err(StateError::from)?;
+        }
+        (self.told)(oldest.number());
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), DurableError> {
+        let last = self.manifests.take().map(Manifests::finish).transpose()?.flatten();
+        if let Some(trouble) = last.and_then(|last| last.trouble) {
             log::warn!("files of snapshots could not be merged or deleted: {trouble}");
         }
         Ok(())
     }
 
+    fn panicked(&self, message: String) -> DurableError {
+        StateError::Writer(format!("the publisher panicked: {message}")).into()
+    }
+}
+
+impl About {
     /// Asks the sources what they want to know later of the partitions that have been read on. What cannot be had any more stands as it was.
     fn remember(&mut self, read: &[Vec<ReadBefore>]) {
         let mut before = std::mem::take(&mut self.memories);

@@ -15,13 +15,16 @@ use super::{Again, DurableSettings};
 use crate::dataflow::{Build, Outline};
 use crate::ledger::{
     Afterwards, Conductor, EpochRecord, Journal, JournalError, Mark, read_before, read_journal, spooled,
+    sync_journal,
 };
+#[cfg(test)]
+use crate::runtime::simulation::{Bug, is_planted};
 use crate::runtime::{Exit, Settings};
 use crate::source::{Found, ReadBefore};
 use crate::state::disk::{
     Limits, Loaded, Manifest, Manifests, Newest, PartWriter, Written, load, load_newest,
 };
-use crate::state::storage::{self, Storage};
+use crate::state::storage::Storage;
 use crate::state::{Restored, Snapshot, Starts, StateError, Store};
 
 /// Why a run with state cannot begin or go on.
@@ -226,7 +229,7 @@ impl Start {
         build: &Build,
         outline: &Outline,
     ) -> Result<Self, DurableError> {
-        let storage = storage::open(&durable.uri).map_err(StateError::from)?;
+        let storage = super::open(&durable.uri)?;
         let sources = names(settings);
         let mut start = Start {
             storage,
@@ -290,6 +293,11 @@ impl Start {
                 |names: &[SourceName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             return Err(DurableError::Sources { uri: uri(), was: all(&sources), is: all(&self.sources) });
         }
+        #[cfg(test)]
+        let outline = match is_planted(Bug::RulesIgnored) {
+            true => &Outline { doors: Vec::new(), ..outline.clone() },
+            false => outline,
+        };
         let Restored { new, dropped, .. } = snapshot.check(&outline.doors)?;
         if !new.is_empty() {
             log::warn!(
@@ -381,7 +389,7 @@ impl Start {
         build: &Build,
         offer: &[u8],
     ) -> Result<Self, DurableError> {
-        let storage = storage::open(&durable.uri).map_err(StateError::from)?;
+        let storage = super::open(&durable.uri)?;
         let uri = storage.uri().to_owned();
         let not_shared =
             |manifest: &str| DurableError::NotShared { uri: uri.clone(), manifest: manifest.to_owned() };
@@ -462,12 +470,19 @@ impl Start {
     ) -> Result<Begun, DurableError> {
         let line = Starts::read(&*self.storage)?;
         let uri = || self.storage.uri().to_owned();
+        #[cfg(test)]
+        let line = if is_planted(Bug::NoFence) { self.line.clone() } else { line };
         if line.last() != self.incarnation {
             return Err(DurableError::Fenced { uri: uri() });
         }
         let from = self.mark.as_ref().map_or(0, Mark::next_epoch);
         let records = read_journal(&*self.storage, &line, from)?;
         let next = from + records.len() as u64;
+        #[cfg(test)]
+        let records = match is_planted(Bug::OffByOne) {
+            true => records[..records.len().saturating_sub(1)].to_vec(),
+            false => records,
+        };
         if let Some((sink, committed)) = committed.iter().find(|(_, committed)| *committed > next) {
             return Err(DurableError::Ahead {
                 sink: sink.clone(),
@@ -476,6 +491,7 @@ impl Start {
                 next,
             });
         }
+        sync_journal(&*self.storage).map_err(StateError::from)?;
         Starts::begin(&*self.storage, self.incarnation, next)?;
         if !records.is_empty() {
             log::info!("reading {} epochs again, as they were sealed", records.len());
@@ -526,7 +542,7 @@ pub struct Stored {
 ///
 /// When it cannot be read, or there is none.
 pub fn stored(uri: &str) -> Result<Stored, DurableError> {
-    let storage = storage::open(uri).map_err(StateError::from)?;
+    let storage = super::open(uri)?;
     let line = Starts::read(&*storage)?;
     let uri = || storage.uri().to_owned();
     for name in line.line().manifests(&*storage)? {

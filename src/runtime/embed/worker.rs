@@ -11,12 +11,12 @@ use timely::worker::Worker;
 
 use crate::dataflow::{Build, Flow, Summary};
 use crate::door::Lines;
+use crate::errand::panic_message;
 use crate::ledger::Conductor;
 use crate::operators::Routing;
 use crate::runtime::ingest::{Ingest, IngestSetup, LONGEST_WAIT, Sealed, Turn};
 use crate::runtime::messages::Messages;
 use crate::runtime::{RunError, assign};
-use crate::sink::panic_message;
 use crate::source::{Progress, ReadOptions, Source};
 use crate::time::{Epoch, TimeOptions};
 use crate::view::{Changed, Deliveries, Schema, Views};

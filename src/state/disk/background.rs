@@ -1,15 +1,14 @@
 //! What is merged and deleted while others publish.
 
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Limits;
 use super::manifest::{Door, Run};
 use super::merge::merge;
 use super::part::{Builder, Naming};
+use crate::errand::{Errand, Task};
 use crate::state::storage::Storage;
 use crate::state::{Identity, StateError};
 use crate::time::Epoch;
@@ -91,44 +90,36 @@ impl Merged {
     }
 }
 
-/// What the thread and its owner share.
-#[derive(Debug, Default)]
-struct Shared {
-    /// Names that nothing refers to any more, in the order in which they are to go.
-    delete: VecDeque<String>,
-    jobs: Vec<Job>,
-    busy: bool,
-    /// Whether it is busy with a merge.
-    merging: bool,
-    merged: Vec<Merged>,
-    trouble: Option<StateError>,
-    closing: bool,
-    ended: bool,
-}
-
+/// What it and its owner share.
 #[derive(Debug, Default)]
 struct Desk {
-    shared: Mutex<Shared>,
-    changed: Condvar,
+    merged: Mutex<(Vec<Merged>, Option<StateError>)>,
+    /// Jobs that are not done.
+    jobs: AtomicUsize,
+    /// Whether nothing more is to be done.
     stop: AtomicBool,
 }
 
 impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, (Vec<Merged>, Option<StateError>)> {
         // Whoever panicked did so between two steps of which each leaves it whole.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
-        self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner)
+        self.merged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A thread that merges and deletes.
+/// What is to be done.
+#[derive(Debug)]
+enum Order {
+    /// Nothing refers to it any more.
+    Delete(String),
+    Merge(Job),
+}
+
+/// Who merges and deletes, beside the one who publishes.
 #[derive(Debug)]
 pub(super) struct Background {
     desk: Arc<Desk>,
-    thread: Option<JoinHandle<()>>,
+    errand: Errand<Order, StateError>,
 }
 
 impl Background {
@@ -139,67 +130,45 @@ impl Background {
         limits: Limits,
     ) -> Result<Self, StateError> {
         let desk = Arc::<Desk>::default();
-        let mut worker = Worker { desk: Arc::clone(&desk), storage, incarnation, limits, number: 0 };
-        let thread = std::thread::Builder::new()
-            .name("merging".to_owned())
-            .spawn(move || {
-                let _end = End(Arc::clone(&worker.desk));
-                worker.run();
-            })
+        let worker = Worker { desk: Arc::clone(&desk), storage, incarnation, limits, number: 0 };
+        let errand = Errand::start("merging", usize::MAX, worker)
             .map_err(|error| StateError::Store { doing: "start a thread", source: error.into() })?;
-        Ok(Background { desk, thread: Some(thread) })
+        Ok(Background { desk, errand })
     }
 
-    /// Has these names deleted.
+    /// Has these names deleted, in this order.
     pub(super) fn delete(&self, names: Vec<String>) {
-        self.desk.lock().delete.extend(names);
-        self.desk.changed.notify_all();
+        names.into_iter().for_each(|name| self.errand.tell(Order::Delete(name)));
     }
 
     /// Has this merged, unless it is still merging what it was given before.
     pub(super) fn merge(&self, jobs: impl FnOnce() -> Vec<Job>) {
-        let mut shared = self.desk.lock();
-        if shared.jobs.is_empty() && !shared.merging && shared.merged.is_empty() {
-            shared.jobs = jobs();
-            self.desk.changed.notify_all();
+        if self.desk.jobs.load(Ordering::Acquire) == 0 && self.desk.lock().0.is_empty() {
+            for job in jobs() {
+                self.desk.jobs.fetch_add(1, Ordering::AcqRel);
+                self.errand.tell(Order::Merge(job));
+            }
         }
     }
 
     /// What has been merged since it was last asked, and what could not be done.
     pub(super) fn take(&self) -> (Vec<Merged>, Option<StateError>) {
-        let mut shared = self.desk.lock();
-        (std::mem::take(&mut shared.merged), shared.trouble.take())
+        let (merged, trouble) = std::mem::take(&mut *self.desk.lock());
+        (merged, self.errand.check().err().or(trouble))
     }
 
     /// Waits until it has nothing to do.
     pub(super) fn settle(&self) {
-        let mut shared = self.desk.lock();
-        while !shared.ended && (shared.busy || !shared.jobs.is_empty() || !shared.delete.is_empty()) {
-            shared = self.desk.wait(shared);
-        }
+        self.errand.wait_until_idle();
     }
 }
 
 impl Drop for Background {
     /// Stops at the next rows; what is merged by half is left for the next start to sweep.
     fn drop(&mut self) {
-        self.desk.lock().closing = true;
         self.desk.stop.store(true, Ordering::Relaxed);
-        self.desk.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic has been reported by its hook.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Says that the thread has ended, even if it panicked: nobody waits for it then.
-struct End(Arc<Desk>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.lock().ended = true;
-        self.0.changed.notify_all();
+        // What it could not do is nobody's business any more.
+        drop(self.errand.finish());
     }
 }
 
@@ -211,39 +180,38 @@ struct Worker {
     number: u64,
 }
 
-impl Worker {
-    fn run(&mut self) {
-        let desk = Arc::clone(&self.desk);
-        let mut shared = desk.lock();
-        while !shared.closing {
-            if let Some(name) = shared.delete.pop_front() {
-                shared.busy = true;
-                drop(shared);
-                let deleted = self.storage.delete(&name);
-                shared = desk.lock();
-                if let Err(error) = deleted {
-                    // It is swept by a later start.
-                    shared.trouble = Some(error.into());
-                }
-            } else if let Some(job) = shared.jobs.pop() {
-                (shared.busy, shared.merging) = (true, true);
-                drop(shared);
-                let merged = self.merge(&job);
-                shared = desk.lock();
-                match merged {
-                    Ok(Some(run)) => shared.merged.push(Merged { job, run }),
-                    Ok(None) => {}
-                    Err(error) => shared.trouble = Some(error),
-                }
-            } else {
-                shared = desk.wait(shared);
-                continue;
-            }
-            (shared.busy, shared.merging) = (false, false);
-            desk.changed.notify_all();
+impl Task for Worker {
+    type Order = Order;
+    type Error = StateError;
+
+    const BACKGROUND: bool = true;
+
+    fn perform(&mut self, order: Order) -> Result<(), StateError> {
+        if self.desk.stop.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        let trouble = match order {
+            // What is left is swept by a later start.
+            Order::Delete(name) => self.storage.delete(&name).err().map(StateError::from),
+            Order::Merge(job) => {
+                let merged = self.merge(&job);
+                self.desk.jobs.fetch_sub(1, Ordering::AcqRel);
+                let merged = merged.map(|run| run.map(|run| Merged { job, run }));
+                merged.map(|merged| self.desk.lock().0.extend(merged)).err()
+            }
+        };
+        if trouble.is_some() {
+            self.desk.lock().1 = trouble;
+        }
+        Ok(())
     }
 
+    fn panicked(&self, message: String) -> StateError {
+        StateError::Writer(format!("merging panicked: {message}"))
+    }
+}
+
+impl Worker {
     /// The runs of `job` as one; `None` if it was told to stop.
     fn merge(&mut self, job: &Job) -> Result<Option<Run>, StateError> {
         let Job { identity, gone_before, runs, table, frontier } = job;

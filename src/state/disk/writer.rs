@@ -94,6 +94,10 @@ impl<F: FnMut(Written) -> Result<(), StateError> + Send + 'static> Store for Par
 
     fn publish(&mut self, frontier: Epoch, doors: &[Arc<Identity>]) -> Result<(), StateError> {
         let mut written = std::mem::take(&mut self.written);
+        #[cfg(test)]
+        if crate::runtime::is_planted(crate::runtime::Bug::HalfASnapshot) {
+            written.pop();
+        }
         let all = doors.iter().map(|door| {
             let changed = written.iter().position(|written| written.identity == **door);
             changed.map(|at| written.swap_remove(at)).unwrap_or_else(|| WrittenDoor {

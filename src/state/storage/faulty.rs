@@ -81,9 +81,13 @@ struct Inner {
     room: u64,
     dead: bool,
     crashes: u64,
+    /// What is created under a name that begins so is not synced.
+    never_synced: Option<String>,
+    /// What was deleted, as it was then.
+    deleted: BTreeMap<String, File>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct File {
     bytes: Vec<u8>,
     /// So many of them survive a crash; `None` if not even the name does.
@@ -103,6 +107,8 @@ impl Faulty {
             room: u64::MAX,
             dead: false,
             crashes: 0,
+            never_synced: None,
+            deleted: BTreeMap::new(),
         })))
     }
 
@@ -130,6 +136,11 @@ impl Faulty {
                 inner.plan.insert(operation, faults[which % faults.len()]);
             }
         }
+    }
+
+    /// What is created under names that begin with `prefix` is not synced, as with [`Fault::Unsynced`].
+    pub fn never_sync(&self, prefix: &str) {
+        self.lock().never_synced = Some(prefix.to_owned());
     }
 
     /// There is room for so many bytes in all, and no more.
@@ -169,6 +180,22 @@ impl Faulty {
             }
             file.synced = Some(file.bytes.len());
         }
+    }
+
+    /// Another storage with what this one has, and has had and deleted, under names that begin with one of `prefixes`.
+    /// For tests that compare what came of all that with what is left of it.
+    pub fn history(&self, prefixes: &[&str]) -> Faulty {
+        let inner = self.lock();
+        let history = Faulty::new(0);
+        let all = inner.deleted.iter().chain(&inner.files);
+        let wanted = all.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+        history.lock().files.extend(wanted.map(|(name, file)| (name.clone(), file.clone())));
+        history
+    }
+
+    /// The names that there are, without an operation.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().files.keys().cloned().collect()
     }
 
     /// Whatever `name` holds, changes: byte `at` (from the end, if it is negative) is another one then. For tests of
@@ -242,7 +269,8 @@ impl Inner {
             if self.used().saturating_add(bytes.len() as u64) > self.room {
                 return Err(Inner::error("create", name, "no space is left"));
             }
-            let synced = (turn == Turn::Do).then_some(bytes.len());
+            let never = self.never_synced.as_ref().is_some_and(|prefix| name.starts_with(prefix));
+            let synced = (turn == Turn::Do && !never).then_some(bytes.len());
             self.files.insert(name.to_owned(), File { bytes: bytes.to_vec(), synced, is_log });
         }
         said
@@ -286,8 +314,10 @@ impl Storage for Faulty {
         check(Faulty::URI, name)?;
         let mut inner = self.lock();
         let (turn, said) = inner.turn("delete", name);
-        if matches!(turn, Turn::Do | Turn::Unsynced) {
-            inner.files.remove(name);
+        if matches!(turn, Turn::Do | Turn::Unsynced)
+            && let Some((name, file)) = inner.files.remove_entry(name)
+        {
+            inner.deleted.insert(name, file);
         }
         said
     }
@@ -301,6 +331,17 @@ impl Storage for Faulty {
 
     fn read_log(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
         self.get(name, true)
+    }
+
+    fn sync_log(&self, name: &str) -> Result<(), StorageError> {
+        check(Faulty::URI, name)?;
+        let mut inner = self.lock();
+        let (turn, said) = inner.turn("sync", name);
+        match inner.files.get_mut(name) {
+            Some(file) if turn == Turn::Do => file.synced = Some(file.bytes.len()),
+            _ => {}
+        }
+        said
     }
 }
 

@@ -273,6 +273,13 @@ impl Storage for Local {
     fn read_log(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
         self.read(name)
     }
+
+    fn sync_log(&self, name: &str) -> Result<(), StorageError> {
+        match File::open(self.path(name)?).and_then(|file| file.sync_data()) {
+            Err(error) if is_missing(&error) => Ok(()),
+            synced => synced.map_err(|error| self.error("sync", name, error)),
+        }
+    }
 }
 
 /// The end of a file.

@@ -66,6 +66,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
     ///
     /// When it cannot be read.
     fn read_log(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// All that [`Storage::read_log`] has given of log `name` is durable when this returns, whoever wrote it: a process may have
+    /// died before it synced, and the system may still. A log that is not there has nothing to lose.
+    ///
+    /// # Errors
+    ///
+    /// When that is not certain.
+    fn sync_log(&self, name: &str) -> Result<(), StorageError>;
 }
 
 /// The end of a log, to which one writer appends.

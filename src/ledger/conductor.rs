@@ -784,8 +784,11 @@ impl Conductor {
             }
         }
         self.next = record.epoch;
-        self.ended |= record.end;
-        let mut opened = self.open(record.arrived, limits, false, now, record.end);
+        // An end is an event of the run that came to it. Where more follows, it is an epoch in which nothing was read: what the end made of
+        // windows and keys is not what the next epoch goes on from.
+        let last = record.end && self.replay.is_empty() && self.afterwards != Afterwards::GoOn;
+        self.ended |= last;
+        let mut opened = self.open(record.arrived, limits, false, now, last);
         opened.exact = true;
         if let Some(open) = self.open.back_mut() {
             open.before = Some(record);

@@ -168,6 +168,9 @@ pub(super) struct Work {
     /// Whether somebody was told that nothing has come of the input so far.
     told: bool,
     restored: bool,
+    /// Whether there was nothing to read in the last turn.
+    #[cfg(test)]
+    pub(super) rests: bool,
 }
 
 fn failed(error: SinkError) -> Fatal {
@@ -258,6 +261,8 @@ impl Work {
             handed_over: 0,
             told: false,
             restored: false,
+            #[cfg(test)]
+            rests: false,
         })
     }
 
@@ -326,6 +331,10 @@ impl Work {
                 return Err(Fatal::new(Exit::Input, error));
             }
         };
+        #[cfg(test)]
+        {
+            self.rests = turn != Turn::Busy;
+        }
         // Before the step: an operator may never come back from the very first line.
         self.vitals.wait_for(self.ingest.waiting_for(closed));
         self.vitals.beat(Doing::Step);

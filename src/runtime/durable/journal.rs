@@ -120,12 +120,14 @@ where
         if !self.sealed.is_empty() {
             // Before anything is appended: a record may outlast a crash although it was not synced.
             (self.before_sync)()?;
+            #[cfg(test)]
+            let next = self.sealed.last().map_or(0, |record| record.epoch + 1);
             for record in self.sealed.drain(..) {
                 self.journal.append(&record)?;
             }
             #[cfg(test)]
             if is_planted(Bug::JournalIsNotSynced) {
-                (self.told)(u64::MAX);
+                (self.told)(next);
                 return Ok(None);
             }
             (self.told)(self.journal.sync()?);

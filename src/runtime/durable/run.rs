@@ -11,8 +11,6 @@ use super::publisher::Publisher;
 use super::start::Start;
 use crate::ledger::{Conductor, EpochRecord, Mark, Message, Spool};
 use crate::runtime::ingest::Ingest;
-#[cfg(test)]
-use crate::runtime::simulation::{Bug, is_planted};
 use crate::runtime::{RunError, clock};
 use crate::sink;
 use crate::source::{Found, Source};
@@ -92,9 +90,6 @@ impl DurableJob {
             sinks: sink::Start {
                 incarnation: start.incarnation(),
                 state: start.state(),
-                #[cfg(test)]
-                first: if is_planted(Bug::RestoredIsShown) { 0 } else { start.first() },
-                #[cfg(not(test))]
                 first: start.first(),
             },
             start: Mutex::new((process == 0).then_some((start, found))),

@@ -204,9 +204,14 @@ fn some_turns(
         Some(work) => work,
         None => Work::begin(worker, job)?,
     };
+    let mut rested = 0;
     for _ in 0..turns {
         if now.turn(worker, job, Patience::None)? {
             return now.end().map(Some);
+        }
+        rested = if now.rests { rested + 1 } else { 0 };
+        if rested > 1 {
+            break;
         }
     }
     *work = Some(now);

@@ -23,7 +23,7 @@ pub(crate) enum Bug {
     EndIsKept,
     /// State of other rules is taken.
     RulesIgnored,
-    /// A start that was overtaken goes on.
+    /// A start that was overtaken goes on with its snapshots.
     NoFence,
 }
 

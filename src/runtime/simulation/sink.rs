@@ -25,8 +25,8 @@ pub(super) struct Stored {
     fault: Option<(u32, SinkFault)>,
     /// How often something has.
     pub(super) faults: u64,
-    /// What must not have happened.
-    pub(super) wrong: Vec<String>,
+    /// What must not have happened, and in which epoch.
+    pub(super) wrong: Vec<(u64, String)>,
     /// Rows without their progress: a bug that is planted.
     loose: Option<Rows>,
 }
@@ -101,7 +101,8 @@ impl SimSink {
                 return Err(SimSink::error("it was refused"));
             }
             if epoch != stored.upto {
-                stored.wrong.push(format!("epoch {epoch} was committed, and epoch {} was due", stored.upto));
+                let wrong = format!("epoch {epoch} was committed, and epoch {} was due", stored.upto);
+                stored.wrong.push((u64::MAX, wrong));
             }
             stored.upto = epoch + 1;
             let rows = match self.kind {
@@ -114,7 +115,8 @@ impl SimSink {
             let at = if self.kind == Kind::Loose { epoch.saturating_sub(1) } else { epoch };
             match stored.epochs.get(&at) {
                 Some(before) if *before != rows && self.kind != Kind::Loose => {
-                    stored.wrong.push(format!("epoch {epoch} has other rows: {before:?} and {rows:?}"));
+                    let wrong = format!("epoch {epoch} has other rows: {before:?} and {rows:?}");
+                    stored.wrong.push((epoch, wrong));
                 }
                 _ => drop(stored.epochs.insert(at, rows)),
             }
@@ -137,7 +139,8 @@ impl Sink for SimSink {
             stored.loose = None;
             if stored.upto < opening.first {
                 let (upto, first) = (stored.upto, opening.first);
-                stored.wrong.push(format!("the run begins at epoch {first}, and {upto} were committed"));
+                let wrong = format!("the run begins at epoch {first}, and {upto} were committed");
+                stored.wrong.push((u64::MAX, wrong));
             }
             Ok(stored.upto.checked_sub(1))
         })
@@ -167,7 +170,7 @@ impl Sink for SimSink {
                 match stored.epochs.get(&epoch) {
                     Some(before) if *before != rows => {
                         let wrong = format!("epoch {epoch} was shown as {before:?}, and now as {rows:?}");
-                        stored.wrong.push(wrong);
+                        stored.wrong.push((epoch, wrong));
                     }
                     _ => drop(stored.epochs.insert(epoch, rows.clone())),
                 }

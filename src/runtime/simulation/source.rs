@@ -38,15 +38,17 @@ pub(super) struct SimSource {
     uri: String,
     logs: Vec<SimLog>,
     pipes: bool,
+    /// Whether the logs are read up to where they end as they are found.
+    bounded: bool,
 }
 
 impl SimSource {
-    pub(super) fn files(logs: &[SimLog]) -> Self {
-        SimSource { uri: "files:".to_owned(), logs: logs.to_vec(), pipes: false }
+    pub(super) fn files(logs: &[SimLog], bounded: bool) -> Self {
+        SimSource { uri: "files:".to_owned(), logs: logs.to_vec(), pipes: false, bounded }
     }
 
     pub(super) fn pipe(log: &SimLog) -> Self {
-        SimSource { uri: "pipe:".to_owned(), logs: vec![log.clone()], pipes: true }
+        SimSource { uri: "pipe:".to_owned(), logs: vec![log.clone()], pipes: true, bounded: false }
     }
 }
 
@@ -56,7 +58,7 @@ impl Source for SimSource {
     }
 
     fn is_bounded(&self) -> bool {
-        false
+        self.bounded
     }
 
     fn is_replayable(&self) -> bool {
@@ -64,13 +66,16 @@ impl Source for SimSource {
     }
 
     fn find(&self) -> Result<Vec<Found>, SourceError> {
-        let found = (0..self.logs.len()).map(|number| Found {
-            name: format!("{}{number}", self.uri).into(),
-            identity: format!("{}{number}", self.uri),
-            access: if self.pipes { Access::Pinned } else { Access::Sequential },
-            length: None,
-            bytes: 0,
-            detail: number.to_string(),
+        let found = self.logs.iter().enumerate().map(|(number, log)| {
+            let length = self.bounded.then(|| log.0.lock().unwrap().bytes.len() as u64);
+            Found {
+                name: format!("{}{number}", self.uri).into(),
+                identity: format!("{}{number}", self.uri),
+                access: if self.pipes { Access::Pinned } else { Access::Sequential },
+                length,
+                bytes: length.unwrap_or(0),
+                detail: number.to_string(),
+            }
         });
         Ok(found.collect())
     }
@@ -91,7 +96,8 @@ impl Source for SimSource {
             }
             written.read = written.read.max(1);
         }
-        Ok(Box::new(SimReader { name: Arc::clone(&partition.name), log, at: from as usize }))
+        let until = partition.length.map(|length| length as usize);
+        Ok(Box::new(SimReader { name: Arc::clone(&partition.name), log, at: from as usize, until }))
     }
 }
 
@@ -100,16 +106,18 @@ struct SimReader {
     name: Arc<str>,
     log: SimLog,
     at: usize,
+    until: Option<usize>,
 }
 
 impl Reader for SimReader {
     fn poll(&mut self, upto: u64, _: &Pool) -> Result<Step, SourceError> {
         let written = self.log.0.lock().unwrap();
-        let upto = usize::try_from(upto).unwrap_or(usize::MAX).min(written.bytes.len());
+        let there = self.until.map_or(written.bytes.len(), |until| until.min(written.bytes.len()));
+        let upto = usize::try_from(upto).unwrap_or(usize::MAX).min(there);
         if self.at >= upto {
             return Ok(match () {
-                () if self.at < written.bytes.len() => Step::Reached,
-                () if written.ended => Step::Ended,
+                () if self.at < there => Step::Reached,
+                () if written.ended || self.until.is_some() => Step::Ended,
                 () => Step::CaughtUp,
             });
         }

@@ -228,6 +228,8 @@ impl Manifests {
         let claims = self.storage.list(CLAIMS)?;
         let numbers = claims.iter().filter_map(|claim| claim.name.strip_prefix(CLAIMS)?.parse().ok());
         match numbers.max() {
+            #[cfg(test)]
+            Some(_) if crate::runtime::is_planted(crate::runtime::Bug::NoFence) => Ok(()),
             Some(other) if other > self.incarnation => {
                 Err(StateError::Fenced { ours: self.incarnation, other })
             }

@@ -290,9 +290,7 @@ impl Conductor {
                 log::debug!("{} is being read already", found.name);
                 continue;
             }
-            let Some(cut) = self.sources.get_mut(source as usize) else { continue };
-            let from = cut.past.iter().rfind(|past| past.found.identity == found.identity);
-            let from = from.map_or(0, |past| past.offset);
+            let from = self.offset_of(source, &found.identity);
             if from > 0 && found.length.is_none_or(|length| length <= from) {
                 log::debug!("{} has been read to its end", found.name);
                 continue;
@@ -300,6 +298,12 @@ impl Conductor {
             self.take_in(source, found, from);
             self.waiting = self.waiting.max(Waiting::Something);
         }
+    }
+
+    /// How far a partition of source `source` with this identity has been read that came to its end.
+    fn offset_of(&self, source: u32, identity: &str) -> u64 {
+        let past = self.sources.get(source as usize).into_iter().flat_map(|source| source.past.iter().rev());
+        past.into_iter().find(|past| past.found.identity == identity).map_or(0, |past| past.offset)
     }
 
     /// Where a partition of an earlier run, of which workers do not know yet, is now.
@@ -596,7 +600,11 @@ impl Conductor {
                     cursor.reach(one.offset, again);
                 }
             }
-            let ended = |cursor: &Cursor| reached.get(&cursor.partition.id).is_some_and(|one| one.ended);
+            let ended = |cursor: &Cursor| {
+                let id = cursor.partition.id;
+                let was = |(_, before): &(EventTime, EpochRecord)| before.ended.contains(&id);
+                reached.get(&id).is_some_and(|one| one.ended) || known.as_ref().is_some_and(was)
+            };
             let over = source.cursors.iter().filter(|cursor| ended(cursor));
             self.done.extend(over.map(|cursor| (record.epoch, cursor.partition.clone())));
             source.end(ended);
@@ -694,6 +702,10 @@ impl Conductor {
         if let Some(record) = self.replay.pop_front() {
             return Some(self.reopen(record, now));
         }
+        // What is found may be what comes to its end in an epoch that is read again, and has become longer since.
+        if self.open.iter().any(|open| open.before.is_some()) {
+            return None;
+        }
         self.watermarks.end(std::mem::take(&mut self.early));
         for (source, found) in std::mem::take(&mut self.found) {
             self.take_found(source, found);
@@ -765,8 +777,11 @@ impl Conductor {
     fn reopen(&mut self, record: EpochRecord, now: Moment) -> Opened {
         let known = self.partitions;
         for partition in record.new.iter().filter(|partition| partition.id.0 >= known) {
-            let from = record.reads.iter().find(|read| read.partition == partition.id);
-            self.add(partition.clone(), from.map_or(0, |read| read.from));
+            // It may be that nothing was read of it at first; and what has grown was read before, under another number.
+            let reads = std::iter::once(&record).chain(&self.replay).flat_map(|record| &record.reads);
+            let from = reads.clone().find(|read| read.partition == partition.id).map(|read| read.from);
+            let from = from.unwrap_or_else(|| self.offset_of(partition.source, &partition.found.identity));
+            self.add(partition.clone(), from);
         }
         let cursors: Vec<_> = self.sources.iter().flat_map(|source| &source.cursors).collect();
         let limit = |read: &Read| {
@@ -790,6 +805,7 @@ impl Conductor {
         self.ended |= last;
         let mut opened = self.open(record.arrived, limits, false, now, last);
         opened.exact = true;
+        opened.ended.clone_from(&record.ended);
         if let Some(open) = self.open.back_mut() {
             open.before = Some(record);
         }
@@ -833,6 +849,16 @@ impl Conductor {
         self.next += 1;
         self.opened_at = Some(now.elapsed);
         let stop = self.stopped && self.stopping;
-        Opened { epoch, arrived, new, limits, hold, stop, exact: false, digest: self.options.digest }
+        Opened {
+            epoch,
+            arrived,
+            new,
+            limits,
+            hold,
+            stop,
+            exact: false,
+            ended: Vec::new(),
+            digest: self.options.digest,
+        }
     }
 }

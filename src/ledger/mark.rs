@@ -44,7 +44,10 @@ pub fn read_before(mark: Option<&Mark>, records: &[EpochRecord], sources: usize)
         for Partition { id, source, found } in &record.new {
             let known = read.iter().flatten().any(|before| before.id == *id);
             if let Some(of) = read.get_mut(*source as usize).filter(|_| !known) {
-                of.push(ReadBefore { id: *id, found: found.clone(), offset: 0, ended: false, memory: None });
+                // What has become longer is read on.
+                let before = of.iter().rfind(|before| before.found.identity == found.identity);
+                let offset = before.map_or(0, |before| before.offset);
+                of.push(ReadBefore { id: *id, found: found.clone(), offset, ended: false, memory: None });
             }
         }
         for before in read.iter_mut().flatten() {

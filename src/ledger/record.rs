@@ -34,6 +34,8 @@ pub struct Opened {
     pub stop: bool,
     /// Whether the limits are those of an epoch that was before: nothing is to be read beyond them.
     pub exact: bool,
+    /// Partitions that are at their end with this epoch, whatever else they have by now: they were, as it was read before.
+    pub ended: Vec<PartitionId>,
     /// Whether the digest of what is read is wanted.
     pub digest: bool,
 }

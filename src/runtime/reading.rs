@@ -185,6 +185,8 @@ struct Epoch {
     /// Limits that are not reached, side by side; those of a sequence one after the other.
     lanes: Vec<VecDeque<Limit>>,
     reached: BTreeMap<PartitionId, Reached>,
+    /// Partitions that are at their end with it.
+    ended: Vec<PartitionId>,
 }
 
 /// What a look at the sources came to.
@@ -274,7 +276,8 @@ impl Reading {
         let lanes = lanes.into_values().collect();
         let Opened { arrived, hold, stop, exact, .. } = *opened;
         self.exact = exact;
-        self.epoch = Some(Epoch { arrived, hold, stop, lanes, reached });
+        let ended = opened.ended.clone();
+        self.epoch = Some(Epoch { arrived, hold, stop, lanes, reached, ended });
     }
 
     /// Live sources are read no further in this epoch. One in which they stop takes all that they have.
@@ -489,7 +492,19 @@ impl Reading {
             };
             spool.sync().map_err(failed)?;
         }
-        let mut reached = self.epoch.take().map(|epoch| epoch.reached).unwrap_or_default();
+        let (mut reached, ended) = match self.epoch.take() {
+            Some(epoch) => (epoch.reached, epoch.ended),
+            None => return Ok(BTreeMap::new()),
+        };
+        for partition in ended {
+            match reached.get_mut(&partition) {
+                Some(reached) => reached.ended = true,
+                None => {
+                    self.readers.remove(&partition);
+                    self.partitions.remove(&partition);
+                }
+            }
+        }
         for (partition, reached) in &mut reached {
             if let Some(open) = self.readers.get(partition) {
                 reached.offset = reached.offset.max(open.offset());

@@ -57,10 +57,11 @@ pub(super) fn check(past: &Past<'_>) -> Result<(), String> {
     }
     let nothing = Rows::new();
     for epoch in (0..upto).filter(|epoch| !is_end(epoch)) {
-        let (one, other) =
-            (once.get(&epoch).unwrap_or(&nothing), again.get(&epoch).unwrap_or(&nothing));
+        let (one, other) = (once.get(&epoch).unwrap_or(&nothing), again.get(&epoch).unwrap_or(&nothing));
         if one != other {
-            return Err(format!("two sinks were shown different things in epoch {epoch}: {one:?} and {other:?}"));
+            return Err(format!(
+                "two sinks were shown different things in epoch {epoch}: {one:?} and {other:?}"
+            ));
         }
     }
     counts(past, &once)?;
@@ -79,6 +80,15 @@ fn ends(storage: &Faulty) -> Result<BTreeSet<u64>, String> {
     let history = storage.history(&["incarnations/", "journal/"]);
     let starts = Starts::read(&history).map_err(|error| error.to_string())?;
     let records = read_journal(&history, &starts, 0).map_err(|error| error.to_string())?;
+    if super::number("THALWEG_SEED").is_some() {
+        for record in &records {
+            let new: Vec<_> =
+                record.new.iter().map(|new| (new.id.0, &new.found.identity, new.found.length)).collect();
+            let reads: Vec<_> =
+                record.reads.iter().map(|read| (read.partition.0, read.from, read.upto)).collect();
+            println!("epoch {}: new {new:?}, read {reads:?}, ended {:?}", record.epoch, record.ended);
+        }
+    }
     Ok(records.iter().filter(|record| record.end).map(|record| record.epoch).collect())
 }
 

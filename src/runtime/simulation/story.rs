@@ -224,9 +224,12 @@ impl<'a> Story<'a> {
         let trigger_once = !last && self.draws.once_in(5);
         let faults = !last && self.draws.once_in(2);
         if faults {
-            let operations = 1 + self.draws.below(120);
-            let per_mille = 1000 / operations as u32;
-            self.storage.plan_random(operations, per_mille.max(4), &Fault::HONEST);
+            // At the beginning much is read, and at the end little is deleted.
+            let within = 20 + self.draws.below(120);
+            for _ in 0..=self.draws.below(2) {
+                let fault = Fault::HONEST[self.draws.below(Fault::HONEST.len() as u64) as usize];
+                self.storage.plan(self.storage.operations() + self.draws.below(within), fault);
+            }
         }
         let full = !last && self.draws.once_in(12);
         if full {
@@ -254,7 +257,7 @@ impl<'a> Story<'a> {
             self.pipes.insert(incarnation, pipe.clone());
         }
         // How many things happen before the machine goes down.
-        let life = self.draws.below(250);
+        let life = self.draws.below(220);
         let (mut lived, begun) = (0, self.now);
         while *machine.health() == Health::Running {
             let dies = !last && !trigger_once && lived >= life || self.storage.is_dead();

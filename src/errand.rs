@@ -11,6 +11,7 @@
 //! them on one thread, in an order that it draws: see [`simulated`].
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -215,6 +216,24 @@ impl<T: Task> Doer<T> {
             }
         }
     }
+}
+
+thread_local! {
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `body` gives, or the message of its panic: for a library that panics of what it is given to read. Elsewhere a panic is a bug,
+/// and may end the process.
+pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    let before = CATCHING.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(body));
+    CATCHING.set(before);
+    result.map_err(|payload| panic_message(&*payload))
+}
+
+/// Whether a panic of this thread is caught by [`catch`].
+pub(crate) fn is_catching() -> bool {
+    CATCHING.get()
 }
 
 /// The message of a panic.

@@ -45,6 +45,13 @@
 //! 5 0 * * *  thalweg run access-log --follow '/var/log/nginx/access.log*' --trigger once --state /var/lib/thalweg/nightly
 //! ```
 //!
+//! # Ends
+//!
+//! Where all input has an end, that closes windows and ends sessions, and sinks are shown what comes
+//! of it. It is an event of that run and no part of the state: a run that is given more goes on as
+//! if the one before had been stopped just before its end. What sinks were shown of the end (a window
+//! as final, a key as gone) stands in them until the same window or key changes again.
+//!
 //! # Once more
 //!
 //! ```text
@@ -52,7 +59,8 @@
 //! ```
 //!
 //! shows these epochs again, byte for byte as they were shown; the state is only read. The epochs
-//! that can be shown are those behind the oldest snapshot that is kept.
+//! that can be shown are those behind the oldest snapshot that is kept. An end that has been gone on
+//! from is shown as an epoch without rows.
 //!
 //! # Starts
 //!

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::data::escape_text;
 use crate::door::lines_at;
+use crate::errand::is_catching;
 use crate::runtime::cluster::Peer;
 use crate::runtime::{DurableError, RunError};
 
@@ -149,6 +150,9 @@ pub(super) fn name_peers(ours: usize, addresses: &[String]) {
 /// Makes a panic in any thread the end of the process.
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|info| {
+        if is_catching() {
+            return;
+        }
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed").to_owned();
         match lost_peer(&thread, info) {

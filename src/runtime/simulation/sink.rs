@@ -106,10 +106,7 @@ impl SimSink {
             }
             stored.upto = epoch + 1;
             let rows = match self.kind {
-                Kind::Loose => match stored.loose.replace(rows) {
-                    Some(before) => before,
-                    None => Rows::new(),
-                },
+                Kind::Loose => stored.loose.replace(rows).unwrap_or_default(),
                 _ => rows,
             };
             let at = if self.kind == Kind::Loose { epoch.saturating_sub(1) } else { epoch };

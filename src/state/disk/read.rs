@@ -12,6 +12,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use super::schema::misfit;
 use super::write::{IDENTITY_KEY, VERSION, VERSION_KEY};
 use crate::data::{Column, ColumnType, Data, Field};
+use crate::errand::catch;
 use crate::state::{Changes, Identity, StateError};
 
 /// So many rows are taken from Parquet at a time.
@@ -41,6 +42,11 @@ fn parquet(error: ParquetError) -> StateError {
 
 /// The rows of a file, in the order of their keys, of which no two are equal.
 pub(super) fn read(bytes: Bytes, expected: Expected<'_>) -> Result<Changes, StateError> {
+    // The library checks little of what it decodes, and panics of some of that.
+    catch(|| read_rows(bytes, expected)).unwrap_or_else(|panic| Err(unreadable(panic)))
+}
+
+fn read_rows(bytes: Bytes, expected: Expected<'_>) -> Result<Changes, StateError> {
     let length = bytes.len();
     let file = SerializedFileReader::new(bytes).map_err(parquet)?;
     check_places(file.metadata(), length)?;

@@ -251,6 +251,24 @@ proptest! {
     }
 }
 
+/// The library that reads them panics of some of these.
+#[test]
+fn each_byte_may_be_another_one() {
+    let step = Step { others: [((0, None), None)].into(), ..Step::default() };
+    let (identity, rows) = (others(), step.changes(0, 0, 1).1);
+    let bytes = write::write(&identity, Epoch::new(1), &rows, false).unwrap();
+    let expected = Expected { identity: &identity, table: false, rows: rows.len(), size: rows.size() };
+    let mut errors = 0;
+    for at in 0..bytes.len() {
+        for change in [1, 30, 0xff] {
+            let mut hostile = bytes.to_vec();
+            hostile[at] ^= change;
+            errors += usize::from(read(Shared::from(hostile), expected).is_err());
+        }
+    }
+    assert!(errors > bytes.len(), "{errors} of {}", bytes.len());
+}
+
 /// So many steps that all that is done happens, and the snapshots that they make. The committed state is of these.
 fn script() -> Vec<(Step, i64, Epoch, Snapshot)> {
     let (mut memory, mut gone, mut script) = (Memory::new(), 0, Vec::new());

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use self::machine::lock;
 pub(crate) use self::plant::{Bug, is_planted};
 use self::story::Story;
-use crate::state::storage::{Faulty, Storage};
+use crate::state::storage::{Fault, Faulty, Storage};
 
 thread_local! {
     static STORAGE: RefCell<Option<Faulty>> = const { RefCell::new(None) };
@@ -67,22 +67,22 @@ const MUST_HAPPEN: &[&str] = &[
     "read again what a pipe had given",
 ];
 
-/// The storage's operations, each with each fault that it can have.
+/// What runs do with the storage.
+const POINTS: &[(&str, &[&str])] = &[
+    ("create", &["incarnations", "manifests", "tables", "journal", "spool"]),
+    ("append to", &["journal", "spool"]),
+    ("sync", &["journal", "spool"]),
+    ("read", &["incarnations", "manifests", "tables", "journal"]),
+    ("list", &["incarnations", "manifests", "journal"]),
+    ("delete", &["manifests", "tables", "journal"]),
+];
+
+/// Each of these has met with a fault, and each kind of fault has met with each thing that is done.
 fn faults() -> Vec<String> {
     let mut all = Vec::new();
-    for (doing, places) in [
-        ("create", &["incarnations", "manifests", "tables", "journal", "spool"][..]),
-        ("append to", &["journal", "spool"]),
-        ("sync", &["journal", "spool"]),
-        ("read", &["incarnations", "manifests", "tables", "journal"]),
-        ("list", &["incarnations", "manifests", "journal"]),
-        ("delete", &["manifests", "tables", "journal"]),
-    ] {
-        for place in places {
-            for fault in ["Fails", "Unacknowledged", "DiesBefore", "DiesAfter"] {
-                all.push(format!("fault: {fault} {doing} {place}"));
-            }
-        }
+    for (doing, places) in POINTS {
+        all.extend(places.iter().map(|place| format!("fault: to {doing} {place}")));
+        all.extend(Fault::HONEST.iter().map(|fault| format!("fault: {fault:?} to {doing}")));
     }
     all
 }

@@ -12,7 +12,7 @@ use super::oracle::{self, Past};
 use super::plant::{self, Bug};
 use super::sink::{Kind, SimSink, SinkFault, Store};
 use super::source::{SimLog, SimSource};
-use super::{Tally, URI, set_storage};
+use super::{POINTS, Tally, URI, set_storage};
 use crate::dataflow::Build;
 use crate::door::{Next, Seen, Timeout, text};
 use crate::format::Text;
@@ -149,7 +149,7 @@ impl<'a> Story<'a> {
             time: TimeOptions { lateness: Duration::from_secs(2), ..TimeOptions::default() },
             once: trigger_once,
             durable: Some(DurableSettings {
-                every: Duration::from_millis(10),
+                every: Duration::from_millis(1),
                 spool: 1 << 20,
                 ..DurableSettings::of(URI)
             }),
@@ -224,16 +224,23 @@ impl<'a> Story<'a> {
         let trigger_once = !last && self.draws.once_in(5);
         let faults = !last && self.draws.once_in(2);
         if faults {
-            // At the beginning much is read, and at the end little is deleted.
-            let within = 20 + self.draws.below(120);
             for _ in 0..=self.draws.below(2) {
                 let fault = Fault::HONEST[self.draws.below(Fault::HONEST.len() as u64) as usize];
-                self.storage.plan(self.storage.operations() + self.draws.below(within), fault);
+                if self.draws.once_in(2) {
+                    self.storage.plan(self.storage.operations() + self.draws.below(120), fault);
+                } else {
+                    // Few runs come to delete anything.
+                    let number = self.draws.below(2 * POINTS.len() as u64) as usize;
+                    let (doing, places) = POINTS[number.min(POINTS.len() - 1)];
+                    let place = places[self.draws.below(places.len() as u64) as usize];
+                    let after = if doing == "delete" { 0 } else { self.draws.below(3) as u32 };
+                    self.storage.plan_at(doing, place, after, fault);
+                }
             }
         }
         let full = !last && self.draws.once_in(12);
         if full {
-            self.storage.limit(20_000 + self.draws.below(60_000));
+            self.storage.limit(2_000 + self.draws.below(16_000));
         }
         for store in [self.once.clone(), self.again.clone()] {
             let fault = [SinkFault::Refused, SinkFault::Unacknowledged][self.draws.below(2) as usize];
@@ -273,7 +280,7 @@ impl<'a> Story<'a> {
                 }
                 5..=7 => {
                     let number = self.draws.below(machine.errands() as u64) as usize;
-                    for _ in 0..=self.draws.below(4) {
+                    for _ in 0..=self.draws.below(8) {
                         let lull = self.draws.once_in(4);
                         machine.step(number, lull, self.now);
                     }
@@ -303,7 +310,8 @@ impl<'a> Story<'a> {
         excused |= zombie.is_some();
         for fault in &happened[self.happened..] {
             let place = fault.name.split('/').next().unwrap_or_default();
-            self.note(&format!("fault: {:?} {} {place}", fault.fault, fault.doing));
+            self.note(&format!("fault: {:?} to {}", fault.fault, fault.doing));
+            self.note(&format!("fault: to {} {place}", fault.doing));
         }
         self.happened = happened.len();
         let health = machine.health().clone();

@@ -75,6 +75,8 @@ struct Inner {
     random: ChaCha8Rng,
     files: BTreeMap<String, File>,
     plan: BTreeMap<u64, Fault>,
+    /// What is to suffer a fault, by what is done with which names, and after how many times.
+    points: Vec<(String, String, u32, Fault)>,
     operations: u64,
     happened: Vec<Happened>,
     /// The bytes for which there is room.
@@ -102,6 +104,7 @@ impl Faulty {
             random: ChaCha8Rng::seed_from_u64(seed),
             files: BTreeMap::new(),
             plan: BTreeMap::new(),
+            points: Vec::new(),
             operations: 0,
             happened: Vec::new(),
             room: u64::MAX,
@@ -122,9 +125,17 @@ impl Faulty {
         self.lock().plan.insert(operation, fault);
     }
 
+    /// An operation that is to do `doing` (as [`Happened::doing`] has it) with a name that begins with `prefix` is to suffer `fault`: the
+    /// first one after so many others.
+    pub fn plan_at(&self, doing: &str, prefix: &str, after: u32, fault: Fault) {
+        self.lock().points.push((doing.to_owned(), prefix.to_owned(), after, fault));
+    }
+
     /// Forgets what has been planned.
     pub fn clear_plan(&self) {
-        self.lock().plan.clear();
+        let mut inner = self.lock();
+        inner.plan.clear();
+        inner.points.clear();
     }
 
     /// Of the next `operations`, about so many in a thousand are to suffer a fault out of `faults`.
@@ -242,7 +253,22 @@ impl Inner {
         }
         let operation = self.operations;
         self.operations += 1;
-        let Some(fault) = self.plan.remove(&operation) else { return (Turn::Do, Ok(())) };
+        let mut planned = self.plan.remove(&operation);
+        self.points.retain_mut(|(what, prefix, after, fault)| {
+            let here = planned.is_none() && what == doing && name.starts_with(prefix.as_str());
+            match (here, *after) {
+                (false, _) => true,
+                (true, 0) => {
+                    planned = Some(*fault);
+                    false
+                }
+                (true, _) => {
+                    *after -= 1;
+                    true
+                }
+            }
+        });
+        let Some(fault) = planned else { return (Turn::Do, Ok(())) };
         self.happened.push(Happened { operation, fault, doing, name: name.to_owned() });
         self.dead |= matches!(fault, Fault::DiesBefore | Fault::DiesAfter);
         match fault {

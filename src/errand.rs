@@ -449,8 +449,8 @@ impl Here {
             return Ok((Here { turns: Some(simulated::add(name, Box::new(doer))) }, None));
         }
         let body = move || {
-            if T::BACKGROUND {
-                // Of this thread alone, on Linux. Where it is refused, all are equal.
+            if T::BACKGROUND && cfg!(target_os = "linux") {
+                // Of this thread alone there, and elsewhere of the process. Where it is refused, all are equal.
                 let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);
             }
             doer.run();

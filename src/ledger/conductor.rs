@@ -791,9 +791,11 @@ impl Conductor {
             Limit { partition: read.partition, from, upto: read.upto }
         };
         let limits = record.reads.iter().map(limit).collect();
+        // There may be ten thousand that are all quiet.
+        let caught_up: BTreeSet<_> = record.caught_up.iter().collect();
         for cursor in &cursors {
             // Of these nothing was there.
-            if record.caught_up.contains(&cursor.partition.id) && cursor.begins_at(cursor.from) {
+            if cursor.begins_at(cursor.from) && caught_up.contains(&cursor.partition.id) {
                 let source = &self.sources[cursor.partition.source as usize];
                 self.watermarks.add(&cursor.partition, source.sequence, record.arrived.0);
             }

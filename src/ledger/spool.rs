@@ -17,9 +17,9 @@
 //! What has been published is deleted ([`cut_spool`]). Above a quota nothing more is read until that has happened.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
@@ -132,7 +132,7 @@ pub struct Spool {
     incarnation: u64,
     quota: u64,
     orders: Orders<Order, StorageError>,
-    errand: Mutex<Errand<Order, StorageError>>,
+    errand: Errand<Order, StorageError>,
     shared: Arc<Shared>,
 }
 
@@ -147,7 +147,7 @@ impl Spool {
         let (theirs, store) = (Arc::clone(&shared), Arc::clone(&storage));
         let logs = Logs { storage: store, incarnation, open: HashMap::new(), quota, shared: theirs };
         let errand = Errand::start("spool", WAITING, logs)?;
-        Ok(Spool { storage, incarnation, quota, orders: errand.orders(), errand: Mutex::new(errand), shared })
+        Ok(Spool { storage, incarnation, quota, orders: errand.orders(), errand, shared })
     }
 
     /// What follows the identity of partitions that are read in `incarnation`: another run has others.
@@ -201,7 +201,7 @@ impl Spool {
     }
 
     fn check(&self) -> Result<(), StorageError> {
-        self.errand.lock().unwrap_or_else(PoisonError::into_inner).check()
+        self.errand.check()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
 use crate::door::fault::{FatalLine, FaultProbe};
 use crate::door::feed::Observations;
 use crate::format::{Emit, Fields, Format, Scratch, WholeLines};
-use crate::ledger::line_digest;
+use crate::ledger::{bytes_digest, line_digest};
 use crate::source::{Chunk, PartitionId, Place, Progress};
 
 /// A record with the line that it was read from.
@@ -648,8 +648,11 @@ impl<'a, F: Format> Emit<'a, F::Record<'a>> for Blocks<'_, 'a, F> {
     }
 }
 
-/// The sum of the digests of a chunk's lines.
+/// What a chunk adds to the digest of its partition.
 fn digest(chunk: &Chunk) -> u64 {
+    if !chunk.is_numbered() {
+        return bytes_digest(chunk.place.offset, chunk.bytes());
+    }
     chunk.lines().fold(0, |sum: u64, (offset, line)| sum.wrapping_add(line_digest(offset, line)))
 }
 

@@ -22,6 +22,7 @@
 
 mod conductor;
 mod cut;
+mod digest;
 mod journal;
 mod mark;
 mod record;
@@ -39,4 +40,4 @@ pub use spool::{Spool, cut_spool, spooled};
 pub use status::{EpochTimes, PartitionStatus, SourceStatus, Status};
 pub use watermark::WatermarkState;
 
-pub(crate) use record::line_digest;
+pub(crate) use digest::{bytes_digest, line_digest};

@@ -151,6 +151,11 @@ impl Chunk {
         true
     }
 
+    /// Whether its lines have [numbers](Buffer::number), and the offset of none is that of its bytes.
+    pub(crate) fn is_numbered(&self) -> bool {
+        !self.buffer.numbers.is_empty()
+    }
+
     /// Where lines begin in [`bytes`](Self::bytes) that are not counted in bytes, and their offsets.
     pub(crate) fn numbers(&self) -> Vec<(usize, u64)> {
         let of_these = self.buffer.numbers.iter().filter(|(begin, _)| (self.start..self.end).contains(begin));

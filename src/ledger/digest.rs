@@ -1,0 +1,135 @@
+//! What tells whether bytes that are read again are those that were read.
+//!
+//! A digest adds up over the bytes of a partition, each weighted by where it stands, so that it is the same however the bytes are
+//! shared out among workers, chunks and epochs: eight bytes that stand together are a number, which is multiplied by an odd weight. There are
+//! [`WORDS`] weights, one for each place in a block, and the sum of a block is multiplied by an odd number that is its own. A change of
+//! some bytes within eight always changes the digest; others cancel out by chance one time in 2⁶⁰ or so. It is
+//! no protection against somebody who sets out to deceive it.
+//!
+//! It costs a multiplication for eight bytes and no look for line ends: a twentieth of what reading an access log costs, where
+//! XXH3 of each line was an eighth.
+
+use twox_hash::XxHash3_64;
+
+/// So many eights of bytes are a block.
+const WORDS: usize = 128;
+/// Bytes of a block.
+const BLOCK: u64 = WORDS as u64 * 8;
+
+/// An odd number that looks like any other, for each `n`: the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+const fn odd(n: u64) -> u64 {
+    let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) | 1
+}
+
+/// The weights of the places in a block.
+const WEIGHTS: [u64; WORDS] = {
+    let mut weights = [0; WORDS];
+    let mut place = 0;
+    while place < WORDS {
+        weights[place] = odd(u64::MAX - place as u64);
+        place += 1;
+    }
+    weights
+};
+
+/// What `bytes`, which stand at `offset` of their partition, add to its digest.
+pub(crate) fn bytes_digest(mut offset: u64, mut bytes: &[u8]) -> u64 {
+    let mut digest = 0u64;
+    while !bytes.is_empty() {
+        let within = offset % BLOCK;
+        let len = bytes.len().min((BLOCK - within) as usize);
+        let (here, behind) = bytes.split_at(len);
+        digest = digest.wrapping_add(block(within as usize, here).wrapping_mul(odd(offset / BLOCK)));
+        (bytes, offset) = (behind, offset + len as u64);
+    }
+    digest
+}
+
+/// The sum of `bytes`, which stand at `within` of their block.
+#[inline]
+fn block(within: usize, bytes: &[u8]) -> u64 {
+    let (before, first) = (within % 8, within / 8);
+    let (head, rest) = bytes.split_at(bytes.len().min((8 - before) % 8));
+    let mut sum = 0u64;
+    let mut weights = &WEIGHTS[first..];
+    if !head.is_empty() {
+        sum = word(before, head).wrapping_mul(weights[0]);
+        weights = &weights[1..];
+    }
+    let (words, tail) = rest.as_chunks::<8>();
+    for (word, weight) in words.iter().zip(weights) {
+        sum = sum.wrapping_add(u64::from_le_bytes(*word).wrapping_mul(*weight));
+    }
+    match weights.get(words.len()) {
+        Some(weight) if !tail.is_empty() => sum.wrapping_add(word(0, tail).wrapping_mul(*weight)),
+        _ => sum,
+    }
+}
+
+/// Fewer than eight bytes, of which `before` more stand before them.
+fn word(before: usize, bytes: &[u8]) -> u64 {
+    let mut all = [0; 8];
+    all[before..before + bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(all)
+}
+
+/// What a line adds that is a message with this number, and stands in no bytes of its partition.
+pub(crate) fn line_digest(offset: u64, line: &[u8]) -> u64 {
+    XxHash3_64::oneshot_with_seed(offset, line)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As it is defined, a byte at a time.
+    fn plain(offset: u64, bytes: &[u8]) -> u64 {
+        let one = |(at, byte): (u64, &u8)| {
+            let word = u64::from(*byte) << (at % 8 * 8);
+            word.wrapping_mul(WEIGHTS[(at % BLOCK / 8) as usize]).wrapping_mul(odd(at / BLOCK))
+        };
+        (offset..).zip(bytes).map(one).fold(0, u64::wrapping_add)
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_same_however_bytes_are_cut(
+            offset in prop_oneof![0u64..3000, any::<u32>().prop_map(u64::from)],
+            bytes in prop::collection::vec(any::<u8>(), 0..4000),
+            cuts in prop::collection::vec(0usize..4000, 0..8),
+        ) {
+            let whole = bytes_digest(offset, &bytes);
+            prop_assert_eq!(whole, plain(offset, &bytes));
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let part = |cut: &[usize]| bytes_digest(offset + cut[0] as u64, &bytes[cut[0]..cut[1]]);
+            prop_assert_eq!(cuts.windows(2).map(part).fold(0, u64::wrapping_add), whole);
+        }
+
+        #[test]
+        fn what_is_changed_moved_or_swapped_is_noticed(
+            offset in 0u64..3000,
+            bytes in prop::collection::vec(any::<u8>(), 1..3000),
+            (at, other) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+            by in 1u8..,
+        ) {
+            let whole = bytes_digest(offset, &bytes);
+            let mut changed = bytes.clone();
+            changed[at.index(bytes.len())] ^= by;
+            prop_assert_ne!(bytes_digest(offset, &changed), whole);
+            if bytes.iter().any(|byte| *byte != 0) {
+                prop_assert_ne!(bytes_digest(offset + 1, &bytes), whole);
+            }
+            let mut swapped = bytes.clone();
+            let (at, other) = (at.index(bytes.len()), other.index(bytes.len()));
+            swapped.swap(at, other);
+            prop_assert_eq!(bytes_digest(offset, &swapped) == whole, bytes[at] == bytes[other]);
+        }
+    }
+}

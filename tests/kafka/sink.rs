@@ -187,6 +187,36 @@ fn brokers_that_fail_have_each_row_once() {
     all_once(&address, 60);
 }
 
+/// A run that ends while brokers are away says so, in a bounded time; and the next one sends what is missing.
+#[test]
+fn brokers_that_stay_away_do_not_keep_a_run_from_ending() {
+    let stay_away = |transactional: &str| {
+        let brokers = Brokers::new(1).topic("all", 1).topic("all-progress", 1);
+        let address = brokers.address();
+        let uri = format!("kafka://{address}/all?mode=append&wait=4s{transactional}&{HURRIED}");
+        let mut stand = Stand::open(&uri, 0, Some(7)).unwrap();
+        stand.epoch(0).unwrap();
+        stand.settle().unwrap();
+        brokers.0.broker_down(1).unwrap();
+        stand.epoch(1).unwrap();
+        let error = stand.sink.finish().unwrap_err().to_string();
+        assert!(error.contains("within 4s") && error.contains("--state"), "{error}");
+        drop(stand);
+        let error = Stand::open(&uri, 1, Some(7)).err().unwrap().to_string();
+        assert!(error.contains("within 4s") || error.contains("cannot be read"), "{error}");
+        brokers.0.broker_up(1).unwrap();
+        let mut stand = Stand::open(&uri, 2, Some(7)).unwrap();
+        assert_eq!(stand.committed, Some(0), "{transactional}");
+        stand.epoch(1).unwrap();
+        stand.settle().unwrap();
+        all_once(&address, 2);
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| stay_away("&transactional=tests"));
+        stay_away("");
+    });
+}
+
 /// The newest progress is found however many others share its topic.
 #[test]
 fn progress_is_found_among_that_of_others() {

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `progress=TOPIC` | where it is noted how far the sink has come, in partition 0: for runs with durable state. By default the name of the topic with `progress` for `{view}`, or with `-progress` behind it |
 //! | `transactional=ID` | rows and progress are sent in transactions; the producer's id is this, and the topic's name |
+//! | `wait=TIME` | how long brokers that cannot be reached are waited for as the run begins and as it ends (30 s); in between there is no end to it |
 //! | `kafka.OPTION=VALUE` | an option of librdkafka, such as `kafka.linger.ms`; `%26` stands for `&` |
 //! | `properties=FILE` | such options, one `OPTION=VALUE` a line: secrets are better kept there |
 //!
@@ -36,7 +37,9 @@
 //! A run without durable state begins anew each time, and notes no progress.
 //!
 //! While brokers are away, librdkafka tries again without end, and the log says so once. The sink waits, and then the run does when its
-//! queue is full.
+//! queue is full. As the run begins and ends there is an end to it (`wait`): an error says so then, and a run with durable state that is
+//! started again sends what had not arrived. What is sent in a transaction arrives within five minutes, or the run ends with an error
+//! in the same way.
 
 mod options;
 mod progress;
@@ -67,6 +70,30 @@ const WAIT: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_secs(30);
 /// Epochs that share a note of progress, at most.
 const EPOCHS: u64 = 1000;
+
+/// For how long brokers that cannot be reached are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// So long.
+    For(Duration),
+}
+
+impl Patience {
+    /// One wait more; an error if there were enough.
+    fn wait(self, waited: &mut Duration, wait: Duration) -> Result<(), String> {
+        *waited += wait;
+        match self {
+            Patience::For(most) if *waited >= most => Err(format!(
+                "brokers have not taken what was sent to them within {}\n  hint: are they up, and is it them? With --state, the same \
+                 command started again sends what is missing",
+                humantime::format_duration(most)
+            )),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Writes views as messages: see [the module](self).
 pub struct Kafka {
@@ -165,7 +192,8 @@ impl Kafka {
         let transactional = self.options.transactional.is_some();
         if transactional {
             // From here on, what an earlier producer with this id sends is refused.
-            retried(|| producer.init_transactions(ANSWER)).map_err(|error| text(&error))?;
+            let most = Patience::For(self.options.wait);
+            retried(most, |answer| producer.init_transactions(answer))?;
         }
         // A run without durable state goes on from nothing.
         let durable = opening.state.is_some() || opening.incarnation > 0;
@@ -202,7 +230,7 @@ impl Sink for Kafka {
         let (mut open, committed) =
             self.connect(opening).map_err(|reason| SinkError::own(&self.uri, reason))?;
         // The next run learns of this one, whether it has come to anything or not.
-        let claimed = open.settle();
+        let claimed = open.settle(Patience::For(self.options.wait));
         self.open = Some(open);
         claimed.map_err(|reason| SinkError::own(&self.uri, reason))?;
         Ok(committed)
@@ -222,7 +250,7 @@ impl Sink for Kafka {
             open.behind += 1;
             open.progress.iter_mut().for_each(|progress| progress.noted.epoch = Some(epoch));
             open.producer.poll(Duration::ZERO);
-            if open.behind >= EPOCHS { open.settle() } else { Ok(()) }
+            if open.behind >= EPOCHS { open.settle(Patience::Endless) } else { Ok(()) }
         })
     }
 
@@ -230,13 +258,18 @@ impl Sink for Kafka {
         self.open.as_ref().map_or(0, |open| open.behind)
     }
 
-    fn settle(&mut self, _pause: Pause) -> Result<(), SinkError> {
+    fn settle(&mut self, pause: Pause) -> Result<(), SinkError> {
+        let patience = match pause {
+            Pause::Over => Patience::For(self.options.wait),
+            Pause::Empty | Pause::Lull => Patience::Endless,
+        };
         // In the middle of an epoch, it would be a transaction of its own.
-        self.with(|open| if open.behind > 0 && !open.within { open.settle() } else { Ok(()) })
+        self.with(|open| if open.behind > 0 && !open.within { open.settle(patience) } else { Ok(()) })
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        self.with(Open::settle)
+        let patience = Patience::For(self.options.wait);
+        self.with(|open| open.settle(patience))
     }
 }
 
@@ -326,18 +359,18 @@ impl Open {
     }
 
     /// Returns when all that was sent has arrived, and how far it goes is noted.
-    fn settle(&mut self) -> Result<(), String> {
+    fn settle(&mut self, patience: Patience) -> Result<(), String> {
         if self.transactional {
             self.note()?;
             if self.within_transaction {
-                retried(|| self.producer.commit_transaction(ANSWER)).map_err(|error| text(&error))?;
+                retried(patience, |answer| self.producer.commit_transaction(answer))?;
                 self.within_transaction = false;
             }
             self.failed()?;
         } else {
-            self.flush()?;
+            self.flush(patience)?;
             self.note()?;
-            self.flush()?;
+            self.flush(patience)?;
         }
         self.behind = 0;
         Ok(())
@@ -354,12 +387,17 @@ impl Open {
         send(&self.producer, record.key(progress.key.as_bytes()).payload(&value))
     }
 
-    /// Waits until everything has arrived, for as long as that takes.
-    fn flush(&self) -> Result<(), String> {
+    /// Waits until everything has arrived.
+    fn flush(&self, patience: Patience) -> Result<(), String> {
+        let (mut waited, mut left) = (Duration::ZERO, i32::MAX);
         while self.producer.in_flight_count() > 0 {
             self.failed()?;
             // What it could not do in this time it goes on with.
-            let _ = self.producer.flush(WAIT);
+            let now_left = self.producer.in_flight_count();
+            if self.producer.flush(WAIT).is_err() && now_left >= left {
+                patience.wait(&mut waited, WAIT)?;
+            }
+            left = now_left;
         }
         self.failed()
     }
@@ -395,13 +433,22 @@ fn send(producer: &BaseProducer<Deliveries>, record: BaseRecord<'_, [u8], [u8]>)
     }
 }
 
-/// Does `what` until it is no use to try it again.
-fn retried(what: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+/// Does `what`, which is told how long it may take, until it is no use to try it again.
+fn retried(patience: Patience, what: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), String> {
+    let answer = match patience {
+        Patience::Endless => ANSWER,
+        Patience::For(most) => most.min(ANSWER),
+    };
+    let mut waited = Duration::ZERO;
     loop {
-        match what() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
-            other => return other,
-        }
+        let error = match what(answer) {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => error,
+            other => return other.map_err(|error| text(&error)),
+        };
+        // It may have said so at once.
+        let timed_out = error.code() == RDKafkaErrorCode::OperationTimedOut;
+        std::thread::sleep(WAIT);
+        patience.wait(&mut waited, if timed_out { answer } else { WAIT })?;
     }
 }
 

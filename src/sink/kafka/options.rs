@@ -1,12 +1,13 @@
 //! What the URI of a Kafka sink says.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use rdkafka::producer::BaseProducer;
 
-use super::Deliveries;
 use super::progress::{Noted, Progress};
+use super::{ANSWER, Deliveries};
 use crate::sink::{Opening, SinkSpecError, SinkUri};
 use crate::source::kafka::{Own, Passed, decoded, topic};
 
@@ -31,6 +32,8 @@ pub(super) struct Options {
     topic: String,
     progress: String,
     pub transactional: Option<String>,
+    /// How long brokers that cannot be reached are waited for as the run begins, and as it ends.
+    pub wait: Duration,
     passed: Passed,
 }
 
@@ -50,6 +53,7 @@ impl Options {
             None => format!("{name}-progress"),
         };
         let transactional = uri.param::<String>("transactional")?.map(|id| decode(id, uri)).transpose()?;
+        let wait = uri.param::<humantime::Duration>("wait")?.map_or(ANSWER, Into::into);
         let mut passed = Passed::default();
         if let Some(path) = uri.param::<String>("properties")? {
             passed.read(OWN, &decode(path, uri)?).map_err(|reason| uri.refuse(reason))?;
@@ -64,7 +68,7 @@ impl Options {
         if transactional.as_ref().is_some_and(String::is_empty) {
             return Err(uri.refuse("`transactional=`: say which id"));
         }
-        Ok(Options { brokers, topic: name, progress, transactional, passed })
+        Ok(Options { brokers, topic: name, progress, transactional, wait, passed })
     }
 
     /// Whether each view has a topic of its own.
@@ -141,7 +145,7 @@ mod tests {
             ("kafka://a:1/t?transactional=", "say which id"),
             ("kafka://a:1/t?kafka.lingr.ms=1", "librdkafka has no option `lingr.ms`"),
             ("kafka://a:1/t?kafka.transactional.id=x", "say `transactional=ID`"),
-            ("kafka://a:1/t?group=g", "mode, at, keep, queue, progress, transactional, properties"),
+            ("kafka://a:1/t?group=g", "mode, at, keep, queue, progress, transactional, wait, properties"),
         ] {
             let error = uri.parse::<SinkSpec>().expect_err(uri).to_string();
             assert!(error.contains(hint), "{uri}: {error}");

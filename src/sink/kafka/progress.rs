@@ -1,12 +1,14 @@
 //! How far a sink is, as a message in a topic of its own.
 
+use std::time::Duration;
+
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::options::Options;
-use super::{ANSWER, WAIT, text};
+use super::{WAIT, text};
 
 /// So many of the newest messages are looked through before all are.
 const NEWEST: i64 = 1000;
@@ -32,7 +34,7 @@ pub(super) struct Progress {
 /// What was noted last under the key of `progress`, if anything was.
 pub(super) fn newest(options: &Options, progress: &Progress) -> Result<Option<Noted>, String> {
     let consumer: BaseConsumer = options.consumer().create().map_err(|error| error.to_string())?;
-    let found = read(&consumer, progress).map_err(|error| {
+    let found = read(&consumer, progress, options.wait).map_err(|error| {
         format!("how far the sink had come cannot be read from topic `{}`: {}", progress.topic, text(&error))
     })?;
     let parsed = found.map(|bytes| serde_json::from_slice(&bytes)).transpose();
@@ -41,8 +43,8 @@ pub(super) fn newest(options: &Options, progress: &Progress) -> Result<Option<No
     })
 }
 
-fn read(consumer: &BaseConsumer, progress: &Progress) -> KafkaResult<Option<Vec<u8>>> {
-    let (low, high) = match consumer.fetch_watermarks(&progress.topic, 0, ANSWER) {
+fn read(consumer: &BaseConsumer, progress: &Progress, wait: Duration) -> KafkaResult<Option<Vec<u8>>> {
+    let (low, high) = match consumer.fetch_watermarks(&progress.topic, 0, wait) {
         Err(error) if is_missing(&error) => return Ok(None),
         other => other?,
     };

@@ -74,7 +74,8 @@ fn failed(error: impl Into<anyhow::Error>) -> Failure {
 
 fn ls(storage: &Arc<dyn Storage>, starts: &Starts) -> Result<(), Failure> {
     let mut text = String::new();
-    if let Ok(stored) = runtime::stored(storage.uri()) {
+    let stored = runtime::stored(storage.uri()).ok();
+    if let Some(stored) = &stored {
         let _ = writeln!(text, "{}, started {} times", stored.dataflow, starts.last());
     }
     let snapshots = inspect::list(&**storage, &starts.line()).map_err(failed)?;
@@ -105,6 +106,14 @@ fn ls(storage: &Arc<dyn Storage>, starts: &Starts) -> Result<(), Failure> {
                 let _ = writeln!(text, "damaged: {}", escape_text(&error.to_string()));
             }
         }
+    }
+    for sink in stored.iter().flat_map(|stored| &stored.progress.sinks) {
+        let sealed = stored.as_ref().map_or(0, |stored| stored.progress.sealed);
+        let lag = match sealed.saturating_sub(sink.committed) {
+            0 => "had committed all that was sealed".to_owned(),
+            epochs => format!("was {} epochs behind", grouped(epochs)),
+        };
+        let _ = writeln!(text, "sink {}: as the newest was made, it {lag}", escape_text(&sink.uri));
     }
     let from = oldest.unwrap_or(0);
     let records = read_journal(&**storage, starts, from).map_err(failed)?;

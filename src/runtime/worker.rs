@@ -274,7 +274,7 @@ impl Work {
             Phase::Keeping => {
                 self.vitals.wait_for(None);
                 let over = match &mut self.durable {
-                    Some(durable) => durable.is_over(&mut self.ingest)?,
+                    Some(durable) => durable.is_over(&mut self.ingest, &self.outputs)?,
                     None => true,
                 };
                 if over {
@@ -354,7 +354,7 @@ impl Work {
         }
         let reached = self.reached();
         if let Some(durable) = &mut self.durable {
-            durable.turn(&mut self.ingest, self.outputs.committed())?;
+            durable.turn(&mut self.ingest, &self.outputs)?;
             // Before what has come of restored rows is shown: all of them have been read.
             if !self.restored && reached > self.first {
                 self.restored = true;

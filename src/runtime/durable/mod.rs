@@ -22,7 +22,7 @@ mod start;
 
 pub(super) use run::{DurableJob, DurableRun};
 pub(super) use start::Start;
-pub use start::{DurableError, Stored, stored};
+pub use start::{DurableError, RunProgress, SinkProgress, Stored, stored};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

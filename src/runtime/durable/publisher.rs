@@ -7,7 +7,7 @@ use crate::errand::{Errand, Task};
 use crate::ledger::{Mark, cut_spool};
 use crate::runtime::RunError;
 use crate::runtime::durable::DurableError;
-use crate::runtime::durable::start::{Memory, Payload, SourceName, Start};
+use crate::runtime::durable::start::{Memory, Payload, RunProgress, SourceName, Start};
 #[cfg(test)]
 use crate::runtime::simulation::{Bug, is_planted};
 use crate::source::{ReadBefore, Source};
@@ -21,6 +21,8 @@ use crate::time::Epoch;
 struct Expected {
     mark: Mark,
     parts: Vec<Written>,
+    /// How far the run and its sinks are as it is made.
+    progress: RunProgress,
 }
 
 /// Process 0's publisher.
@@ -64,7 +66,10 @@ impl Publisher {
 
     /// There is to be a snapshot of what the run was at `mark`.
     pub(super) fn expect(&mut self, mark: Mark) {
-        self.expected.insert(mark.next_epoch(), Expected { mark, parts: Vec::new() });
+        self.expected.insert(
+            mark.next_epoch(),
+            Expected { mark, parts: Vec::new(), progress: RunProgress::default() },
+        );
     }
 
     /// Whether a snapshot is under way that all processes have yet to write, or that waits for sinks.
@@ -79,15 +84,16 @@ impl Publisher {
         }
     }
 
-    /// Publishes what all processes have written, as far as every sink has committed the epochs in it: those before `committed`.
-    pub(super) fn publish(&mut self, committed: u64) {
+    /// Publishes what all processes have written, as far as every sink has committed the epochs in it: those before `committed`. Sinks
+    /// and run are then as `progress` says.
+    pub(super) fn publish(&mut self, committed: u64, progress: impl Fn() -> RunProgress) {
         while let Some(first) = self.expected.first_entry() {
             #[cfg(test)]
             let committed = if is_planted(Bug::PublishAhead) { u64::MAX } else { committed };
             if *first.key() > committed || first.get().parts.len() < self.processes {
                 return;
             }
-            self.errand.tell(first.remove());
+            self.errand.tell(Expected { progress: progress(), ..first.remove() });
         }
     }
 
@@ -134,7 +140,7 @@ impl<T: Fn(u64) + Send + 'static> Task for Publishing<T> {
 
     const BACKGROUND: bool = true;
 
-    fn perform(&mut self, Expected { mark, parts }: Expected) -> Result<(), DurableError> {
+    fn perform(&mut self, Expected { mark, parts, progress }: Expected) -> Result<(), DurableError> {
         let Some(manifests) = &mut self.manifests else { return Ok(()) };
         let (frontier, read) = (Epoch::new(mark.next_epoch()), mark.read_before());
         let about = &mut self.about;
@@ -142,7 +148,7 @@ impl<T: Fn(u64) + Send + 'static> Task for Publishing<T> {
         let (dataflow, sources) = (about.dataflow.clone(), about.names.clone());
         let arguments = about.arguments.clone();
         let memories = about.memories.clone();
-        let payload = Payload { dataflow, sources, mark, arguments, memories };
+        let payload = Payload { dataflow, sources, mark, arguments, memories, progress };
         let payload = serde_json::to_vec(&payload).expect("text, numbers and names for keys");
         let published = manifests.publish(frontier, &parts, &payload)?;
         if let Some(trouble) = published.trouble {

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::DurableError;
 use super::journal::JournalThread;
 use super::publisher::Publisher;
-use super::start::Start;
+use super::start::{RunProgress, SinkProgress, Start};
 use crate::ledger::{Conductor, EpochRecord, Mark, Message, Spool};
 use crate::runtime::ingest::Ingest;
 use crate::runtime::{RunError, clock};
-use crate::sink;
+use crate::sink::{self, Outputs, SinkStatus};
 use crate::source::{Found, Source};
 use crate::state::disk::Written;
 use crate::state::{Keep, Queue, Snapshot, StateError, Writer};
@@ -176,8 +176,8 @@ pub(in crate::runtime) struct DurableRun {
 }
 
 impl DurableRun {
-    /// Hands over what has changed, as far as the doors have come, and takes in what was sealed. `committed` is the first epoch that
-    /// not every sink has committed.
+    /// Hands over what has changed, as far as the doors have come, and takes in what was sealed. `outputs` say how
+    /// far the sinks are.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl DurableRun {
     pub(in crate::runtime) fn turn(
         &mut self,
         ingest: &mut Ingest,
-        committed: u64,
+        outputs: &Outputs,
     ) -> Result<(), DurableError> {
         self.hand_over(ingest)?;
         let (Some(lead), sealed) = (&mut self.lead, ingest.take_sealed()) else { return Ok(()) };
@@ -196,7 +196,8 @@ impl DurableRun {
             (lead.asked, lead.last) = (false, clock::now());
             lead.expect(mark);
         }
-        lead.publisher.publish(committed);
+        let sealed = conductor.sealed_before();
+        lead.publisher.publish(outputs.committed(), || progress(sealed, outputs));
         if lead.asked || lead.publisher.is_waiting() || conductor.has_finished() {
             return Ok(());
         }
@@ -289,12 +290,17 @@ impl DurableRun {
     /// # Errors
     ///
     /// When it cannot be written.
-    pub(in crate::runtime) fn is_over(&mut self, ingest: &mut Ingest) -> Result<bool, DurableError> {
+    pub(in crate::runtime) fn is_over(
+        &mut self,
+        ingest: &mut Ingest,
+        outputs: &Outputs,
+    ) -> Result<bool, DurableError> {
         let over = ingest.listen();
         self.hand_over(ingest)?;
         if let Some(lead) = &mut self.lead {
             lead.publisher.check()?;
-            lead.publisher.publish(u64::MAX);
+            let sealed = ingest.epochs();
+            lead.publisher.publish(u64::MAX, || progress(sealed, outputs));
             if !lead.publisher.is_waiting() && !std::mem::replace(&mut lead.over, true) {
                 lead.publisher.finish()?;
                 ingest.tell_all(&Message::Over);
@@ -302,6 +308,12 @@ impl DurableRun {
         }
         Ok(over)
     }
+}
+
+/// How far a run is that has sealed the epochs before `sealed`, with its sinks.
+fn progress(sealed: u64, outputs: &Outputs) -> RunProgress {
+    let sink = |SinkStatus { uri, committed, .. }| SinkProgress { uri, committed };
+    RunProgress { sealed, sinks: outputs.status().into_iter().map(sink).collect() }
 }
 
 impl Lead {

@@ -139,6 +139,27 @@ pub(super) struct Payload {
     /// By identity, what sources remember of partitions, and of which offset that is.
     #[serde(default)]
     pub(super) memories: HashMap<String, Memory>,
+    /// How far the run was, for whoever looks at its state.
+    #[serde(default)]
+    pub(super) progress: RunProgress,
+}
+
+/// How far a run was when a snapshot of it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunProgress {
+    /// The first epoch that was not sealed.
+    pub sealed: u64,
+    /// Its sinks.
+    pub sinks: Vec<SinkProgress>,
+}
+
+/// How far a sink was when a snapshot was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkProgress {
+    /// Its URI, without secrets.
+    pub uri: String,
+    /// The first epoch that it had not committed.
+    pub committed: u64,
 }
 
 /// What a source remembers of a partition.
@@ -532,6 +553,8 @@ pub struct Stored {
     pub dataflow: String,
     /// How the run was asked for: [`DurableSettings::arguments`].
     pub arguments: BTreeMap<String, Vec<String>>,
+    /// How far it was when the newest snapshot was made.
+    pub progress: RunProgress,
 }
 
 /// Looks which run the state at `uri` is of.
@@ -549,9 +572,9 @@ pub fn stored(uri: &str) -> Result<Stored, DurableError> {
             Err(error) if error.is_damage() => continue,
             read => read?,
         };
-        let Payload { dataflow, arguments, .. } =
+        let Payload { dataflow, arguments, progress, .. } =
             serde_json::from_str(manifest.payload()).map_err(unreadable)?;
-        return Ok(Stored { dataflow, arguments });
+        return Ok(Stored { dataflow, arguments, progress });
     }
     Err(DurableError::Nothing { uri: uri() })
 }

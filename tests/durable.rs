@@ -321,24 +321,11 @@ fn state_of_something_else_is_refused() {
     run(&reset).exits(0);
 }
 
-#[test]
-fn a_file_that_has_changed_is_not_read_again_in_silence() {
-    let place = Place::new();
+/// A run that was killed when it had sealed epochs of a file and made no snapshot of them, and the command of it.
+fn sealed(place: &Place, workers: &str, epoch: &str) -> (String, Vec<String>) {
     let (whole, state) = (place.whole(), place.text("state"));
-    let args = strings(&[
-        "run",
-        "access-log",
-        &whole,
-        "--state",
-        &state,
-        "--epoch-bytes",
-        "8KiB",
-        "--chunk-bytes",
-        "1KiB",
-        "--snapshot-every",
-        "1h",
-    ]);
-    // It has sealed epochs and made no snapshot of them.
+    let args = ["run", "access-log", &whole, "--state", &state, "--epoch-bytes", epoch, "--chunk-bytes"];
+    let args = strings(&[&args[..], &["1KiB", "--snapshot-every", "1h", "-w", workers]].concat());
     let mut running = Running::start(command().args(&args).args(["--log", "info"]).stdout(Stdio::null()));
     let journal = place.path("state/journal");
     let sealed = || {
@@ -350,13 +337,68 @@ fn a_file_that_has_changed_is_not_read_again_in_silence() {
         std::thread::yield_now();
     }
     drop(running);
+    (whole, args)
+}
+
+/// What is missing of what was to be read again is an error, or is counted if that is wanted: then what is there is what counts.
+#[test]
+fn what_has_gone_is_an_error_or_is_counted() {
+    for workers in ["1", "2"] {
+        let cut = |whole: &str| {
+            let bytes = std::fs::read(whole).unwrap();
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+            // Less than the first epoch holds.
+            std::fs::write(whole, lines.take(20).collect::<Vec<_>>().concat()).unwrap();
+        };
+        let gone = |whole: &str| std::fs::remove_file(whole).unwrap();
+        let ways: [(&dyn Fn(&str), usize); 2] = [(&cut, 20), (&gone, 0)];
+        for (lose, left) in ways {
+            let place = Place::new();
+            let (whole, args) = sealed(&place, workers, "8KiB");
+            lose(&whole);
+            // Something that there is has to be named.
+            let other = place.path("whole.log.1");
+            std::fs::write(&other, place.lines[..7].concat()).unwrap();
+            let args: Vec<_> = args
+                .iter()
+                .map(|arg| if *arg == whole { format!("{whole}*") } else { arg.clone() })
+                .collect();
+            let args: Vec<_> = args.iter().map(String::as_str).collect();
+            let failed = run(&args);
+            assert_eq!(failed.code, Some(3), "{}", failed.stderr);
+            failed.says(&["whole.log", "--on-data-loss=continue"]);
+            let more = ["--on-data-loss", "continue", "--sink", "jsonl:-?at=end", "--summary", "json"];
+            let ended = run(&[&args[..], &more].concat()).exits(0).says(&["whole.log"]);
+            let summary: serde_json::Value =
+                serde_json::from_str(ended.stderr.lines().find(|line| line.starts_with('{')).unwrap())
+                    .unwrap();
+            let lost = summary["sources"][0]["lost"].as_u64().unwrap();
+            assert!(lost > 0, "{summary}");
+            let all = [&place.lines[..left], &place.lines[..7]].concat().concat();
+            let left = place.path("left.log");
+            std::fs::write(&left, all).unwrap();
+            let oracle =
+                run(&["run", "access-log", left.to_str().unwrap(), "--sink", "jsonl:-?at=end"]).exits(0);
+            assert_eq!(views(ended.text()), views(oracle.text()), "{workers} workers, {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_has_changed_is_not_read_again_in_silence() {
+    let place = Place::new();
+    let (whole, args) = sealed(&place, "1", "128KiB");
     let mut bytes = std::fs::read(&whole).unwrap();
-    // The same length and the same first line: only the digest tells.
-    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    // The same length, and nothing within what tells the file from others: only the digest of its first epoch does.
+    let line = 100_000 + bytes[100_000..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
     bytes[line] = if bytes[line] == b'1' { b'2' } else { b'1' };
     std::fs::write(&whole, bytes).unwrap();
-    let ended = run(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let ended = run(&args.iter().map(String::as_str).collect::<Vec<_>>()).exits(3);
+    ended.says(&["whole.log has changed", "--on-data-loss=continue"]);
+    let taken = [&args[..], &strings(&["--on-data-loss", "continue", "--sink", "jsonl:-?at=end"])].concat();
+    let ended = run(&taken.iter().map(String::as_str).collect::<Vec<_>>()).exits(0).says(&["has changed"]);
+    let oracle = run(&["run", "access-log", &whole, "--sink", "jsonl:-?at=end"]).exits(0);
+    assert_eq!(views(ended.text()), views(oracle.text()));
 }
 
 /// The lines of `jsonl` of these epochs, as they stand there.
@@ -399,7 +441,13 @@ fn what_a_state_has_can_be_looked_at() {
     let args = ["run", "access-log", &whole, "--state", &state, "--sink", "jsonl:-?at=end"];
     let answer = run(&args).exits(0);
     let ls = run(&["state", "ls", &state]).exits(0);
-    for text in ["access-log, started 1 times", "manifests/00000001-00000001", "status_counts", "rows"] {
+    for text in [
+        "access-log, started 1 times",
+        "manifests/00000001-00000001",
+        "status_counts",
+        "rows",
+        "sink jsonl:-?at=end: as the newest was made, it had committed all that was sealed",
+    ] {
         assert!(ls.text().contains(text), "{text} in\n{}", ls.text());
     }
     let shown = run(&["state", "show", &state, "status_counts"]).exits(0);

@@ -25,7 +25,9 @@ use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use thalweg::source::{Found, KafkaSource, Pool, ReadOptions, Reader, Share, Source, SourceError, Step};
+use thalweg::source::{
+    Found, KafkaSource, OnDataLoss, Pool, ReadOptions, Reader, Share, Source, SourceError, Step,
+};
 
 /// Brokers in this process, on real sockets: other processes can talk to them.
 ///
@@ -336,6 +338,18 @@ fn offsets_that_are_gone_are_an_error_or_counted() {
     let lines = read(&mut *open(&go_on, &found[0], 10, 1 << 20), 5_010);
     let expected: Vec<_> = (10..).zip((0..5_000).map(|n| format!("{n} {long}"))).collect();
     assert!(!lines.is_empty() && expected.ends_with(&lines));
+    // Also by a run that goes on from an earlier one and finds the partition as it is now; and what the run does goes for its sources.
+    let found = source(&brokers, "t").find().unwrap();
+    let (lines, end) = read_until(&mut *open(&source(&brokers, "t"), &found[0], 10, 1 << 20), 5_010);
+    let error = end.unwrap_err();
+    assert!(lines.is_empty() && error.to_string().contains("its first message is"), "{error}");
+    let options = ReadOptions { on_data_loss: OnDataLoss::Continue, ..ReadOptions::default() };
+    let (share, worker) = (Share { worker: 0, peers: 1 }, current());
+    let plain = source(&brokers, "t");
+    let mut reader = plain.open(&found[0], 10, share, options, Arc::new(move || worker.unpark())).unwrap();
+    let lines = read(&mut *reader, 5_010);
+    assert!(!lines.is_empty() && expected.ends_with(&lines));
+    assert_eq!(reader.lost() + lines.len() as u64, 5_000);
     // What nobody has begun to read is not missed.
     let lines = read(&mut *open(&source(&brokers, "t"), &found[0], 0, 1 << 20), 5_010);
     assert!(!lines.is_empty() && expected.ends_with(&lines));

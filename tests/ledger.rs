@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use thalweg::ledger::{Conductor, Ended, LedgerOptions, Message, Moment, Opened, Reached};
-use thalweg::source::{Memory, Source};
+use thalweg::source::{Memory, OnDataLoss, Source};
 use thalweg::time::{Time, TimeOptions};
 
 fn pace(peers: usize, epoch_bytes: u64) -> LedgerOptions {
@@ -21,6 +21,7 @@ fn pace(peers: usize, epoch_bytes: u64) -> LedgerOptions {
         event_time: false,
         horizon: Duration::ZERO,
         digest: false,
+        on_data_loss: OnDataLoss::Fail,
         once: false,
         incarnation: 0,
     }

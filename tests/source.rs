@@ -123,7 +123,11 @@ impl Worker {
             let reader = match self.readers.entry(limit.partition.0) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => {
-                    let options = ReadOptions { chunk_bytes: cut.chunk_bytes, max_line: cut.max_line };
+                    let options = ReadOptions {
+                        chunk_bytes: cut.chunk_bytes,
+                        max_line: cut.max_line,
+                        ..ReadOptions::default()
+                    };
                     entry.insert(source.open(&partition.found, limit.from, self.share, options, wake())?)
                 }
             };
@@ -425,7 +429,7 @@ fn a_reader_goes_on_from_any_offset() {
         let found: Vec<FoundPartition> = source.find().unwrap();
         for at in [1, 50, 399, lines.len() - 1] {
             let from = lines[at].0;
-            let options = ReadOptions { chunk_bytes: 10_000, max_line: 1 << 20 };
+            let options = ReadOptions { chunk_bytes: 10_000, ..ReadOptions::default() };
             let share = Share { worker: 0, peers: 1 };
             let mut reader = source.open(&found[0], from, share, options, wake()).unwrap();
             let mut read = Lines::new();
@@ -571,7 +575,7 @@ fn an_unreadable_file_is_an_error_before_the_first_line() {
 /// What one worker reads of a file that was found as `found`: the offsets of lines before the error, and the error.
 fn until_error(source: &dyn Source, found: &FoundPartition) -> (Vec<u64>, SourceError) {
     let (mut lines, pool) = (Lines::new(), Pool::default());
-    let options = ReadOptions { chunk_bytes: 4, max_line: 100 };
+    let options = ReadOptions { chunk_bytes: 4, max_line: 100, ..ReadOptions::default() };
     let opened = source.open(found, 0, Share { worker: 0, peers: 1 }, options, wake());
     let error =
         opened.and_then(|mut reader| take(reader.as_mut(), u64::MAX, 0, &pool, &mut lines)).unwrap_err();
@@ -592,7 +596,7 @@ fn a_file_that_shrinks_is_an_error_and_one_that_grows_is_not_read_further() {
         file.write_all(&store(kind, b"33\nfour\n")).unwrap();
         let mut lines = Lines::new();
         for worker in 0..2 {
-            let options = ReadOptions { chunk_bytes: 4, max_line: 100 };
+            let options = ReadOptions { chunk_bytes: 4, max_line: 100, ..ReadOptions::default() };
             if found.access != Access::Shared && worker > 0 {
                 continue;
             }

@@ -218,6 +218,9 @@ pub(super) fn run_args() -> Vec<Arg> {
         durable(Arg::new("spool-quota").long("spool-quota").value_name("SIZE").help(
             "How much --state keeps of pipes and sockets, which give nothing twice, before it is in a snapshot; then no more is read [default: 1GiB]",
         )),
+        Arg::new("on-data-loss").long("on-data-loss").value_name("WHAT").help(
+            "What to do where something has gone that was to be read, or with --state read again. fail: end with an error. continue: go on with what there is, and count what is missing [default: fail]",
+        ),
         durable(Arg::new("trigger").long("trigger").value_name("WHEN").help(
             "once: take all that live sources have now, and end; run again, say each night, with the same --state it takes what has come since. live: go on [default: live]",
         )),

@@ -22,7 +22,8 @@ use crate::runtime::{
 };
 use crate::sink::SinkSpec;
 use crate::source::{
-    FileSource, FollowFrom, FollowSource, Progress, ReadOptions, Source, SourceError, SourceUriError, Sources,
+    FileSource, FollowFrom, FollowSource, OnDataLoss, Progress, ReadOptions, Source, SourceError,
+    SourceUriError, Sources,
 };
 use crate::time::{Clock, TimeOptions};
 use crate::view::Keep;
@@ -222,6 +223,7 @@ fn tuned(given: &Given, sources: Vec<Named>, sinks: Vec<SinkSpec>) -> Result<Set
             // An epoch holds whole chunks, so small epochs want small chunks.
             chunk_bytes: given.bytes("chunk-bytes", default.read.chunk_bytes.min(epoch_bytes))?,
             max_line: usize::try_from(max_line).unwrap_or(usize::MAX),
+            on_data_loss: given.parse("on-data-loss", on_data_loss)?.unwrap_or_default(),
         },
         epoch_bytes,
         time: time(given)?,
@@ -241,6 +243,14 @@ fn once(text: &str) -> Result<bool, &'static str> {
         "once" => Ok(true),
         "live" => Ok(false),
         _ => Err("it is one of once, live"),
+    }
+}
+
+fn on_data_loss(text: &str) -> Result<OnDataLoss, &'static str> {
+    match text {
+        "fail" => Ok(OnDataLoss::Fail),
+        "continue" => Ok(OnDataLoss::Continue),
+        _ => Err("it is one of fail, continue"),
     }
 }
 
@@ -347,6 +357,16 @@ fn summary_text(report: &Report, settings: &Settings) -> String {
     let rate = counts.lines as f64 / seconds.max(1e-9);
     let bytes = bytesize::ByteSize::b(counts.bytes.max(0) as u64).display().si();
     let _ = write!(text, "; {bytes} in {seconds:.2} s: {} lines/s", grouped(rate as i64));
+    let lost = report.sources.iter().filter(|source| source.lost > 0);
+    for source in lost {
+        let _ = write!(
+            text,
+            "\n  {}: {} {} had gone before they could be read",
+            escape_text(&source.uri),
+            grouped(source.lost),
+            progress::unit(source.unit)
+        );
+    }
     // One that has an end was read to it, and its lines are all that there are.
     let each = report.sources.iter().filter(|_| report.sources.len() > 1 || !settings.is_bounded());
     for source in each {
@@ -376,6 +396,7 @@ fn summary_json(report: &Report) -> String {
             "bytes": source.bytes,
             "partitions": source.partitions,
             "behind": source.behind,
+            "lost": source.lost,
             "newest": source.newest.map(|time| time.to_string()),
         })).collect::<Vec<_>>(),
         "interrupted": report.interrupted,

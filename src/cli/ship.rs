@@ -180,7 +180,11 @@ fn tuned(
         offsets,
         renamed: given.get("renamed", false)?,
         rejects: given.text("rejects").map(PathBuf::from),
-        read: ReadOptions { chunk_bytes: 128 << 10, max_line: size("max-line", default.max_line as u64)? },
+        read: ReadOptions {
+            chunk_bytes: 128 << 10,
+            max_line: size("max-line", default.max_line as u64)?,
+            ..default
+        },
         buffer: size("buffer", 32 << 20)?,
         stop_timeout: given.duration("stop-timeout", Duration::from_secs(30))?,
         until_caught_up: given.get("until-caught-up", false)?,

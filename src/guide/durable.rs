@@ -28,6 +28,14 @@
 //! more is read until that has happened. What a pipe had handed over and no epoch had taken when
 //! the process was killed is lost, as nobody can ask a pipe for it again.
 //!
+//! # What has gone
+//!
+//! What was sealed and is in no snapshot is read again after a crash. If it is not there any more (a
+//! file that was deleted or cut short, messages that a broker has dropped), the run ends with an error
+//! that says what is missing; restore it, and start again. With `--on-data-loss continue` the run goes
+//! on with what there is: what is missing is named in the log, and counted (`lost` of each source).
+//! What sinks were shown of it stays there until the same keys change again.
+//!
 //! # What is refused
 //!
 //! State of another dataflow, of other sources, or of a door with other rules (a window of another

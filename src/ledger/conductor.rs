@@ -18,7 +18,7 @@ use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, 
 use super::spool::Spool;
 use super::status::{EpochTimes, Status};
 use super::watermark::Watermarks;
-use crate::source::{Found, Partition, PartitionId, Source, SourceError};
+use crate::source::{Found, OnDataLoss, Partition, PartitionId, Source, SourceError};
 use crate::time::{EventTime, Time, TimeOptions, TimeRange, Watermark, millis};
 
 /// How epochs are paced.
@@ -44,6 +44,8 @@ pub struct LedgerOptions {
     pub horizon: Duration,
     /// Whether what is read is digested, so that a replay can be checked.
     pub digest: bool,
+    /// What is done where what is read again is not what was read before.
+    pub on_data_loss: OnDataLoss,
     /// Whether the run is over when all live sources have caught up once.
     pub once: bool,
     /// The number of the run among those that have gone on from one another; 0 for one that nothing is kept of.
@@ -65,6 +67,7 @@ impl LedgerOptions {
             event_time: true,
             horizon: Duration::ZERO,
             digest: false,
+            on_data_loss: OnDataLoss::Fail,
             once: false,
             incarnation: 0,
         }
@@ -496,6 +499,9 @@ impl Conductor {
             }
             reached.ended &= one.ended;
             reached.caught_up &= one.caught_up;
+            reached.gone |= one.gone;
+            // Who shares a partition misses all that there is no more of it.
+            reached.lost = reached.lost.max(one.lost);
         }
     }
 
@@ -580,12 +586,13 @@ impl Conductor {
             }
         }
         self.unclosed.push_back((record.epoch, bytes));
+        let again = before.is_some();
+        match &before {
+            Some(before) => self.compare(before, &record, &reached),
+            None => reached.values().for_each(|one| self.status.lose(one.partition, one.lost)),
+        }
         let times = EpochTimes { epoch: record.epoch, lines: 0, opened: since, sealed: now.elapsed };
         self.status.seal(times, &reached);
-        let again = before.is_some();
-        if let Some(before) = &before {
-            self.compare(before, &record);
-        }
         let known = before.and_then(|before| Some((before.after?.0, before)));
         if last {
             // An epoch like any other, in which nothing was read; its event time is forgotten.
@@ -640,8 +647,8 @@ impl Conductor {
         Message::Sealed(epoch, EventTimeState(event_time))
     }
 
-    /// Looks whether an epoch that was read again has what it had `before`, as far as that was written down.
-    fn compare(&mut self, before: &EpochRecord, now: &EpochRecord) {
+    /// Looks whether an epoch that was read again, and now as far as it was `reached`, has what it had `before`, as far as that was written down.
+    fn compare(&mut self, before: &EpochRecord, now: &EpochRecord, reached: &BTreeMap<PartitionId, Reached>) {
         for was in before.reads.iter().filter(|read| read.digest != 0 || read.lines != 0) {
             let read = now.reads.iter().find(|read| read.partition == was.partition);
             let same = |read: &Read| (read.lines, read.times) == (was.lines, was.times);
@@ -654,11 +661,17 @@ impl Conductor {
             let name = named
                 .next()
                 .map_or_else(|| was.partition.to_string(), |it| it.partition.found.name.to_string());
-            self.changed.get_or_insert(SourceError::Changed {
-                partition: name,
-                from: was.from,
-                upto: was.upto,
-            });
+            let upto = read.map_or(was.from, |read| read.upto.clamp(was.from, was.upto));
+            let changed = SourceError::Changed { partition: name, from: was.from, upto: was.upto };
+            if self.options.on_data_loss == OnDataLoss::Fail {
+                self.changed.get_or_insert(changed);
+                continue;
+            }
+            self.status.lose(was.partition, was.upto - upto);
+            // Who was to read it has said what has become of it.
+            if reached.get(&was.partition).is_some_and(|one| !one.gone) {
+                log::warn!("{changed}");
+            }
         }
     }
 

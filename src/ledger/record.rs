@@ -65,6 +65,10 @@ pub struct Reached {
     pub begin: u64,
     /// How much its source has beyond that, in the units of its offsets, where that is known.
     pub behind: Option<u64>,
+    /// Whether something had gone that was to be read, and the run goes on without.
+    pub gone: bool,
+    /// How much that was, in the units of its offsets, as far as that is known; what is read again is missed by the conductor.
+    pub lost: u64,
 }
 
 impl Reached {
@@ -82,6 +86,8 @@ impl Reached {
             held_back: false,
             begin: 0,
             behind: None,
+            gone: false,
+            lost: 0,
         }
     }
 }
@@ -142,7 +148,9 @@ pub struct Read {
     pub upto: u64,
     /// Lines read.
     pub lines: u64,
-    /// The sum of digests of the lines; 0 if none was wanted.
+    /// The digest of what was read; 0 if none was wanted. In journals of earlier releases there is one by the name of `digest`, which was
+    /// worked out from the lines: it is not compared.
+    #[serde(default, rename = "sum")]
     pub digest: u64,
     /// The event times of their records.
     pub(crate) times: TimeRange,
@@ -188,7 +196,7 @@ pub struct EpochRecord {
     pub reads: Vec<Read>,
     /// Partitions that came to their end.
     pub ended: Vec<PartitionId>,
-    /// Partitions that had caught up with their source.
+    /// Partitions that had caught up with their source, in the order of their numbers.
     pub caught_up: Vec<PartitionId>,
     /// Whether the input was at its end, and nothing was read.
     #[serde(default)]
@@ -252,12 +260,6 @@ fn decode(line: &[u8]) -> Result<EpochRecord, String> {
         return Err(format!("its checksum is {expected}, and it says {}", sum.unwrap_or_default()));
     }
     serde_json::from_str(json).map_err(|error| error.to_string())
-}
-
-/// What a line adds to the digest of what was read: independent of how lines are shared out among workers and chunks.
-#[inline]
-pub(crate) fn line_digest(offset: u64, line: &[u8]) -> u64 {
-    XxHash3_64::oneshot_with_seed(offset, line)
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct SourceStatus {
     pub behind_since: Option<Duration>,
     /// The newest event time of its records.
     pub newest: Option<Time>,
+    /// How much of it had gone before it could be read in this run, or read again, in the unit of its offsets, as far as that is known.
+    pub lost: u64,
 }
 
 /// When an epoch was opened and sealed, from the start of the run.
@@ -158,7 +160,10 @@ impl Status {
             if one.ended
                 && let Some(mut partition) = source.partitions.remove(id)
             {
-                self.of.remove(id);
+                // Of what has gone, more may be missed.
+                if !one.gone {
+                    self.of.remove(id);
+                }
                 source.moved.remove(id);
                 partition.ended = true;
                 if source.ended.len() == Self::REMEMBERED {
@@ -171,6 +176,12 @@ impl Status {
             self.epochs.pop_front();
         }
         self.epochs.push_back(times);
+    }
+
+    /// So much of a partition has gone that was to be read.
+    pub(super) fn lose(&mut self, partition: PartitionId, lost: u64) {
+        let source = self.of.get(&partition).and_then(|of| self.sources.get_mut(*of as usize));
+        source.into_iter().for_each(|source| source.status.lost += lost);
     }
 
     /// The sources, in the order in which they were given.

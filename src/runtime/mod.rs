@@ -54,7 +54,7 @@ use timely::execute::execute_from;
 
 pub use clock::now;
 pub(crate) use clock::time;
-pub use durable::{Again, DurableError, DurableSettings, Stored, stored};
+pub use durable::{Again, DurableError, DurableSettings, RunProgress, SinkProgress, Stored, stored};
 pub use embed::{Change, Run, RunBuilder};
 pub use fatal::{Exit, end, end_on_panic};
 pub(crate) use open_files::raise_limit as raise_open_files;
@@ -80,7 +80,7 @@ use crate::runtime::durable::{DurableJob, Start};
 use crate::runtime::rejects::RejectsFile;
 use crate::runtime::watchdog::Vitals;
 use crate::runtime::worker::{Job, Outcome};
-use crate::source::{Found, Progress, ReadOptions, Source, SourceError};
+use crate::source::{Found, OnDataLoss, Progress, ReadOptions, Source, SourceError};
 use crate::time::{Clock, TimeOptions};
 use crate::view::Retracted;
 
@@ -383,6 +383,7 @@ impl Begin {
             event_time: true,
             horizon: Duration::ZERO,
             digest: settings.durable.is_some(),
+            on_data_loss: settings.read.on_data_loss,
             once: settings.once,
             incarnation: start.as_ref().map_or(0, Start::incarnation),
         };
@@ -472,8 +473,9 @@ fn fingerprint(settings: &Settings, build: &Build) -> std::io::Result<Fingerprin
         part(input.as_deref().unwrap_or_default().as_bytes());
         part(source.uri().as_bytes());
     });
-    let ReadOptions { chunk_bytes, max_line } = settings.read;
+    let ReadOptions { chunk_bytes, max_line, on_data_loss } = settings.read;
     [chunk_bytes, settings.epoch_bytes, max_line as u64].iter().for_each(|bytes| part(&bytes.to_be_bytes()));
+    part(&[u8::from(on_data_loss == OnDataLoss::Continue)]);
     let TimeOptions { clock, lateness, idle_timeout, max_ahead } = settings.time;
     part(&[u8::from(clock == Clock::Arrival)]);
     [lateness, idle_timeout, max_ahead].iter().for_each(|time| part(&time.as_nanos().to_be_bytes()));

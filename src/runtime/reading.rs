@@ -9,14 +9,17 @@ use std::time::Duration;
 use crate::ledger::{Limit, Opened, Reached, Spool};
 use crate::runtime::clock;
 use crate::source::{
-    Access, Chunk, OffsetUnit, Partition, PartitionId, Pool, ReadOptions, Reader, Share, Source, SourceError,
-    Step, Throttle, Wake,
+    Access, Chunk, OffsetUnit, OnDataLoss, Partition, PartitionId, Pool, ReadOptions, Reader, Share, Source,
+    SourceError, Step, Throttle, Wake,
 };
 use crate::state::storage::StorageError;
 use crate::time::Time;
 
 /// So many damaged partitions are named, of what may be thousands.
 const NAMED: u64 = 5;
+
+/// What to do where something has gone that is to be read as it was before.
+const AGAIN: &str = "it was read before, and no snapshot has it: restore it and start again; or --on-data-loss=continue goes on without it";
 
 /// Bytes of a live partition that are read before their epoch is opened, at most.
 const AHEAD: usize = 4 << 20;
@@ -78,6 +81,8 @@ pub(super) struct Reading {
     exact: bool,
     /// How many partitions could not be read to their end.
     damaged: u64,
+    /// Of how many something had gone.
+    gone: u64,
 }
 
 /// A partition that is being read.
@@ -91,12 +96,16 @@ struct Open {
     ahead: VecDeque<Chunk>,
     bytes: usize,
     ended: bool,
+    /// Why it cannot be read on, as was found out while it was read ahead.
+    failed: Option<SourceError>,
     throttle: Option<Throttle>,
     /// Whether there was something in the epoch that the bound on its rate did not let through.
     held_back: bool,
     unit: OffsetUnit,
     /// Where this run began to read it.
     begin: u64,
+    /// How much of it had gone, as far as the conductor knows.
+    lost: u64,
 }
 
 impl Open {
@@ -167,10 +176,14 @@ impl Open {
             self.bytes -= chunk.bytes().len();
             return Ok(Step::Chunk(chunk));
         }
-        match () {
-            () if !self.ahead.is_empty() => Ok(Step::Reached),
-            () if self.ended => Ok(Step::Ended),
-            () => self.reader.poll(upto, pool),
+        match self.failed.take() {
+            failed if !self.ahead.is_empty() => {
+                self.failed = failed;
+                Ok(Step::Reached)
+            }
+            Some(fault) => Err(fault),
+            None if self.ended => Ok(Step::Ended),
+            None => self.reader.poll(upto, pool),
         }
     }
 }
@@ -224,6 +237,7 @@ impl Reading {
             epoch: None,
             exact: false,
             damaged: 0,
+            gone: 0,
         }
     }
 
@@ -246,6 +260,39 @@ impl Reading {
                 self.share.worker
             );
         }
+        if self.gone > NAMED {
+            log::warn!(
+                "of {} partitions in all something had gone before worker {} could read it; the first {NAMED} are named above",
+                self.gone,
+                self.share.worker
+            );
+        }
+    }
+
+    /// What is to be read of `limit` has gone: without it, if that is how the run is to go on.
+    fn miss(&mut self, fault: SourceError, limit: Limit, epoch: &mut Epoch) -> Result<(), SourceError> {
+        let at = self.readers.get(&limit.partition).map_or(limit.from, |open| open.offset().max(limit.from));
+        // Up to there it has been read, although not all of it has been given.
+        let at = if let SourceError::Shrunk { offset, .. } = &fault { at.max(*offset) } else { at };
+        if !fault.is_loss() {
+            return Err(fault);
+        }
+        if self.options.on_data_loss == OnDataLoss::Fail {
+            let name = self.partitions.get(&limit.partition).map(|it| it.found.name.to_string());
+            let Some(partition) = name.filter(|_| self.exact) else { return Err(fault) };
+            let reason = fault.to_string().lines().next().unwrap_or_default().to_owned();
+            return Err(SourceError::Lost { partition, offset: at, reason, hint: AGAIN });
+        }
+        self.gone += 1;
+        log::log!(
+            if self.gone <= NAMED { log::Level::Warn } else { log::Level::Debug },
+            "{fault}\n  the run goes on without what is missing, as --on-data-loss=continue says"
+        );
+        let reached = epoch.reached.get_mut(&limit.partition).expect("a limit has what was reached");
+        let known = Some(limit.upto).filter(|upto| *upto < u64::MAX);
+        (reached.ended, reached.gone) = (true, true);
+        reached.lost = known.map_or(0, |upto| upto.saturating_sub(at));
+        Ok(())
     }
 
     /// Takes in what the conductor has found; `check` says whether to look if this process has it, too.
@@ -309,26 +356,32 @@ impl Reading {
         let room = !self.inputs.are_limited()
             || self.readers.values().map(|open| open.bytes).sum::<usize>() < ALL_AHEAD;
         for at in (first..lanes).chain(0..first) {
-            let lane = &mut epoch.lanes[at];
-            while let Some(limit) = lane.front() {
-                let open = Self::open(
-                    &mut self.readers,
-                    &self.partitions,
-                    &self.inputs,
-                    (self.share, self.options, &self.wake),
-                    &self.woken,
-                    *limit,
-                )?;
-                if epoch.stop {
-                    open.reader.stop();
-                }
-                let reached = epoch.reached.get_mut(&limit.partition).expect("a limit has what was reached");
-                // What was taken from outside has to go, and what is read again goes as fast as it can.
-                let slowly = open.throttle.is_some() && !epoch.stop && !self.exact;
-                let step = match slowly {
-                    true => open.poll_slowly(limit.upto, &self.pool, lanes as u64, room)?,
-                    false => open.poll(limit.upto, &self.pool)?,
+            while let Some(limit) = epoch.lanes[at].front().copied() {
+                let with = (self.share, self.options, &self.wake);
+                let (readers, woken) = (&mut self.readers, &self.woken);
+                let opened = Self::open(readers, &self.partitions, &self.inputs, with, woken, limit);
+                let polled = opened.and_then(|open| {
+                    if epoch.stop {
+                        open.reader.stop();
+                    }
+                    // What was taken from outside has to go, and what is read again goes as fast as it can.
+                    let slowly = open.throttle.is_some() && !epoch.stop && !self.exact;
+                    let step = match slowly {
+                        true => open.poll_slowly(limit.upto, &self.pool, lanes as u64, room),
+                        false => open.poll(limit.upto, &self.pool),
+                    };
+                    Ok((step?, open))
+                });
+                let (step, open) = match polled {
+                    Ok(polled) => polled,
+                    Err(fault) => {
+                        self.miss(fault, limit, epoch)?;
+                        epoch.lanes[at].pop_front();
+                        continue;
+                    }
                 };
+                let lane = &mut epoch.lanes[at];
+                let reached = epoch.reached.get_mut(&limit.partition).expect("a limit has what was reached");
                 match step {
                     Step::Chunk(mut chunk) => {
                         let partition = &self.partitions[&limit.partition];
@@ -421,10 +474,12 @@ impl Reading {
                     ahead,
                     bytes: 0,
                     ended: false,
+                    failed: None,
                     throttle,
                     held_back: false,
                     unit,
                     begin,
+                    lost: 0,
                 }))
             }
         }
@@ -447,9 +502,18 @@ impl Reading {
         let mut now = None;
         for open in self.readers.values_mut().filter(|open| open.live && !self.exact) {
             // A chunk may be larger than the part of one among very many.
-            if !open.ended && open.bytes < room && all < ALL_AHEAD {
+            if !open.ended && open.failed.is_none() && open.bytes < room && all < ALL_AHEAD {
                 let before = open.bytes;
-                match open.reader.poll(u64::MAX, &self.pool)? {
+                let step = match open.reader.poll(u64::MAX, &self.pool) {
+                    // The epoch that has come to it says what is done about it.
+                    Err(fault) if fault.is_loss() && self.options.on_data_loss == OnDataLoss::Continue => {
+                        open.failed = Some(fault);
+                        any = true;
+                        continue;
+                    }
+                    step => step?,
+                };
+                match step {
                     Step::Chunk(chunk) => open.keep(chunk),
                     Step::Ended => {
                         open.ended = true;
@@ -506,7 +570,9 @@ impl Reading {
             }
         }
         for (partition, reached) in &mut reached {
-            if let Some(open) = self.readers.get(partition) {
+            if let Some(open) = self.readers.get_mut(partition) {
+                let lost = open.reader.lost();
+                reached.lost += lost - std::mem::replace(&mut open.lost, lost);
                 reached.offset = reached.offset.max(open.offset());
                 reached.begin = open.begin;
                 reached.behind = if reached.caught_up || reached.ended { Some(0) } else { open.behind() };

@@ -61,6 +61,7 @@ pub use stdin::{Pipe, Stdin};
 /// ```
 /// let options = thalweg::source::ReadOptions::default();
 /// assert_eq!((options.chunk_bytes, options.max_line), (512 << 10, 1 << 20));
+/// assert_eq!(options.on_data_loss, thalweg::source::OnDataLoss::Fail);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
@@ -69,13 +70,26 @@ pub struct ReadOptions {
     pub chunk_bytes: u64,
     /// The longest line that is read, in bytes without its line end; longer ones are only reported. By default 1 MiB.
     pub max_line: usize,
+    /// What is done where something has gone that was to be read, or read again. By default the run ends.
+    pub on_data_loss: OnDataLoss,
+}
+
+/// What is done where something has gone that was to be read, or read again: a file that was deleted or cut short, messages that a
+/// broker no longer has, a replay of which the bytes are others now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDataLoss {
+    /// The run ends with an error, and what it keeps is as it was.
+    #[default]
+    Fail,
+    /// It goes on with what there is. What is missing is counted ([`SourceStatus::lost`](crate::ledger::SourceStatus)), and the log says what and why.
+    Continue,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
         // Measured: the larger the chunk the faster, until it no longer fits in a core's second-level cache (1 MiB)
         // with what the parser keeps there; from 512 KiB on a larger one gains less than 2 %.
-        ReadOptions { chunk_bytes: 512 << 10, max_line: 1 << 20 }
+        ReadOptions { chunk_bytes: 512 << 10, max_line: 1 << 20, on_data_loss: OnDataLoss::Fail }
     }
 }
 
@@ -301,6 +315,12 @@ pub trait Reader: std::fmt::Debug {
         None
     }
 
+    /// How much of it has gone, since it was opened, before it could be read, in the unit of its offsets, as far as that is known. As
+    /// provided, nothing.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// Takes nothing more from outside; what it has taken is still to be given.
     fn stop(&mut self) {}
 
@@ -372,7 +392,7 @@ pub enum SourceError {
     /// What is read again is not what was read before.
     #[error(
         "{partition} has changed: what stands from byte {from} up to byte {upto} is not what was read there before\n  \
-         hint: a run that is replayed needs the same bytes; restore the file, or begin anew without the recorded ledger"
+         hint: restore it; or --on-data-loss=continue takes what is there, and --reset begins anew"
     )]
     Changed {
         /// The partition's name.
@@ -453,4 +473,20 @@ pub enum SourceError {
         /// Its length when the run began.
         expected: u64,
     },
+}
+
+impl SourceError {
+    /// Whether it says that what was to be read has gone, and not that it cannot be had for now, or was asked for wrongly: what
+    /// [`OnDataLoss`] is about.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            SourceError::Open { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            SourceError::Gone { .. }
+            | SourceError::Changed { .. }
+            | SourceError::Lost { .. }
+            | SourceError::Differs { .. }
+            | SourceError::Shrunk { .. } => true,
+            _ => false,
+        }
+    }
 }

@@ -66,7 +66,8 @@ impl Reading {
         let source = Enveloped::new(Envelope::new(self.kind), Arc::new(memory.open_ended()));
         let found = source.find().unwrap();
         let share = Share { worker: 0, peers: 1 };
-        let options = ReadOptions { chunk_bytes: self.chunk_bytes, max_line: self.max_line };
+        let options =
+            ReadOptions { chunk_bytes: self.chunk_bytes, max_line: self.max_line, ..ReadOptions::default() };
         let open = |from| source.open(&found[0], from, share, options, Arc::new(|| ())).unwrap();
         let (mut reader, pool, mut peeler) = (open(from), Pool::default(), Peeler::default());
         let mut read = Read { offset: from, ..Read::default() };

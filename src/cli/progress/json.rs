@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ledger::PartitionStatus;
 use crate::runtime::{ProgressReport, Settings, SourceReport};
-use crate::source::{OffsetUnit, PartitionId};
+use crate::source::PartitionId;
 
 /// Partitions that are named in one object.
 const NAMED: usize = 100;
@@ -155,11 +155,7 @@ fn source_object(
         }
     }
     let since = status.behind_since.map_or(Duration::ZERO, |since| elapsed.saturating_sub(since));
-    let unit = match status.unit {
-        OffsetUnit::Bytes => "bytes",
-        OffsetUnit::Messages => "records",
-        OffsetUnit::Other => "offsets",
-    };
+    let unit = super::unit(status.unit);
     json!({
         "description": status.uri,
         "startOffset": start,
@@ -170,6 +166,7 @@ fn source_object(
         "partitions": status.partitions,
         "newestEventTime": status.newest.map(|time| time.to_string()),
         "lag": { unit: status.behind, "seconds": since.as_secs_f64() },
+        "lost": { unit: status.lost },
     })
 }
 

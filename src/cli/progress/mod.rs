@@ -13,7 +13,7 @@ pub(super) use line::lag;
 
 use crate::cli::eprint;
 use crate::runtime::{self, Reports, Settings};
-use crate::source::Progress;
+use crate::source::{OffsetUnit, Progress};
 
 /// What is said of a run while it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,4 +93,13 @@ pub(super) fn show(
         }
         Form::Auto | Form::None => Shown::Nothing,
     })
+}
+
+/// What offsets count, as people and programs are told.
+pub(super) fn unit(unit: OffsetUnit) -> &'static str {
+    match unit {
+        OffsetUnit::Bytes => "bytes",
+        OffsetUnit::Messages => "records",
+        OffsetUnit::Other => "offsets",
+    }
 }

@@ -41,6 +41,8 @@ pub(super) struct Tail {
     length: u64,
     max_line: usize,
     stopped: bool,
+    /// Bytes that had gone before they were read.
+    lost: u64,
 }
 
 /// A copy of what a file had before it was emptied.
@@ -100,6 +102,7 @@ impl Tail {
             length: 0,
             max_line: options.max_line,
             stopped: false,
+            lost: 0,
         };
         if tail.file.is_none() {
             tail.assembler.end();
@@ -189,6 +192,7 @@ impl Tail {
             return;
         }
         let lost = self.length.saturating_sub(offset);
+        self.lost += lost;
         if lost > 0 {
             log::warn!(
                 "{} was emptied before it had been read to its end: {lost} bytes or more from byte {offset} on are lost\n  \
@@ -236,6 +240,10 @@ impl Reader for Tail {
 
     fn offset(&self) -> u64 {
         self.compressed.as_ref().map_or(self.assembler.offset(), |reader| reader.offset())
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost
     }
 
     fn latest(&self) -> Option<u64> {

@@ -12,8 +12,8 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::Detail;
 use super::client::{Says, list_offsets};
-use super::options::{OnDataLoss, Options, Start, Topics};
-use crate::source::{Access, Finder, Found, SourceError};
+use super::options::{Options, Start, Topics};
+use crate::source::{Access, Finder, Found, OnDataLoss, SourceError};
 
 /// How long a cluster has to answer as the run begins ...
 const FIRST: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ impl Scout {
         let mut partitions = self.partitions(LATER)?;
         // One that begins anew is a partition that has ended, which only its reader knows. Those that are being read are known
         // to be, and left out by whoever is told.
-        if self.options.on_data_loss == OnDataLoss::Fail {
+        if self.options.on_data_loss == Some(OnDataLoss::Fail) {
             partitions.retain(|partition| !self.known.contains(partition));
         }
         let found = self.found(&partitions, Start::Earliest, LATER)?;

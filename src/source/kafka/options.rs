@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use regex::Regex;
 
 use super::passed::{Passed, decoded, topic};
+use crate::source::OnDataLoss;
 
 /// Where reading begins in partitions that are there as the run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +16,6 @@ pub(super) enum Start {
     Latest,
     /// With the first message that is not older, in milliseconds UTC.
     At(i64),
-}
-
-/// What is done where messages have gone that were to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnDataLoss {
-    Fail,
-    Continue,
 }
 
 /// What of a message is a line.
@@ -57,7 +51,8 @@ pub(super) struct Options {
     pub(super) brokers: String,
     pub(super) topics: Topics,
     pub(super) start: Start,
-    pub(super) on_data_loss: OnDataLoss,
+    /// What is done where messages have gone that were to be read, if it is not what the run does.
+    pub(super) on_data_loss: Option<OnDataLoss>,
     pub(super) framing: Framing,
     /// The group that offsets are committed for.
     pub(super) group: Option<String>,
@@ -109,7 +104,7 @@ impl Options {
             brokers: brokers.to_owned(),
             topics,
             start: Start::Earliest,
-            on_data_loss: OnDataLoss::Fail,
+            on_data_loss: None,
             framing: Framing::Message,
             group: None,
             refresh: Duration::from_secs(5),
@@ -124,8 +119,8 @@ impl Options {
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match (key, value) {
             ("start", _) => self.start = start(value)?,
-            ("on-data-loss", "fail") => self.on_data_loss = OnDataLoss::Fail,
-            ("on-data-loss", "continue") => self.on_data_loss = OnDataLoss::Continue,
+            ("on-data-loss", "fail") => self.on_data_loss = Some(OnDataLoss::Fail),
+            ("on-data-loss", "continue") => self.on_data_loss = Some(OnDataLoss::Continue),
             ("framing", "message") => self.framing = Framing::Message,
             ("framing", "lines") => self.framing = Framing::Lines,
             ("group", "") => return Err("`group=`: say which group".to_owned()),
@@ -192,13 +187,13 @@ mod tests {
         let plain = parse("//a:1,b:2/clicks,views");
         assert_eq!(plain.brokers, "a:1,b:2");
         assert!(plain.topics.are("clicks") && plain.topics.are("views") && !plain.topics.are("click"));
-        assert_eq!((plain.start, plain.on_data_loss), (Start::Earliest, OnDataLoss::Fail));
+        assert_eq!((plain.start, plain.on_data_loss), (Start::Earliest, None));
         assert_eq!((plain.framing, plain.group), (Framing::Message, None));
         let all = parse(
             "//a:1/t?start=2026-01-31T12:00:00%2B01:00&on-data-loss=continue&framing=lines&group=g&refresh=2s\
              &kafka.fetch.min.bytes=7",
         );
-        assert_eq!((all.start, all.on_data_loss), (Start::At(1_769_857_200_000), OnDataLoss::Continue));
+        assert_eq!((all.start, all.on_data_loss), (Start::At(1_769_857_200_000), Some(OnDataLoss::Continue)));
         assert_eq!((all.framing, all.group.as_deref()), (Framing::Lines, Some("g")));
         assert_eq!(all.client(&[]).get("fetch.min.bytes"), Some("7"));
         assert_eq!(parse("//a:1/t?start=latest").start, Start::Latest);

@@ -10,9 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::Detail;
 use super::client::{Client, Extent, Question, Says, UNKNOWN};
-use super::options::{OnDataLoss, Options};
+use super::options::Options;
 use super::packer::{Packer, Rules};
-use crate::source::{Chunk, Pool, ReadOptions, Reader, SourceError, Step, Wake};
+use crate::source::{Chunk, OnDataLoss, Pool, ReadOptions, Reader, SourceError, Step, Wake};
 
 /// What to do about messages that have gone.
 const HINT: &str = "`on-data-loss=continue` goes on where there is something, and says how much is missing";
@@ -68,7 +68,8 @@ impl KafkaReader {
         client: Arc<Client>,
         wake: Wake,
     ) -> Result<Self, SourceError> {
-        let next = from.max(detail.start);
+        // What an earlier run has not read is missed where it has gone, and not passed over.
+        let next = if from > 0 { from } else { detail.start };
         let rules = Rules {
             partition: Arc::clone(name),
             framing: options.framing,
@@ -81,7 +82,7 @@ impl KafkaReader {
             rules,
             topic: detail.topic,
             number: detail.partition,
-            on_data_loss: options.on_data_loss,
+            on_data_loss: options.on_data_loss.unwrap_or(read.on_data_loss),
             queue: None,
             client,
             wake,
@@ -264,6 +265,10 @@ impl Reader for KafkaReader {
     fn is_at_end(&self) -> bool {
         // What waits is for a later epoch, or has been left where it is.
         self.at_end || self.stopped
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost
     }
 
     fn stop(&mut self) {

@@ -320,6 +320,7 @@ impl Work {
         self.vitals.beat(Doing::Read);
         if stop::requested() {
             self.ingest.stop();
+            self.outputs.announce_end();
         }
         let turn = match self.ingest.turn(closed, has_room) {
             Ok(turn) => turn,

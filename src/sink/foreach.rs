@@ -73,7 +73,7 @@ type Each = dyn FnMut(&EpochRows) -> Result<(), Reason> + Send;
 /// # let spec = sinks.parse("sums:?mode=changes")?;
 /// # let mut attached = spec.attach(true)?;
 /// # let known = [Arc::new(schema.clone())];
-/// # let opening = Opening { incarnation: 0, state: None, first: 0, shows: attached.shows, views: &known };
+/// # let opening = Opening { incarnation: 0, state: None, first: 0, shows: attached.shows, views: &known, ending: Default::default() };
 /// # assert_eq!(attached.sink.open(&opening)?, None);
 /// # let views: Vec<Box<dyn Contents>> = vec![Box::new(View(schema))];
 /// # attached.sink.write(&Closed { epoch: 6, step: 0, views: &views, last: false })?;

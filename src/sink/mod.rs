@@ -51,6 +51,7 @@ pub use uri::{SinkSpecError, SinkUri};
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::time::Time;
 use crate::view::{Contents, Schema};
@@ -70,6 +71,33 @@ pub struct Opening<'a> {
     pub shows: Shows,
     /// The views that it will be shown, in that order.
     pub views: &'a [Arc<Schema>],
+    /// Whether the run is to end, for sinks that wait for somebody.
+    pub ending: Ending,
+}
+
+/// Whether a run is to end: a signal has asked for that, or its input is at its end. A sink that waits for a server without end should
+/// then wait no longer than it does at the end of a run.
+///
+/// ```
+/// let ending = thalweg::sink::Ending::default();
+/// let theirs = ending.clone();
+/// assert!(!theirs.is_near());
+/// ending.announce();
+/// assert!(theirs.is_near());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Ending(Arc<AtomicBool>);
+
+impl Ending {
+    /// Whether it has been announced.
+    pub fn is_near(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Says so to all who have this one.
+    pub fn announce(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Why a sink is asked to complete what it has put off.

@@ -186,6 +186,11 @@ impl Outputs {
         self.sinks.iter().map(SinkThread::status).collect()
     }
 
+    /// The run is to end: sinks that wait for servers wait no longer than they do at the end.
+    pub fn announce_end(&self) {
+        self.sinks.iter().for_each(SinkThread::announce_end);
+    }
+
     /// How many epochs, from 0, every sink has committed; without sinks, all that are closed.
     pub fn committed(&self) -> u64 {
         self.sinks.iter().map(SinkThread::committed).min().unwrap_or(self.closed)

@@ -10,7 +10,9 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::errand::{Errand, Task};
-use crate::sink::{At, Attached, Closed, Mode, Opening, Pause, Shows, Sink, SinkError, SinkStatus, Start};
+use crate::sink::{
+    At, Attached, Closed, Ending, Mode, Opening, Pause, Shows, Sink, SinkError, SinkStatus, Start,
+};
 use crate::time::{Epoch, Time};
 use crate::view::{Batch, Changed, Contents, Finality, Holding, Keep, Schema, Views};
 
@@ -51,6 +53,8 @@ struct Queue {
     committed: AtomicU64,
     /// Whether it has ended because whoever read it has gone away.
     left: AtomicBool,
+    /// Whether the run is to end.
+    ending: Ending,
     worker: Thread,
 }
 
@@ -115,6 +119,7 @@ impl SinkThread {
             bound: bound.max(1),
             committed: AtomicU64::new(start.first),
             left: AtomicBool::new(false),
+            ending: Ending::default(),
             worker: std::thread::current(),
         });
         let consumer = Consumer {
@@ -168,7 +173,13 @@ impl SinkThread {
         self.send(Message::Clock(now));
     }
 
+    /// The run is to end.
+    pub(super) fn announce_end(&self) {
+        self.queue.ending.announce();
+    }
+
     pub(super) fn end(&mut self, epoch: u64) {
+        self.announce_end();
         self.send(Message::End { epoch });
         self.errand.close();
     }
@@ -280,7 +291,8 @@ impl Task for Consumer {
 impl Consumer {
     fn open(&mut self) -> Result<(), SinkError> {
         let Start { incarnation, state, first } = self.start;
-        let opening = Opening { incarnation, state, first, shows: self.shows, views: &self.schemas };
+        let (shows, views, ending) = (self.shows, &self.schemas, self.queue.ending.clone());
+        let opening = Opening { incarnation, state, first, shows, views, ending };
         let committed = self.sink.open(&opening)?;
         self.done = self.done.max(committed.map_or(0, |epoch| epoch.saturating_add(1)));
         self.queue.committed.store(self.done, Ordering::Release);

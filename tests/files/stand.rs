@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thalweg::data::{CellType, Kind, Value};
-use thalweg::sink::{Closed, Opening, Pause, Shows, Sink, SinkError, SinkSpec};
+use thalweg::sink::{Closed, Ending, Opening, Pause, Shows, Sink, SinkError, SinkSpec};
 use thalweg::time::Epoch;
 use thalweg::view::{Batch, Column, Contents, Finality, Retracted, Schema};
 
@@ -87,7 +87,8 @@ impl Stand {
         let spec: SinkSpec = uri.parse().unwrap();
         let shows: Shows = spec.shows(false);
         let mut sink = spec.attach(false).unwrap().sink;
-        let committed = sink.open(&Opening { incarnation, state, first: 0, shows, views })?;
+        let committed =
+            sink.open(&Opening { incarnation, state, first: 0, shows, views, ending: Ending::default() })?;
         Ok(Stand { sink, committed })
     }
 

@@ -47,6 +47,7 @@ pub fn all(database: &mut Database) {
     connections_that_are_cut_lose_nothing(database);
     refusals_end_it_at_once(database);
     a_server_that_is_killed_loses_nothing(database);
+    a_run_ends_although_its_server_is_away(database);
     the_command_writes_what_it_shows(database);
 }
 
@@ -350,6 +351,28 @@ fn a_server_that_is_killed_loses_nothing(database: &mut Database) {
     let mut rows: Vec<_> = counts.iter().map(|(word, count)| format!("{word}|{count}")).collect();
     rows.sort();
     assert_eq!(database.query(&sql), rows);
+}
+
+/// A signal ends a run that would wait without end, as soon as it has waited for as long as it says.
+fn a_run_ends_although_its_server_is_away(database: &mut Database) {
+    if database.port().is_none() {
+        return;
+    }
+    let cluster = Cluster::new(thalweg(), 1);
+    let sink = database.uri("prefix=away_&wait=1s");
+    let mut run =
+        cluster.alone(&format!("run word-count --source stdin: --tick 5ms --sink {sink} --sink jsonl:out"));
+    for word in ["begun", "more"] {
+        run.say(&format!("{word}\n"));
+        poll(LONG, word, || cluster.read("out").contains(word).then_some(()));
+        if word == "begun" {
+            database.kill();
+        }
+    }
+    poll(LONG, "an attempt", || run.stderr().contains("trying again").then_some(()));
+    run.signal("TERM");
+    run.ends_within(LONG, 4, &["cannot be reached", "wait=TIME"]);
+    database.again();
 }
 
 /// What the lesson on structured streaming does by JDBC: the actions of each window, in a table.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thalweg::data::{Row, Value};
-use thalweg::sink::{At, Closed, Mode, Opening, Pause, Shows, Sink, SinkError, Sinks};
+use thalweg::sink::{At, Closed, Ending, Mode, Opening, Pause, Shows, Sink, SinkError, Sinks};
 use thalweg::time::Epoch;
 use thalweg::view::{Batch, Contents, Finality, Keep, Names, Retracted, Schema};
 
@@ -132,7 +132,14 @@ impl<K: Row, C: Row, F: Row> Views<K, C, F> {
         let [a, b, c] = [&self.keyed.schema, &self.counted.schema, &self.facts.schema];
         let schemas = [a, b, c].map(|schema| Arc::new(schema.clone()));
         let mut sink = attached.sink;
-        let committed = sink.open(&Opening { incarnation, state, first, shows, views: &schemas })?;
+        let committed = sink.open(&Opening {
+            incarnation,
+            state,
+            first,
+            shows,
+            views: &schemas,
+            ending: Ending::default(),
+        })?;
         let next = first.max(committed.map_or(0, |epoch| epoch + 1));
         let mut driven = Driven { sink, views: self, next, committed };
         for step in epochs.iter().take(next as usize).flatten() {

@@ -60,7 +60,7 @@ use self::progress::{Progress, newest};
 use crate::data::Value;
 use crate::sink::jsonl::{self, Columns};
 use crate::sink::rows::shown;
-use crate::sink::{Closed, Mode, Opening, Pause, Sink, SinkError, SinkSpecError, SinkUri};
+use crate::sink::{Closed, Ending, Mode, Opening, Pause, Sink, SinkError, SinkSpecError, SinkUri};
 use crate::source::kafka::Says;
 use crate::view::{Column, Contents, Finality, Schema};
 
@@ -68,30 +68,40 @@ use crate::view::{Column, Contents, Finality, Schema};
 const WAIT: Duration = Duration::from_millis(100);
 /// How long a broker has to answer what cannot be asked again without end.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long librdkafka is waited for at once where it is told to do something to its end.
+const SOON: Duration = Duration::from_secs(5);
 /// Epochs that share a note of progress, at most.
 const EPOCHS: u64 = 1000;
 
 /// For how long brokers that cannot be reached are waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// As long as it takes.
-    Endless,
-    /// So long.
-    For(Duration),
+#[derive(Clone, Debug)]
+struct Patience {
+    /// At the end of the run.
+    most: Duration,
+    /// Whether it is as if that had come.
+    is_end: bool,
+    ending: Ending,
 }
 
 impl Patience {
-    /// One wait more; an error if there were enough.
-    fn wait(self, waited: &mut Duration, wait: Duration) -> Result<(), String> {
-        *waited += wait;
-        match self {
-            Patience::For(most) if *waited >= most => Err(format!(
-                "brokers have not taken what was sent to them within {}\n  hint: are they up, and is it them? With --state, the same \
-                 command started again sends what is missing",
-                humantime::format_duration(most)
-            )),
-            _ => Ok(()),
+    /// The same, as if the run were at its end.
+    fn at_end(&self) -> Self {
+        Patience { is_end: true, ..self.clone() }
+    }
+
+    /// `wait` more of what was `waited`; an error if there was enough.
+    fn wait(&self, waited: &mut Duration, wait: Duration) -> Result<(), String> {
+        if self.is_end || self.ending.is_near() {
+            *waited += wait;
         }
+        if *waited < self.most {
+            return Ok(());
+        }
+        Err(format!(
+            "brokers have not taken what was sent to them within {}\n  hint: are they up, and is it them? With --state, the same \
+             command started again sends what is missing",
+            humantime::format_duration(self.most)
+        ))
     }
 }
 
@@ -116,6 +126,7 @@ struct Open {
     topics: Vec<String>,
     /// Whether a topic is for one view.
     apart: bool,
+    patience: Patience,
     mode: Mode,
     transactional: bool,
     within_transaction: bool,
@@ -190,10 +201,10 @@ impl Kafka {
         let says = Says::new(&self.options.brokers, false);
         let producer = self.options.producer(Deliveries { says, failure: Arc::clone(&failure) })?;
         let transactional = self.options.transactional.is_some();
+        let patience = Patience { most: self.options.wait, is_end: false, ending: opening.ending.clone() };
         if transactional {
             // From here on, what an earlier producer with this id sends is refused.
-            let most = Patience::For(self.options.wait);
-            retried(most, |answer| producer.init_transactions(answer))?;
+            retried(&patience.at_end(), |answer| producer.init_transactions(answer))?;
         }
         // A run without durable state goes on from nothing.
         let durable = opening.state.is_some() || opening.incarnation > 0;
@@ -214,6 +225,7 @@ impl Kafka {
             failure,
             topics,
             apart: self.options.is_apart(),
+            patience,
             mode,
             transactional,
             within_transaction: false,
@@ -230,7 +242,7 @@ impl Sink for Kafka {
         let (mut open, committed) =
             self.connect(opening).map_err(|reason| SinkError::own(&self.uri, reason))?;
         // The next run learns of this one, whether it has come to anything or not.
-        let claimed = open.settle(Patience::For(self.options.wait));
+        let claimed = open.settle(&open.patience.at_end());
         self.open = Some(open);
         claimed.map_err(|reason| SinkError::own(&self.uri, reason))?;
         Ok(committed)
@@ -250,7 +262,7 @@ impl Sink for Kafka {
             open.behind += 1;
             open.progress.iter_mut().for_each(|progress| progress.noted.epoch = Some(epoch));
             open.producer.poll(Duration::ZERO);
-            if open.behind >= EPOCHS { open.settle(Patience::Endless) } else { Ok(()) }
+            if open.behind >= EPOCHS { open.settle(&open.patience.clone()) } else { Ok(()) }
         })
     }
 
@@ -259,17 +271,15 @@ impl Sink for Kafka {
     }
 
     fn settle(&mut self, pause: Pause) -> Result<(), SinkError> {
-        let patience = match pause {
-            Pause::Over => Patience::For(self.options.wait),
-            Pause::Empty | Pause::Lull => Patience::Endless,
-        };
-        // In the middle of an epoch, it would be a transaction of its own.
-        self.with(|open| if open.behind > 0 && !open.within { open.settle(patience) } else { Ok(()) })
+        self.with(|open| {
+            let patience = if pause == Pause::Over { open.patience.at_end() } else { open.patience.clone() };
+            // In the middle of an epoch, it would be a transaction of its own.
+            if open.behind > 0 && !open.within { open.settle(&patience) } else { Ok(()) }
+        })
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        let patience = Patience::For(self.options.wait);
-        self.with(|open| open.settle(patience))
+        self.with(|open| open.settle(&open.patience.at_end()))
     }
 }
 
@@ -346,7 +356,7 @@ impl Open {
         self.begin()?;
         let mut record = BaseRecord::<[u8], [u8]>::to(&self.topics[at]).key(key);
         record.payload = value;
-        send(&self.producer, record)
+        send(&self.producer, record, &self.patience)
     }
 
     /// Begins a transaction, if there are such and none has begun.
@@ -359,7 +369,7 @@ impl Open {
     }
 
     /// Returns when all that was sent has arrived, and how far it goes is noted.
-    fn settle(&mut self, patience: Patience) -> Result<(), String> {
+    fn settle(&mut self, patience: &Patience) -> Result<(), String> {
         if self.transactional {
             self.note()?;
             if self.within_transaction {
@@ -384,11 +394,11 @@ impl Open {
         let Some(progress) = &self.progress else { return Ok(()) };
         let value = serde_json::to_vec(&progress.noted).map_err(|error| error.to_string())?;
         let record = BaseRecord::<[u8], [u8]>::to(&progress.topic).partition(0);
-        send(&self.producer, record.key(progress.key.as_bytes()).payload(&value))
+        send(&self.producer, record.key(progress.key.as_bytes()).payload(&value), &self.patience)
     }
 
     /// Waits until everything has arrived.
-    fn flush(&self, patience: Patience) -> Result<(), String> {
+    fn flush(&self, patience: &Patience) -> Result<(), String> {
         let (mut waited, mut left) = (Duration::ZERO, i32::MAX);
         while self.producer.in_flight_count() > 0 {
             self.failed()?;
@@ -419,14 +429,19 @@ impl Open {
     }
 }
 
-fn send(producer: &BaseProducer<Deliveries>, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), String> {
-    let mut next = record;
+fn send(
+    producer: &BaseProducer<Deliveries>,
+    record: BaseRecord<'_, [u8], [u8]>,
+    patience: &Patience,
+) -> Result<(), String> {
+    let (mut next, mut waited) = (record, Duration::ZERO);
     loop {
         match producer.send(next) {
             Ok(()) => return Ok(()),
             Err((error, record)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                 next = record;
                 producer.poll(WAIT);
+                patience.wait(&mut waited, WAIT)?;
             }
             Err((error, _)) => return Err(text(&error)),
         }
@@ -434,11 +449,9 @@ fn send(producer: &BaseProducer<Deliveries>, record: BaseRecord<'_, [u8], [u8]>)
 }
 
 /// Does `what`, which is told how long it may take, until it is no use to try it again.
-fn retried(patience: Patience, what: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), String> {
-    let answer = match patience {
-        Patience::Endless => ANSWER,
-        Patience::For(most) => most.min(ANSWER),
-    };
+fn retried(patience: &Patience, what: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), String> {
+    // What it could not do in this time it goes on with.
+    let answer = patience.most.min(SOON);
     let mut waited = Duration::ZERO;
     loop {
         let error = match what(answer) {

@@ -9,7 +9,7 @@ use crate::sink::sql::options::Options;
 use crate::sink::sql::pending::{Pending, Work};
 use crate::sink::sql::progress::{Begin, Noted, Progress, Run, Trouble};
 use crate::sink::sql::table::Table;
-use crate::sink::{At, Closed, Mode, Opening, Pause, Sink, SinkError};
+use crate::sink::{At, Closed, Ending, Mode, Opening, Pause, Sink, SinkError};
 use crate::time::Backoff;
 use crate::view::Contents;
 
@@ -37,6 +37,8 @@ pub(super) struct Sql {
     /// What messages call it.
     uri: String,
     options: Options,
+    /// Whether the run is to end.
+    ending: Ending,
     database: Box<dyn Database>,
     run: Run,
     mode: Mode,
@@ -67,6 +69,7 @@ impl Sql {
             run,
             mode: Mode::Update,
             at: At::EveryEpoch,
+            ending: Ending::default(),
             progress: None,
             tables: Vec::new(),
             epoch: 0,
@@ -98,7 +101,8 @@ impl Sql {
                     }
                 }
             };
-            if patience == Patience::Wait && waited >= self.options.wait {
+            let is_near = patience == Patience::Wait || self.ending.is_near();
+            if is_near && waited >= self.options.wait {
                 return Err(self.error(SqlError::Unreachable { reason }));
             }
             // A connection may have been idle for too long; what fails again is worth a warning, and each reason only one.
@@ -110,9 +114,19 @@ impl Sql {
             log::log!(level, "`{}`: {reason}; trying again", self.uri);
             failures = failures.saturating_add(1);
             last = if level == log::Level::Warn { reason } else { last };
-            let wait = backoff.next();
-            std::thread::sleep(wait);
-            waited += wait;
+            let mut wait = backoff.next();
+            // It may be long, and what is waited for at the end counts from then on.
+            while wait > Duration::ZERO {
+                let part = wait.min(Duration::from_millis(100));
+                std::thread::sleep(part);
+                wait -= part;
+                if patience == Patience::Wait || self.ending.is_near() {
+                    waited += part;
+                }
+                if waited >= self.options.wait {
+                    break;
+                }
+            }
         }
     }
 
@@ -262,6 +276,7 @@ impl Sink for Sql {
             holder: hex(&drawn),
             first: opening.first,
         };
+        self.ending = opening.ending.clone();
         (self.mode, self.at) = (opening.shows.mode, opening.shows.at);
         self.persist(Patience::Wait, |sink| sink.take(opening))?;
         // Those that have come further are not changed again by what they have.

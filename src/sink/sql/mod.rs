@@ -77,7 +77,8 @@
 //! # When the database is away
 //!
 //! The sink tries again, after a tenth of a second and then less often, down to every ten seconds, for ever; the log says so once.
-//! Meanwhile what it should write waits (`queue=`), other sinks go on, and when the queue is full no new epoch is begun. What a
+//! Meanwhile what it should write waits (`queue=`), other sinks go on, and when the queue is full no new epoch is begun. From when a signal
+//! has asked the run to end, or its input is at its end, it waits as long as `wait=` says, and then ends the run with an error. What a
 //! second attempt would not change (a wrong password, no such database, a missing permission) ends the run at once.
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::data::{Bytes, Row as _, Value};
-use crate::sink::Shows;
 use crate::sink::sql::cell::{Cell, Row};
 use crate::sink::sql::database::Failure;
 use crate::sink::sql::dialect::Dialect;
 use crate::sink::sql::sqlite::Sqlite;
 use crate::sink::sql::table::Column;
+use crate::sink::{Ending, Shows};
 use crate::time::Epoch;
 use crate::view::{Batch, Finality, Keep, Names, Retracted, Schema};
 
@@ -148,7 +148,7 @@ fn faulty(path: &std::path::Path, left: i64, does: bool) -> (Sql, Arc<AtomicI64>
 
 fn opening<'a>(schemas: &'a [Arc<Schema>], incarnation: u64) -> Opening<'a> {
     let shows = Shows { mode: Mode::Update, at: At::EveryEpoch, keep: Keep::ALL };
-    Opening { incarnation, state: Some(1), first: 0, shows, views: schemas }
+    Opening { incarnation, state: Some(1), first: 0, shows, views: schemas, ending: Ending::default() }
 }
 
 fn changed(epoch: usize) -> Vec<Box<dyn Contents>> {

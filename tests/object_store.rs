@@ -263,7 +263,7 @@ fn a_run_that_was_cut_off_is_left_out() {
         args
     };
     let mut zombie = Running::start(keyed().args(args(line.port, &["--log", "info"])).stdout(Stdio::null()));
-    let mut said = zombie.stderr_lines();
+    let said = zombie.stderr_lines();
     said.until("incarnation 1");
     // It has read something when there is a snapshot.
     let ls = || Running::start(keyed().args(["state", "ls", &place.state("zombie", place.moto.port)])).wait();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use object_store::client::HttpError;
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, Error, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
@@ -305,8 +305,10 @@ fn chain(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
 
 /// Whether the same request may be answered otherwise next time, and the store's client has not made it again by itself.
 fn may_pass(error: &Error) -> bool {
+    let is_new = |kind| !matches!(kind, HttpErrorKind::Connect | HttpErrorKind::Request);
+    let mut http = chain(error).filter_map(|error| error.downcast_ref::<HttpError>());
     // A name that was taken, and where nothing is.
-    matches!(error, Error::AlreadyExists { .. }) || chain(error).any(|error| error.is::<HttpError>())
+    matches!(error, Error::AlreadyExists { .. }) || http.any(|error| is_new(error.kind()))
 }
 
 fn is_without_bucket(error: &Error) -> bool {

@@ -131,7 +131,8 @@ impl Place {
                 _ => return Err(refuse(format!("timeout `{text}` is no time from 1s on, such as 30s"))),
             },
         };
-        let credentials = Credentials::find(file, profile, credentials, &set).map_err(refuse)?;
+        let credentials = Credentials::find(file, profile, credentials, &set)
+            .map_err(|reason| without_credentials(place, reason))?;
         let (bucket, prefix, trust) = (bucket.to_owned(), prefix.to_owned(), trust.map(PathBuf::from));
         let either = |names: [&str; 2]| names.iter().find_map(|name| set(name));
         let proxy = either(["https_proxy", "HTTPS_PROXY"])
@@ -177,7 +178,7 @@ impl Place {
     pub(super) fn connect(&self) -> Result<Box<dyn ObjectStore>, StorageError> {
         let retry = RetryConfig {
             backoff: BackoffConfig { init_backoff: PAUSES[0], max_backoff: PAUSES[1], base: 2.0 },
-            max_retries: usize::MAX,
+            max_retries: 1000,
             retry_timeout: self.patience,
         };
         let connector = Connector {
@@ -205,7 +206,7 @@ impl Place {
                 token.iter().fold(builder, |builder, token| builder.with_token(token))
             }
             Credentials::In(file) => {
-                file.read().map_err(|reason| refused(&self.uri(), reason))?;
+                file.read().map_err(|reason| without_credentials(&self.uri(), reason))?;
                 builder.with_credentials(Arc::new(file.clone()))
             }
             Credentials::Handed(keys) => {
@@ -246,6 +247,13 @@ impl Place {
         let config = config.map_err(|error| refuse(error.to_string()))?;
         Ok(config.with_root_certificates(roots).with_no_client_auth())
     }
+}
+
+/// That there are no credentials for `uri`.
+fn without_credentials(uri: &str, reason: String) -> StorageError {
+    let hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a file of Amazon's tools (`credentials-file=FILE`), or take those of a \
+                machine of Amazon (`credentials=instance`)";
+    StorageError::Refused { uri: uri.to_owned(), reason, hint }
 }
 
 /// An endpoint as it can be used.
@@ -326,9 +334,7 @@ impl Credentials {
         }
         match shared().filter(|path| set("AWS_SHARED_CREDENTIALS_FILE").is_some() || path.exists()) {
             Some(path) => Ok(in_file(path)),
-            None => Err("there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a file of Amazon's tools \
-                         (`credentials-file=FILE`), or take those of a machine of Amazon (`credentials=instance`)"
-                .to_owned()),
+            None => Err("there are no credentials".to_owned()),
         }
     }
 }
@@ -458,7 +464,7 @@ mod tests {
 
     fn refused(uri: &str, environment: Environment) -> String {
         match Place::parse(uri, environment).and_then(|place| place.connect()) {
-            Err(error @ StorageError::Uri { .. }) => error.to_string(),
+            Err(error) if error.is_configuration() => error.to_string(),
             Err(error) => panic!("{uri}: {error}"),
             Ok(_) => panic!("{uri} is taken"),
         }

@@ -201,7 +201,7 @@ pub(super) fn run_args() -> Vec<Arg> {
             .value_name("FILE")
             .help("Where to put every line that is malformed, longer than --max-line (its beginning) or too far ahead (--max-ahead), as it was read; each process has a file of its own"),
         durable(Arg::new("state").long("state").value_name("URI").help(
-            "Where to keep what a later run goes on from: a directory. The same command, started again with it, goes on where this one has ended or was killed, at any number of workers",
+            "Where to keep what a later run goes on from: a directory, or s3://BUCKET/PREFIX (with the feature object-store). The same command, started again with it, goes on where this one has ended or was killed, at any number of workers",
         )),
         durable(
             Arg::new("reset")

@@ -12,7 +12,7 @@ use crate::ledger::read_journal;
 use crate::runtime::{self, Exit};
 use crate::sink::{Stdout, reader_is_gone};
 use crate::state::disk::{Loaded, Newest, load_newest};
-use crate::state::storage::{self, Storage};
+use crate::state::storage::{self, Storage, StorageError};
 use crate::state::{Starts, StateError, inspect};
 
 pub(super) fn command() -> Command {
@@ -55,13 +55,13 @@ pub(super) fn state(matches: &ArgMatches) -> Result<(), Failure> {
     let (what, matches) = matches.subcommand().expect("clap requires one");
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let uri = text("uri").unwrap_or_default();
-    let storage = storage::open(uri).map_err(Failure::configuration)?;
+    let storage = storage::open(uri, runtime::environment).map_err(Failure::configuration)?;
     let starts = Starts::read(&*storage).map_err(failed)?;
     if starts.claims().is_empty() {
         return Err(Failure::configuration(anyhow!("{uri} has no state of a run")));
     }
     match what {
-        "ls" => ls(&storage, &starts),
+        "ls" => ls(uri, &storage, &starts),
         "show" => show(&storage, &starts, text("door").unwrap_or_default()),
         "duckdb" => duckdb(&storage, &starts, text("door")),
         _ => verify(&storage, &starts),
@@ -69,12 +69,20 @@ pub(super) fn state(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn failed(error: impl Into<anyhow::Error>) -> Failure {
-    Failure::new(Exit::Input, error)
+    let error = error.into();
+    let storage = match error.downcast_ref::<StateError>() {
+        Some(StateError::Storage(error)) => Some(error),
+        _ => error.downcast_ref::<StorageError>(),
+    };
+    match storage.is_some_and(StorageError::is_configuration) {
+        true => Failure::configuration(error),
+        false => Failure::new(Exit::Input, error),
+    }
 }
 
-fn ls(storage: &Arc<dyn Storage>, starts: &Starts) -> Result<(), Failure> {
+fn ls(uri: &str, storage: &Arc<dyn Storage>, starts: &Starts) -> Result<(), Failure> {
     let mut text = String::new();
-    let stored = runtime::stored(storage.uri()).ok();
+    let stored = runtime::stored(uri).ok();
     if let Some(stored) = &stored {
         let _ = writeln!(text, "{}, started {} times", stored.dataflow, starts.last());
     }
@@ -170,7 +178,7 @@ fn duckdb(storage: &Arc<dyn Storage>, starts: &Starts, door: Option<&str>) -> Re
         return Err(no_such(wanted, &names));
     }
     let root = storage.uri().strip_prefix("file:").unwrap_or(storage.uri());
-    let mut text = String::new();
+    let mut text = storage.for_duckdb().map_or_else(String::new, |first| format!("{first}\n"));
     for of in doors.iter().filter(|of| door.is_none_or(|wanted| wanted == of.identity().name())) {
         if door.is_none() {
             let _ = writeln!(text, "-- {}", escape_text(of.identity().name()));

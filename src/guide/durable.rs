@@ -7,7 +7,7 @@
 //! The same command, started again, goes on where this one has ended or was killed: nothing is
 //! counted twice and nothing is left out. It may have another number of workers (`-w`) or
 //! processes (`-n`), and other sinks. `--state` names a directory (for several processes, one that
-//! all of them see).
+//! all of them see), or an [object store](#in-an-object-store).
 //!
 //! # What is kept
 //!
@@ -35,6 +35,39 @@
 //! that says what is missing; restore it, and start again. With `--on-data-loss continue` the run goes
 //! on with what there is: what is missing is named in the log, and counted (`lost` of each source).
 //! What sinks were shown of it stays there until the same keys change again.
+//!
+//! # In an object store
+//!
+//! ```text
+//! thalweg run log-stats --follow '/var/log/nginx/access.log*' --state 's3://bucket/log-stats?region=eu-central-1'
+//! ```
+//!
+//! A program that was built with the feature `object-store` keeps state in a bucket of S3, or of
+//! what speaks its protocol (`endpoint=https://…`), in the same form: all that is said here holds
+//! there as well, and so do `thalweg state` and `thalweg replay`. The bucket has to be there.
+//! Credentials are in the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`) or in a file of
+//! Amazon's tools (`credentials-file=`), and have to allow listing, reading, writing and deleting.
+//! All parameters are at [`storage::open`](crate::state::storage::open).
+//!
+//! *What it takes of a store.* Requests that create an object only if there is none
+//! (`If-None-Match: *`), since by these starts are told apart; a store that overwrites instead is
+//! refused before anything is written. What was written has to be seen by whoever reads or lists
+//! afterwards, as in S3 since 2020. Versions and lifecycles are the bucket's; one that expires
+//! objects by age destroys state.
+//!
+//! *What it costs.* Epochs that are sealed while a request is under way share the next, so that a
+//! store which takes 50 ms to answer delays what sinks are shown by 50 to 100 ms and does not
+//! bound how many lines are read. Each such group is a request; a longer `--tick` makes fewer of
+//! them. A snapshot is a request for each door that has changed and one for the manifest. Nothing
+//! is listed by epoch. Each client of a socket has a log of its own in the spool: thousands that
+//! come and go, each with a few lines, are better kept in a directory.
+//!
+//! *When it is away.* Requests are made again for `timeout=` (2 minutes), while the run reads on
+//! until 64 epochs wait. A run that cannot write its state in that time ends, as with a disk that is
+//! full, and goes on when it is started again.
+//!
+//! *What is tested.* Runs against moto's S3, killed at random moments, with answers that are lost and
+//! a line that is cut, slow, or shared with another start.
 //!
 //! # What is refused
 //!

@@ -18,7 +18,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use serde::{Deserialize, Serialize};
@@ -120,9 +120,11 @@ enum Order {
     Measure,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
     used: AtomicU64,
+    /// Whether it is to look how much there is, and has not yet.
+    measuring: AtomicBool,
 }
 
 /// The spool of one process.
@@ -143,7 +145,7 @@ impl Spool {
     ///
     /// When no thread can be started.
     pub fn start(storage: Arc<dyn Storage>, incarnation: u64, quota: u64) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { used: AtomicU64::new(0) });
+        let shared = Arc::<Shared>::default();
         let (theirs, store) = (Arc::clone(&shared), Arc::clone(&storage));
         let logs = Logs { storage: store, incarnation, open: HashMap::new(), quota, shared: theirs };
         let errand = Errand::start("spool", WAITING, logs)?;
@@ -247,8 +249,11 @@ impl Task for Logs {
                 let _ = answer.send(());
                 Ok(())
             }
-            Order::Measure if used.load(Ordering::Acquire) <= self.quota => Ok(()),
             Order::Measure => {
+                self.shared.measuring.store(false, Ordering::Release);
+                if used.load(Ordering::Acquire) <= self.quota {
+                    return Ok(());
+                }
                 let bytes = self.storage.list(SPOOL)?.iter().map(|entry| entry.bytes).sum();
                 used.store(bytes, Ordering::Release);
                 Ok(())
@@ -286,6 +291,10 @@ impl Logs {
     }
 
     fn sync(&mut self) -> Result<(), StorageError> {
+        // All at once, where each takes its time.
+        for open in self.open.values_mut().filter(|open| open.dirty) {
+            open.log.begin_sync()?;
+        }
         for open in self.open.values_mut().filter(|open| open.dirty) {
             open.log.sync()?;
             open.dirty = false;
@@ -334,7 +343,12 @@ impl Keeping {
 impl Reader for Keeping {
     fn poll(&mut self, upto: u64, pool: &Pool) -> Result<Step, SourceError> {
         if self.spool.shared.used.load(Ordering::Acquire) > self.spool.quota {
-            let _ = self.spool.orders.try_tell(Order::Measure);
+            let measuring = &self.spool.shared.measuring;
+            // Once at a time: there may be many logs, and a server may have to be asked.
+            if !measuring.swap(true, Ordering::AcqRel) && self.spool.orders.try_tell(Order::Measure).is_err()
+            {
+                measuring.store(false, Ordering::Release);
+            }
             self.spool.check().map_err(|error| self.failed(&error))?;
             return Ok(Step::CaughtUp);
         }

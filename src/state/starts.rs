@@ -79,16 +79,18 @@ impl Starts {
     /// When it cannot be read, or is not what a release that we know has written.
     pub fn read(storage: &dyn Storage) -> Result<Self, StateError> {
         let mut claims: Vec<Claim> = Vec::new();
-        for entry in storage.list(CLAIMS)? {
-            let Some(bytes) = storage.read(&entry.name)? else { continue };
-            match entry.name.strip_suffix(BEGUN) {
+        let entries = storage.list(CLAIMS)?;
+        let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        for (name, bytes) in names.iter().zip(storage.read_all(&names)?) {
+            let Some(bytes) = bytes else { continue };
+            match name.strip_suffix(BEGUN) {
                 None => {
-                    let claim: Claim = parse(storage, &entry.name, &bytes)?;
+                    let claim: Claim = parse(storage, name, &bytes)?;
                     claims.push(Claim { begins: None, ..claim });
                 }
                 Some(of) => {
-                    let begun: Begun = parse(storage, &entry.name, &bytes)?;
-                    let claim = claims.iter_mut().find(|claim| name(claim.incarnation) == of);
+                    let begun: Begun = parse(storage, name, &bytes)?;
+                    let claim = claims.iter_mut().find(|claim| self::name(claim.incarnation) == of);
                     if let Some(claim) = claim {
                         claim.begins = Some(begun.epoch);
                     }

@@ -8,6 +8,7 @@
 )]
 
 pub mod databases;
+pub mod moto;
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -37,7 +37,7 @@ fn open(uri: &str) -> Result<Arc<dyn Storage>, DurableError> {
     if let Some(storage) = super::simulation::storage(uri) {
         return Ok(storage);
     }
-    Ok(storage::open(uri).map_err(StateError::from)?)
+    Ok(storage::open(uri, super::environment).map_err(StateError::from)?)
 }
 
 /// Epochs that are to be shown once more, as they were; both are among them.

@@ -121,6 +121,10 @@ impl DurableError {
             | DurableError::NotKept { .. }
             | DurableError::Nothing { .. }
             | DurableError::State(StateError::Refused(_) | StateError::Version { .. }) => Exit::Configuration,
+            DurableError::State(StateError::Storage(error))
+            | DurableError::Journal(
+                JournalError::Storage(error) | JournalError::State(StateError::Storage(error)),
+            ) if error.is_configuration() => Exit::Configuration,
             DurableError::Fenced { .. } | DurableError::State(_) | DurableError::Journal(_) => Exit::Output,
         }
     }

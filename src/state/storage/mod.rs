@@ -11,6 +11,8 @@
 
 mod faulty;
 mod local;
+#[cfg(feature = "object-store")]
+mod object;
 
 use std::error::Error;
 use std::fmt;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 
 pub use faulty::{Fault, Faulty, Happened};
 pub use local::Local;
+#[cfg(feature = "object-store")]
+pub use object::Objects;
 
 /// A place for named bytes. Handles are shared by threads.
 pub trait Storage: fmt::Debug + Send + Sync {
@@ -37,6 +41,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
     ///
     /// When they cannot be read.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// As [`Storage::read`], of many names: at once, where that is faster.
+    ///
+    /// # Errors
+    ///
+    /// When some cannot be read.
+    fn read_all(&self, names: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        names.iter().map(|name| self.read(name)).collect()
+    }
 
     /// What there is under names that begin with `prefix`, in the order of the names; a log is one entry.
     ///
@@ -74,6 +87,11 @@ pub trait Storage: fmt::Debug + Send + Sync {
     ///
     /// When that is not certain.
     fn sync_log(&self, name: &str) -> Result<(), StorageError>;
+
+    /// What DuckDB has to be told before it can read what is here by [`Storage::uri`]: nothing, where that is a path.
+    fn for_duckdb(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The end of a log, to which one writer appends.
@@ -84,6 +102,15 @@ pub trait Log: fmt::Debug + Send {
     ///
     /// When they cannot be written. The log ends somewhere within them then, and takes no more.
     fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Begins what [`Log::sync`] has to do, where that takes its time without the caller: several logs are synced at once so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::sync`].
+    fn begin_sync(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// Everything that was appended is durable when this returns.
     ///
@@ -124,14 +151,24 @@ pub enum StorageError {
     },
     /// No storage that there is.
     #[error(
-        "`{}` is no place for state: {reason}\n  hint: give a directory, as a path or `file:PATH`",
+        "`{}` is no place for state: {reason}\n  hint: give a directory, as a path or `file:PATH`, or an object store, as `s3://BUCKET/PREFIX`",
         uri.escape_debug()
     )]
     Uri {
         /// What was given, without secrets.
         uri: String,
         /// Why it is none.
-        reason: &'static str,
+        reason: String,
+    },
+    /// It is not to be had, or not in the form that state needs, and will not be next time.
+    #[error("{uri}: {reason}\n  hint: {hint}")]
+    Refused {
+        /// The storage.
+        uri: String,
+        /// What it says.
+        reason: String,
+        /// What can be done.
+        hint: &'static str,
     },
     /// The directory, the server or the network does not do it. Whether it is done nevertheless is not certain.
     #[error("cannot {doing} `{name}` in {uri}: {source}")]
@@ -147,33 +184,71 @@ pub enum StorageError {
     },
 }
 
-/// The storage that `uri` names: a directory, as a path or `file:PATH`, which is created if it is missing.
+impl StorageError {
+    /// Whether it comes of how the storage was named or set up, and not of what befell it.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, StorageError::Uri { .. } | StorageError::Refused { .. })
+    }
+}
+
+/// Looks a variable of the environment up.
+pub type Environment = fn(&str) -> Option<String>;
+
+/// The storage that `uri` names: a directory, as a path or `file:PATH`, which is created if it is missing; or, with the feature
+/// `object-store`, a bucket, as `s3://BUCKET/PREFIX`, which is not.
+///
+/// | parameter of `s3:` | |
+/// |---|---|
+/// | `region=NAME` | where the bucket is; else `AWS_REGION` or `AWS_DEFAULT_REGION` |
+/// | `endpoint=URL` | another server than Amazon's, by `https://`, or in clear by `http://`; else `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL` |
+/// | `credentials-file=FILE` | credentials as Amazon's tools keep them, looked up in it each time; else `AWS_SHARED_CREDENTIALS_FILE` |
+/// | `profile=NAME` | whose of them; else `AWS_PROFILE`, or `default` |
+/// | `credentials=instance` | those of the machine, if it is one of Amazon's |
+/// | `tls=FILE` | authorities that are trusted in place of the system's |
+/// | `timeout=TIME` | for how long a request is made again until it is given up; 2m |
+///
+/// Where no parameter says whose credentials it takes, these are `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; what
+/// containers of Amazon and Kubernetes are handed (`AWS_CONTAINER_CREDENTIALS_…`, `AWS_WEB_IDENTITY_TOKEN_FILE`) comes next. `environment`
+/// looks variables up.
 ///
 /// # Errors
 ///
-/// [`StorageError::Uri`] when there is no such kind, and [`StorageError::System`] when it cannot be opened.
+/// [`StorageError::Uri`] when there is no such kind or it is not well formed, and others when it cannot be opened.
 ///
 /// ```
 /// use thalweg::state::storage::{StorageError, open};
-/// assert!(matches!(open("gopher://user:secret@host/"), Err(StorageError::Uri { .. })));
-/// assert!(matches!(open(""), Err(StorageError::Uri { .. })));
+/// let none = |_: &str| None;
+/// assert!(matches!(open("gopher://user:secret@host/", none), Err(StorageError::Uri { .. })));
+/// assert!(matches!(open("s3://bucket/prefix?regoin=eu-central-1", none), Err(StorageError::Uri { .. })));
+/// assert!(matches!(open("", none), Err(StorageError::Uri { .. })));
 /// ```
-pub fn open(uri: &str) -> Result<Arc<dyn Storage>, StorageError> {
-    let refused = |scheme: &str, reason| Err(StorageError::Uri { uri: scheme.to_owned(), reason });
+pub fn open(uri: &str, environment: Environment) -> Result<Arc<dyn Storage>, StorageError> {
     let path = match scheme(uri) {
         Some(("file", rest)) => match rest.strip_prefix("//") {
             None => rest,
             Some(path) if path.starts_with('/') => path,
-            Some(_) => return refused("file://", "it names a host where a path belongs"),
+            Some(_) => return Err(refused("file://", "it names a host where a path belongs")),
         },
+        #[cfg(feature = "object-store")]
+        Some(("s3", _)) => return Ok(Arc::new(Objects::open(uri, environment)?)),
+        #[cfg(not(feature = "object-store"))]
+        Some(("s3", _)) => {
+            let _ = environment;
+            return Err(refused("s3:", "this program was built without the feature `object-store`"));
+        }
         // What follows may hold a password.
-        Some((scheme, _)) => return refused(&format!("{scheme}:"), "there is no such kind"),
+        Some((scheme, _)) => return Err(refused(&format!("{scheme}:"), "there is no such kind")),
         None => uri,
     };
     if path.is_empty() {
-        return refused(uri, "it is empty");
+        return Err(refused(uri, "it is empty"));
     }
     Ok(Arc::new(Local::open(path)?))
+}
+
+/// That `uri` is no storage.
+fn refused(uri: &str, reason: impl Into<String>) -> StorageError {
+    StorageError::Uri { uri: uri.to_owned(), reason: reason.into() }
 }
 
 /// What is before and after the first colon, if it can be the scheme of a URI.

@@ -6,11 +6,20 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// No variables.
+fn none(_: &str) -> Option<String> {
+    None
+}
+
 /// Runs `test` over an empty one of each kind.
 fn each(test: impl Fn(&dyn Storage)) {
     let directory = tempfile::tempdir().unwrap();
     test(&Local::open(directory.path().join("a/b")).unwrap());
     test(&Faulty::new(1));
+    #[cfg(feature = "object-store")]
+    for prefix in ["", "a/b"] {
+        test(&object::tests::in_memory(prefix));
+    }
 }
 
 #[test]
@@ -100,16 +109,16 @@ fn a_directory_is_opened_by_its_uri() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("new/state");
     let file = format!("file:{}", path.display());
-    open(&file).unwrap().create("a", b"1").unwrap();
-    let same = open(&format!("file://{}", path.display())).unwrap();
+    open(&file, none).unwrap().create("a", b"1").unwrap();
+    let same = open(&format!("file://{}", path.display()), none).unwrap();
     assert_eq!(same.read("a").unwrap().as_deref(), Some(&b"1"[..]));
-    assert_eq!(open(path.to_str().unwrap()).unwrap().list("").unwrap().len(), 1);
+    assert_eq!(open(path.to_str().unwrap(), none).unwrap().list("").unwrap().len(), 1);
     // What nobody named so is none of ours.
     std::fs::write(path.join("Notes.txt"), "x").unwrap();
     assert_eq!(same.list("").unwrap().len(), 1);
-    let error = open(path.join("a/b").to_str().unwrap()).expect_err("`a` is a file").to_string();
+    let error = open(path.join("a/b").to_str().unwrap(), none).expect_err("`a` is a file").to_string();
     assert!(error.starts_with("cannot open"), "{error}");
-    let error = open("s3x://key:secret@host/x").expect_err("there is no such kind").to_string();
+    let error = open("s3x://key:secret@host/x", none).expect_err("there is no such kind").to_string();
     assert!(error.contains("`s3x:` is no place for state") && !error.contains("secret"), "{error}");
 }
 

@@ -454,12 +454,15 @@ fn retried(patience: &Patience, what: impl Fn(Duration) -> Result<(), KafkaError
     let answer = patience.most.min(SOON);
     let mut waited = Duration::ZERO;
     loop {
-        let error = match what(answer) {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() => error,
+        let timed_out = match what(answer) {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                error.code() == RDKafkaErrorCode::OperationTimedOut
+            }
+            // What was sent before has to arrive first.
+            Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => true,
             other => return other.map_err(|error| text(&error)),
         };
         // It may have said so at once.
-        let timed_out = error.code() == RDKafkaErrorCode::OperationTimedOut;
         std::thread::sleep(WAIT);
         patience.wait(&mut waited, if timed_out { answer } else { WAIT })?;
     }

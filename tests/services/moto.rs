@@ -42,7 +42,8 @@ impl Moto {
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Option<String> {
         let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=me/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0\r\n\r\n",
             self.port,
             body.len()
         );

@@ -401,6 +401,24 @@ fn many_are_read_at_once_and_in_order() {
     assert_eq!(storage.read_all(&names).unwrap(), expected);
 }
 
+#[test]
+fn many_are_deleted_at_once_and_wholly() {
+    let store = Store::default();
+    let storage = store.storage();
+    let names: Vec<_> = (0..40u8).map(|name| format!("logs/{name}")).collect();
+    for name in &names[..30] {
+        let mut log = storage.create_log(name).unwrap();
+        log.append(b"x").unwrap();
+        log.sync().unwrap();
+    }
+    names[30..].iter().for_each(|name| storage.create(name, b"x").unwrap());
+    storage.create("logs/left", b"x").unwrap();
+    store.plan("logs/7.L", &[Fault::Interrupted, Fault::Unanswered]);
+    storage.delete_all(&names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    assert!(store.is_done());
+    assert_eq!(store.objects(), ["logs/left"]);
+}
+
 /// A program that embeds this one may have a runtime of its own.
 #[test]
 fn a_thread_of_another_runtime_can_call_it() {

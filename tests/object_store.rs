@@ -24,19 +24,18 @@ use services::moto::Moto;
 use support::{Draws, Ended, Running, command, free_ports, rows};
 use tempfile::TempDir;
 
-const BUCKET: &str = "thalweg";
+const BUCKET: &str = Moto::BUCKET;
 
 /// A server with a bucket, and a directory with an access log.
 struct Place {
-    moto: Moto,
+    moto: &'static Moto,
     dir: TempDir,
     whole: String,
 }
 
 impl Place {
     fn new() -> Option<Self> {
-        let moto = Moto::start()?;
-        moto.bucket(BUCKET);
+        let moto = Moto::shared()?;
         let dir = tempfile::tempdir().unwrap();
         let whole = dir.path().join("whole.log");
         std::fs::copy(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/access.log"), &whole).unwrap();
@@ -440,7 +439,7 @@ fn what_is_wrong_is_said_without_secrets() {
     says(&keyed, &away, 4, &["cannot list `incarnations/` in s3://thalweg/a", "refused"]);
 
     // The bucket is the only thing that it lets others do.
-    let strict = Moto::with("1").unwrap();
+    let strict = Moto::start("1").unwrap();
     strict.bucket(BUCKET);
     let wrong = format!("s3://{BUCKET}/a?endpoint=http://127.0.0.1:{}&timeout=20s", strict.port);
     says(&keyed, &wrong, 2, &["s3://thalweg/a", "InvalidAccessKeyId", "AWS_SECRET_ACCESS_KEY"]);

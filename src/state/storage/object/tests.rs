@@ -394,7 +394,7 @@ fn many_logs_are_synced_at_once() {
 fn many_are_read_at_once_and_in_order() {
     let storage = Store::default().storage();
     let names: Vec<_> = (0..50u8).map(|name| format!("a/{name}")).collect();
-    let exists = |name: &u8| name % 7 != 0;
+    let exists = |name: &u8| !name.is_multiple_of(7);
     (0..50u8).filter(exists).for_each(|name| storage.create(&names[usize::from(name)], &[name]).unwrap());
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let expected: Vec<_> = (0..50u8).map(|name| exists(&name).then(|| vec![name])).collect();

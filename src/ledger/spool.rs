@@ -530,12 +530,13 @@ pub fn cut_spool(storage: &dyn Storage, read: &[Vec<ReadBefore>]) -> Result<(), 
     let read: HashMap<u64, &ReadBefore> =
         read.map(|read| (XxHash3_64::oneshot(read.found.identity.as_bytes()), read)).collect();
     let names: Vec<Name> = storage.list(SPOOL)?.iter().filter_map(|entry| Name::parse(&entry.name)).collect();
+    let mut unwanted_logs = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let next = names.get(at + 1).filter(|next| next.partition == name.partition);
         let unwanted = |read: &&ReadBefore| read.ended || next.is_some_and(|next| next.first <= read.offset);
         if read.get(&name.partition).is_some_and(unwanted) {
-            storage.delete(&name.text())?;
+            unwanted_logs.push(name.text());
         }
     }
-    Ok(())
+    storage.delete_all(&unwanted_logs.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::cluster_support::{LONG, poll};
 
@@ -17,19 +18,38 @@ impl Moto {
     /// What stands in for credentials.
     pub const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "me"), ("AWS_SECRET_ACCESS_KEY", "hush-hush")];
 
-    /// Starts one that takes any credentials, unless it is to be gone without.
-    pub fn start() -> Option<Self> {
-        Self::with("inf")
+    /// A bucket of the one that all tests share.
+    pub const BUCKET: &str = "thalweg";
+
+    /// One that takes any credentials, unless it is to be gone without: it takes a while to start, and all tests of a process share it.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Moto>> = OnceLock::new();
+        let start = || {
+            let moto = Self::start("inf")?;
+            moto.bucket(Self::BUCKET);
+            Some(moto)
+        };
+        SHARED.get_or_init(start).as_ref()
     }
 
-    /// Starts one that takes credentials for so many requests, and then none.
-    pub fn with(open: &str) -> Option<Self> {
+    /// Starts one that takes any credentials for so many requests, and then only those that it knows: none.
+    pub fn start(open: &str) -> Option<Self> {
+        /// It ends with its input, since nobody ends what a process's tests share.
+        const PROGRAM: &str = "
+import os, sys, threading
+def watch():
+    sys.stdin.read()
+    os._exit(0)
+threading.Thread(target=watch, daemon=True).start()
+from moto.server import main
+main(sys.argv[1:])
+";
         let python = super::python("s3", Self::PACKAGE)?;
         let port = super::free_port();
         let mut command = Command::new(python);
-        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+        command.args(["-c", PROGRAM, "-H", "127.0.0.1", "-p", &port.to_string()]);
         command.env("INITIAL_NO_AUTH_ACTION_COUNT", open);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let moto = Moto { child: command.spawn().unwrap(), port };
         // It imports for seconds where others want the processors, too.
         poll(4 * LONG, "moto", || {
@@ -42,7 +62,8 @@ impl Moto {
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Option<String> {
         let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=me/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0\r\n\r\n",
             self.port,
             body.len()
         );

@@ -65,6 +65,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// When it cannot be deleted.
     fn delete(&self, name: &str) -> Result<(), StorageError>;
 
+    /// As [`Storage::delete`], of many names: at once and in any order, where that is faster.
+    ///
+    /// # Errors
+    ///
+    /// When some cannot be deleted.
+    fn delete_all(&self, names: &[&str]) -> Result<(), StorageError> {
+        names.iter().try_for_each(|name| self.delete(name))
+    }
+
     /// Creates the log `name`, which is empty, for this process to append to.
     ///
     /// # Errors

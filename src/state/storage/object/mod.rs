@@ -64,7 +64,7 @@ use log::ObjectLog;
 /// So many bytes of a log wait for a sync before they are written without one.
 const SEGMENT: usize = 8 << 20;
 
-/// Objects that are read at a time.
+/// Objects that are read, and names that are deleted, at a time.
 const AT_A_TIME: usize = 16;
 
 /// Where in a bucket names are objects.
@@ -200,6 +200,18 @@ impl Storage for Objects {
     fn delete(&self, name: &str) -> Result<(), StorageError> {
         check(self.uri(), name)?;
         self.wait("delete", name, |client, name| async move { log::delete(&client, &name).await })
+    }
+
+    fn delete_all(&self, names: &[&str]) -> Result<(), StorageError> {
+        names.iter().try_for_each(|name| check(self.uri(), name))?;
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.wait("delete", "", |client, _| async move {
+            let delete = |name: String| {
+                let client = &client;
+                async move { log::delete(client, &name).await }
+            };
+            stream::iter(names).map(delete).buffer_unordered(AT_A_TIME).try_collect().await
+        })
     }
 
     fn create_log(&self, name: &str) -> Result<Box<dyn Log>, StorageError> {

@@ -394,11 +394,29 @@ fn many_logs_are_synced_at_once() {
 fn many_are_read_at_once_and_in_order() {
     let storage = Store::default().storage();
     let names: Vec<_> = (0..50u8).map(|name| format!("a/{name}")).collect();
-    let exists = |name: &u8| name % 7 != 0;
+    let exists = |name: &u8| !name.is_multiple_of(7);
     (0..50u8).filter(exists).for_each(|name| storage.create(&names[usize::from(name)], &[name]).unwrap());
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let expected: Vec<_> = (0..50u8).map(|name| exists(&name).then(|| vec![name])).collect();
     assert_eq!(storage.read_all(&names).unwrap(), expected);
+}
+
+#[test]
+fn many_are_deleted_at_once_and_wholly() {
+    let store = Store::default();
+    let storage = store.storage();
+    let names: Vec<_> = (0..40u8).map(|name| format!("logs/{name}")).collect();
+    for name in &names[..30] {
+        let mut log = storage.create_log(name).unwrap();
+        log.append(b"x").unwrap();
+        log.sync().unwrap();
+    }
+    names[30..].iter().for_each(|name| storage.create(name, b"x").unwrap());
+    storage.create("logs/left", b"x").unwrap();
+    store.plan("logs/7.L", &[Fault::Interrupted, Fault::Unanswered]);
+    storage.delete_all(&names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    assert!(store.is_done());
+    assert_eq!(store.objects(), ["logs/left"]);
 }
 
 /// A program that embeds this one may have a runtime of its own.

@@ -14,7 +14,7 @@ use super::{Entry, Log, Storage, StorageError, check};
 pub enum Fault {
     /// It is not done, and says so.
     Fails,
-    /// It is done, and says that it is not.
+    /// It is done, and says that it is not; the next [`Faulty::crash`] may undo it, as after a sync that failed.
     Unacknowledged,
     /// An append to a log is done in part, and says that it is not done. Nothing else can be torn: it fails.
     Torn,
@@ -234,6 +234,8 @@ enum Turn {
     Tear,
     /// Do it, without that it lasts.
     Unsynced,
+    /// Do it, and it may last.
+    Perhaps,
 }
 
 impl Inner {
@@ -274,11 +276,18 @@ impl Inner {
         match fault {
             Fault::Fails => (Turn::Skip, Err(Inner::error(doing, name, "it was made to fail"))),
             Fault::DiesBefore => (Turn::Skip, Err(Inner::error(doing, name, "the machine went down"))),
-            Fault::Unacknowledged => (Turn::Do, Err(Inner::error(doing, name, "it was not acknowledged"))),
+            Fault::Unacknowledged => {
+                (Turn::Perhaps, Err(Inner::error(doing, name, "it was not acknowledged")))
+            }
             Fault::DiesAfter => (Turn::Do, Err(Inner::error(doing, name, "the machine went down"))),
             Fault::Torn => (Turn::Tear, Err(Inner::error(doing, name, "it was torn"))),
             Fault::Unsynced => (Turn::Unsynced, Ok(())),
         }
+    }
+
+    /// Whether what is done in this turn outlasts a crash.
+    fn lasts(&mut self, turn: Turn) -> bool {
+        turn == Turn::Do || turn == Turn::Perhaps && self.random.next_u32().is_multiple_of(2)
     }
 
     fn used(&self) -> u64 {
@@ -288,7 +297,7 @@ impl Inner {
     fn create(&mut self, name: &str, bytes: &[u8], is_log: bool) -> Result<(), StorageError> {
         check(Faulty::URI, name)?;
         let (turn, said) = self.turn("create", name);
-        if matches!(turn, Turn::Do | Turn::Unsynced) {
+        if matches!(turn, Turn::Do | Turn::Unsynced | Turn::Perhaps) {
             if self.files.contains_key(name) {
                 return Err(StorageError::Exists { uri: Faulty::URI.to_owned(), name: name.to_owned() });
             }
@@ -296,7 +305,7 @@ impl Inner {
                 return Err(Inner::error("create", name, "no space is left"));
             }
             let never = self.never_synced.as_ref().is_some_and(|prefix| name.starts_with(prefix));
-            let synced = (turn == Turn::Do && !never).then_some(bytes.len());
+            let synced = (self.lasts(turn) && !never).then_some(bytes.len());
             self.files.insert(name.to_owned(), File { bytes: bytes.to_vec(), synced, is_log });
         }
         said
@@ -340,7 +349,7 @@ impl Storage for Faulty {
         check(Faulty::URI, name)?;
         let mut inner = self.lock();
         let (turn, said) = inner.turn("delete", name);
-        if matches!(turn, Turn::Do | Turn::Unsynced)
+        if matches!(turn, Turn::Do | Turn::Unsynced | Turn::Perhaps)
             && let Some((name, file)) = inner.files.remove_entry(name)
         {
             inner.deleted.insert(name, file);
@@ -363,8 +372,9 @@ impl Storage for Faulty {
         check(Faulty::URI, name)?;
         let mut inner = self.lock();
         let (turn, said) = inner.turn("sync", name);
+        let lasts = inner.lasts(turn);
         match inner.files.get_mut(name) {
-            Some(file) if turn == Turn::Do => file.synced = Some(file.bytes.len()),
+            Some(file) if lasts => file.synced = Some(file.bytes.len()),
             _ => {}
         }
         said
@@ -402,7 +412,7 @@ impl Log for FaultyLog {
     fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.run("append to", |inner, name, turn| {
             let count = match turn {
-                Turn::Do | Turn::Unsynced => bytes.len(),
+                Turn::Do | Turn::Unsynced | Turn::Perhaps => bytes.len(),
                 Turn::Tear => (inner.random.next_u64() % (bytes.len() as u64 + 1)) as usize,
                 Turn::Skip => 0,
             };
@@ -418,8 +428,9 @@ impl Log for FaultyLog {
 
     fn sync(&mut self) -> Result<(), StorageError> {
         self.run("sync", |inner, name, turn| {
+            let lasts = inner.lasts(turn);
             match inner.files.get_mut(name) {
-                Some(file) if turn == Turn::Do => file.synced = Some(file.bytes.len()),
+                Some(file) if lasts => file.synced = Some(file.bytes.len()),
                 _ => {}
             }
             Ok(())

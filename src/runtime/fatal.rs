@@ -25,7 +25,7 @@ use crate::runtime::{DurableError, RunError};
 /// | code | meaning |
 /// |---|---|
 /// | 0 | done, or ended in order by SIGINT or SIGTERM |
-/// | 2 | the command line or the configuration is bad: an option, a value, a file, a host file, a secret |
+/// | 2 | the command line or the configuration is bad: an option, a value, a file, a host file, a secret, a state that another run uses |
 /// | 3 | an input cannot be read, or not to its end, or has a key of which a join makes too many pairs |
 /// | 4 | an output cannot be written |
 /// | 5 | the processes of the cluster did not come together |

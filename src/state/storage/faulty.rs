@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{Entry, Log, Storage, StorageError, check};
+use super::{Entry, Held, Log, Storage, StorageError, check};
 
 /// What happens to one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,9 @@ struct Inner {
     never_synced: Option<String>,
     /// What was deleted, as it was then.
     deleted: BTreeMap<String, File>,
+    /// Who holds it, and the how-manyth that is.
+    held: Option<(u64, String)>,
+    holders: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +115,8 @@ impl Faulty {
             crashes: 0,
             never_synced: None,
             deleted: BTreeMap::new(),
+            held: None,
+            holders: 0,
         })))
     }
 
@@ -180,6 +185,7 @@ impl Faulty {
         let mut inner = self.lock();
         inner.dead = false;
         inner.crashes += 1;
+        inner.held = None;
         let Inner { files, random, .. } = &mut *inner;
         files.retain(|_, file| file.synced.is_some());
         for file in files.values_mut() {
@@ -378,6 +384,36 @@ impl Storage for Faulty {
             _ => {}
         }
         said
+    }
+
+    fn hold(&self, holder: &str, take_over: bool) -> Result<Option<Held>, StorageError> {
+        let mut inner = self.lock();
+        if let Some((_, other)) = inner.held.as_ref().filter(|_| !take_over) {
+            return Err(StorageError::Held { uri: Faulty::URI.to_owned(), holder: other.clone() });
+        }
+        inner.holders += 1;
+        let number = inner.holders;
+        inner.held = Some((number, holder.to_owned()));
+        Ok(Some(Held::by(FaultyLock { storage: self.clone(), number })))
+    }
+
+    fn holder(&self) -> Result<Option<String>, StorageError> {
+        Ok(self.lock().held.as_ref().map(|(_, holder)| holder.clone()))
+    }
+}
+
+/// What a run has that holds a storage in memory.
+struct FaultyLock {
+    storage: Faulty,
+    number: u64,
+}
+
+impl Drop for FaultyLock {
+    fn drop(&mut self) {
+        let mut inner = self.storage.lock();
+        if inner.held.as_ref().is_some_and(|(number, _)| *number == self.number) {
+            inner.held = None;
+        }
     }
 }
 

@@ -10,8 +10,10 @@
 //! This module knows no door, no epoch and no clock.
 
 mod faulty;
+mod hold;
 mod local;
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -74,6 +76,35 @@ pub trait Storage: fmt::Debug + Send + Sync {
     ///
     /// When that is not certain.
     fn sync_log(&self, name: &str) -> Result<(), StorageError>;
+
+    /// Holds all of it for a run, of which `holder` says in a line who that is: until what is returned is dropped, or the process
+    /// has died. It keeps nobody from writing who does not ask. `take_over` passes over a run that holds it: from then on it is this
+    /// one that does. `None` where nothing can be held, as there are no locks.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Held`] when another run holds it.
+    fn hold(&self, holder: &str, take_over: bool) -> Result<Option<Held>, StorageError>;
+
+    /// Who holds it, as that run has said; `None` if none does, as far as can be told.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be read.
+    fn holder(&self) -> Result<Option<String>, StorageError>;
+}
+
+/// A [`Storage`] that is held for a run, until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl Held {
+    /// For as long as `lock` lives.
+    pub fn by(lock: impl Any + Send + Sync) -> Self {
+        Held { _lock: Box::new(lock) }
+    }
 }
 
 /// The end of a log, to which one writer appends.
@@ -132,6 +163,14 @@ pub enum StorageError {
         uri: String,
         /// Why it is none.
         reason: &'static str,
+    },
+    /// A run holds it.
+    #[error("the state in {uri} is in use{}", if holder.is_empty() { String::new() } else { format!(" by {holder}") })]
+    Held {
+        /// The storage.
+        uri: String,
+        /// Who that is, if it has said so.
+        holder: String,
     },
     /// The directory, the server or the network does not do it. Whether it is done nevertheless is not certain.
     #[error("cannot {doing} `{name}` in {uri}: {source}")]

@@ -80,6 +80,12 @@
 //! reaches. It does not wait for the other one, which ends with an error when it next writes. File systems that have no
 //! locks, or each host its own, have that without being asked, as any start is a higher incarnation.
 //!
+//! # When the disk fails
+//!
+//! What cannot be written, synced or given its name ends the run, with exit code 4 and an error that says what, where and why: nobody can
+//! count on a disk that has failed to sync once. What was durable before stays as it is. With room made, or the disk mended, the
+//! same command goes on from it. A snapshot that the disk cannot read is passed over for an older one, with a warning.
+//!
 //! # Sinks
 //!
 //! `sqlite:`, `postgres:` and `mysql:` commit rows and progress in one transaction; `jsonl:DIR/`, `csv:DIR/` and

@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub use faulty::{Fault, Faulty, Happened};
 pub use local::Local;
 
+use crate::data::disk_hint;
+
 /// A place for named bytes. Handles are shared by threads.
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Where it is, as messages say it: without secrets.
@@ -173,7 +175,7 @@ pub enum StorageError {
         holder: String,
     },
     /// The directory, the server or the network does not do it. Whether it is done nevertheless is not certain.
-    #[error("cannot {doing} `{name}` in {uri}: {source}")]
+    #[error("cannot {doing} {}{uri}: {source}{}", in_it(name), disk_hint(&**source))]
     System {
         /// The storage.
         uri: String,
@@ -184,6 +186,11 @@ pub enum StorageError {
         /// Why it was not.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// Where messages name something in a storage; empty if it is about all of it.
+fn in_it(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!("`{name}` in ") }
 }
 
 /// The storage that `uri` names: a directory, as a path or `file:PATH`, which is created if it is missing.

@@ -210,6 +210,12 @@ pub(super) fn run_args() -> Vec<Arg> {
                 .help("Discard what --state has, and begin with nothing"),
         ),
         durable(
+            Arg::new("take-over")
+                .long("take-over")
+                .action(ArgAction::SetTrue)
+                .help("Go on in place of a run that uses --state now, which ends then; without this, a directory in use is refused"),
+        ),
+        durable(
             Arg::new("snapshot-every")
                 .long("snapshot-every")
                 .value_name("TIME")

@@ -112,7 +112,7 @@ impl Given {
 
     /// What is said of what is read, and how: enough to read it again. Nothing that may hold a secret is among it.
     pub(crate) fn remembered(&self) -> BTreeMap<String, Vec<String>> {
-        const NOT: [&str; 19] = [
+        const NOT: [&str; 20] = [
             "sink",
             "config",
             "log",
@@ -121,6 +121,7 @@ impl Given {
             "rejects",
             "state",
             "reset",
+            "take-over",
             "snapshot-every",
             "spool-quota",
             "trigger",

@@ -258,11 +258,12 @@ fn on_data_loss(text: &str) -> Result<OnDataLoss, &'static str> {
 fn durable(given: &Given) -> Result<Option<DurableSettings>, GivenError> {
     let every = given.duration("snapshot-every", DurableSettings::EVERY)?;
     let reset = given.get("reset", false)?;
+    let take_over = given.get("take-over", false)?;
     let uri = given.text("state").map(str::to_owned);
     let spool = given.bytes("spool-quota", DurableSettings::SPOOL)?;
     let arguments = given.remembered();
     let again = None;
-    Ok(uri.map(|uri| DurableSettings { uri, reset, every, spool, again, arguments }))
+    Ok(uri.map(|uri| DurableSettings { uri, reset, take_over, every, spool, again, arguments }))
 }
 
 fn time(given: &Given) -> Result<TimeOptions, GivenError> {

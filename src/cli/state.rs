@@ -86,6 +86,9 @@ fn ls(uri: &str, storage: &Arc<dyn Storage>, starts: &Starts) -> Result<(), Fail
     if let Some(stored) = &stored {
         let _ = writeln!(text, "{}, started {} times", stored.dataflow, starts.last());
     }
+    if let Some(holder) = storage.holder().map_err(failed)? {
+        let _ = writeln!(text, "in use: {}", escape_text(&holder));
+    }
     let snapshots = inspect::list(&**storage, &starts.line()).map_err(failed)?;
     let mut oldest = None;
     for snapshot in &snapshots {

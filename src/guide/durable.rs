@@ -110,6 +110,23 @@
 //! seals afterwards does not count. So a process that was taken for dead and comes to again can
 //! spoil nothing; it ends with an error that says so.
 //!
+//! # One run at a time
+//!
+//! A run holds a lock on its `--state`, where that is a directory, for as long as it lives. A second one that is started with the
+//! same state meanwhile (last night's from cron has not ended yet) is refused at once, with exit code 2 and an error that says
+//! which process on which host it is and since when; the first goes on undisturbed. `thalweg state ls` shows it, too. The lock goes with
+//! the process, however that ends, so nothing has to be cleaned up after a crash.
+//!
+//! `--take-over` goes on in place of the run that is there: with a process that hangs and cannot be ended, or a host that nobody
+//! reaches. It does not wait for the other one, which ends with an error when it next writes. File systems that have no
+//! locks, or each host its own, have that without being asked, as any start is a higher incarnation.
+//!
+//! # When the disk fails
+//!
+//! What cannot be written, synced or given its name ends the run, with exit code 4 and an error that says what, where and why: nobody can
+//! count on a disk that has failed to sync once. What was durable before stays as it is. With room made, or the disk mended, the
+//! same command goes on from it. A snapshot that the disk cannot read is passed over for an older one, with a warning.
+//!
 //! # Sinks
 //!
 //! `sqlite:`, `postgres:` and `mysql:` commit rows and progress in one transaction; `jsonl:DIR/`, `csv:DIR/` and

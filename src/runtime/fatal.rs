@@ -25,9 +25,9 @@ use crate::runtime::{DurableError, RunError};
 /// | code | meaning |
 /// |---|---|
 /// | 0 | done, or ended in order by SIGINT or SIGTERM |
-/// | 2 | the command line or the configuration is bad: an option, a value, a file, a host file, a secret |
+/// | 2 | the command line or the configuration is bad: an option, a value, a file, a host file, a secret, a state that another run uses |
 /// | 3 | an input cannot be read, or not to its end, or has a key of which a join makes too many pairs |
-/// | 4 | an output cannot be written |
+/// | 4 | an output or the state cannot be written, or the state not be read |
 /// | 5 | the processes of the cluster did not come together |
 /// | 6 | another process of the cluster was lost: its connection is gone, or it gave no sign of life for `--stall-timeout` |
 /// | 7 | nothing moved for `--stall-timeout` while there was work: the watchdog ended the process |
@@ -70,7 +70,7 @@ impl Exit {
     /// What the codes mean, as `--help` lists them.
     pub const HELP: &str = "\
 Exit codes: 0 done, or ended by a signal in order; 2 bad command line or configuration; 3 input cannot be read; \
-4 output cannot be written; 5 cluster not joined; 6 peer lost; 7 stalled (watchdog); 8 nothing came of the input; \
+4 output or state cannot be written; 5 cluster not joined; 6 peer lost; 7 stalled (watchdog); 8 nothing came of the input; \
 70 bug (panic); 130 second signal.";
 }
 

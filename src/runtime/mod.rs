@@ -228,6 +228,8 @@ impl RunError {
             | RunError::NoSuchInput { .. }
             | RunError::NoSuchView { .. }
             | RunError::OtherRows { .. } => Exit::Configuration,
+            // It was read, and cannot be written down.
+            RunError::Source(SourceError::Spool { .. }) => Exit::Output,
             RunError::Source(_) | RunError::Line(_) | RunError::Pairs(_) => Exit::Input,
             RunError::Retracted(_) | RunError::CreateRejects { .. } | RunError::Rejects(_) => Exit::Output,
             RunError::Cluster(

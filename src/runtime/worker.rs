@@ -17,7 +17,7 @@ use super::reading::Inputs;
 use super::report::Reporter;
 use super::verdict;
 use super::watchdog::{Doing, Vitals, WHOLE_RUN};
-use super::{DurableError, Exit, Settings, clock, fatal, stop};
+use super::{DurableError, Exit, RunError, Settings, clock, fatal, stop};
 use crate::data::InputCounts;
 use crate::dataflow::{Build, Flow, Summary};
 use crate::door::{Durable, FaultProbe, Lines, Rejects, UNNAMED};
@@ -329,7 +329,7 @@ impl Work {
                 self.vitals.beat(Doing::Write);
                 let _ = self.outputs.finish();
                 let _ = hand_over_rejects();
-                return Err(Fatal::new(Exit::Input, error));
+                return Err(RunError::Source(error).into());
             }
         };
         #[cfg(test)]

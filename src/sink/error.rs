@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::data::disk_hint;
 use crate::sink::reader_is_gone;
 use crate::view::Retracted;
 
@@ -18,7 +19,7 @@ pub enum SinkError {
         source: std::io::Error,
     },
     /// A write failed.
-    #[error("cannot write to `{sink}`: {source}")]
+    #[error("cannot write to `{sink}`: {source}{}", disk_hint(source))]
     Write {
         /// The sink as given.
         sink: String,

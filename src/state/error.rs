@@ -121,7 +121,7 @@ pub enum StateError {
     Parts(String),
     /// There are snapshots, and each is damaged.
     #[error(
-        "none of the snapshots in {uri} is whole\n  {}\n  hint: to begin with nothing, discard the state (--reset)",
+        "none of the snapshots in {uri} is whole\n  {}\n  hint: restore the files from a copy, if there is one; to begin with nothing, discard the state (--reset)",
         .damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
     )]
     NoneWhole {

@@ -56,6 +56,9 @@ pub struct DurableSettings {
     pub uri: String,
     /// Whether what is there is left behind, and the run begins with nothing.
     pub reset: bool,
+    /// Whether another run that uses the state is passed over: it is fenced, and ends. Without this, a run is refused a directory that
+    /// another one uses.
+    pub take_over: bool,
     /// How long after a snapshot the next is made, if anything has been sealed since. The command has [`DurableSettings::EVERY`].
     pub every: Duration,
     /// Bytes that are kept at most of what sources do not give twice (pipes, sockets), until it is in a snapshot. When there are as many, no
@@ -84,6 +87,7 @@ impl DurableSettings {
         DurableSettings {
             uri: uri.to_owned(),
             reset: false,
+            take_over: false,
             every: Self::EVERY,
             spool: Self::SPOOL,
             again: None,

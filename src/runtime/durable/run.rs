@@ -15,6 +15,7 @@ use crate::runtime::{RunError, clock};
 use crate::sink::{self, Outputs, SinkStatus};
 use crate::source::{Found, Source};
 use crate::state::disk::Written;
+use crate::state::storage::Held;
 use crate::state::{Keep, Queue, Snapshot, StateError, Writer};
 use crate::time::Epoch;
 
@@ -38,6 +39,8 @@ pub(in crate::runtime) struct DurableJob {
     start: Mutex<Option<(Start, Vec<(u32, Vec<Found>)>)>>,
     /// Where the run begins, for its sinks.
     pub(in crate::runtime) sinks: sink::Start,
+    /// What keeps others away by mistake: as long as there is a worker.
+    _held: Option<Held>,
 }
 
 /// A process's writer.
@@ -63,7 +66,7 @@ impl ProcessWriter {
 impl DurableJob {
     /// For `workers` workers of process `process`, which begins with `start` and has `found` what it may read.
     pub(in crate::runtime) fn new(
-        start: Start,
+        mut start: Start,
         found: Vec<(u32, Vec<Found>)>,
         process: usize,
         processes: usize,
@@ -92,6 +95,7 @@ impl DurableJob {
                 state: start.state(),
                 first: start.first(),
             },
+            _held: start.held.take(),
             start: Mutex::new((process == 0).then_some((start, found))),
         })
     }

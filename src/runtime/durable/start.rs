@@ -19,12 +19,12 @@ use crate::ledger::{
 };
 #[cfg(test)]
 use crate::runtime::simulation::{Bug, is_planted};
-use crate::runtime::{Exit, Settings};
+use crate::runtime::{Exit, Settings, clock};
 use crate::source::{Found, ReadBefore};
 use crate::state::disk::{
     Limits, Loaded, Manifest, Manifests, Newest, PartWriter, Written, load, load_newest,
 };
-use crate::state::storage::Storage;
+use crate::state::storage::{Held, Storage, StorageError};
 use crate::state::{Restored, Snapshot, Starts, StateError, Store};
 
 /// Why a run with state cannot begin or go on.
@@ -96,6 +96,17 @@ pub enum DurableError {
         /// The storage.
         uri: String,
     },
+    /// Another run uses the state now.
+    #[error(
+        "the state in {uri} is in use by another run{}\n  hint: wait until that one has ended, or end it; or go on in its place: --take-over",
+        if holder.is_empty() { String::new() } else { format!(": {holder}") }
+    )]
+    InUse {
+        /// The storage.
+        uri: String,
+        /// Which run that is, if it has said so.
+        holder: String,
+    },
     /// Another run has been started on the same state.
     #[error("another run has been started with the state in {uri}: this one is not to go on")]
     Fenced {
@@ -120,6 +131,7 @@ impl DurableError {
             | DurableError::NotShared { .. }
             | DurableError::NotKept { .. }
             | DurableError::Nothing { .. }
+            | DurableError::InUse { .. }
             | DurableError::State(StateError::Refused(_) | StateError::Version { .. }) => Exit::Configuration,
             DurableError::State(StateError::Storage(error))
             | DurableError::Journal(
@@ -232,6 +244,8 @@ pub(in crate::runtime) struct Start {
     /// Which state it is: a number that was drawn as it began.
     state: u128,
     line: Starts,
+    /// What keeps others away by mistake, on process 0.
+    pub(super) held: Option<Held>,
 }
 
 /// Where the own epochs of a run begin.
@@ -255,6 +269,8 @@ impl Start {
         outline: &Outline,
     ) -> Result<Self, DurableError> {
         let storage = super::open(&durable.uri)?;
+        // Before anything is done that another run would notice. To show epochs once more disturbs nobody.
+        let held = if durable.again.is_some() { None } else { hold(&*storage, durable.take_over)? };
         let sources = names(settings);
         let mut start = Start {
             storage,
@@ -269,6 +285,7 @@ impl Start {
             memories: HashMap::new(),
             state: 0,
             line: Starts::default(),
+            held,
         };
         let line = Starts::read(&*start.storage)?;
         if durable.reset {
@@ -450,6 +467,7 @@ impl Start {
             memories,
             state,
             line,
+            held: None,
         })
     }
 
@@ -524,6 +542,16 @@ impl Start {
         found.into_iter().for_each(|(source, found)| conductor.discover(source, found));
         let journal = Journal::new(Arc::clone(&self.storage), self.incarnation, next)?;
         Ok(Begun { journal, next })
+    }
+}
+
+/// Holds `storage` for this process, so that nobody starts another run with it by mistake.
+fn hold(storage: &dyn Storage, take_over: bool) -> Result<Option<Held>, DurableError> {
+    let (process, host) = (std::process::id(), rustix::system::uname());
+    let (host, since) = (host.nodename().to_string_lossy(), clock::time());
+    match storage.hold(&format!("process {process} on {host}, since {since}"), take_over) {
+        Err(StorageError::Held { uri, holder }) => Err(DurableError::InUse { uri, holder }),
+        other => Ok(other.map_err(StateError::from)?),
     }
 }
 

@@ -53,6 +53,7 @@ const MUST_HAPPEN: &[&str] = &[
     "ended: all is read",
     "ended: with its input",
     "zombie: went on beside another run",
+    "in use: another run was refused",
     "again: ten times from the same snapshot",
     "damage: of the newest snapshot",
     "space: none was left",

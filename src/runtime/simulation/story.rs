@@ -248,7 +248,11 @@ impl<'a> Story<'a> {
             store.plan(planned);
         }
         let sink_faults = self.sink_faults();
-        let settings = self.settings(&pipe, workers, trigger_once);
+        let mut settings = self.settings(&pipe, workers, trigger_once);
+        if zombie.is_some() {
+            self.beside_another(&settings)?;
+            settings.durable.iter_mut().for_each(|durable| durable.take_over = true);
+        }
         let routing = self.draws.below(256) as u8;
         let manifests = self.storage.names().iter().any(|name| name.starts_with("manifests/"));
         let before = self.number_of_starts();
@@ -364,6 +368,20 @@ impl<'a> Story<'a> {
             }
         }
         faults
+    }
+
+    /// A run is not to begin while another one uses the state, unless it is told to take over.
+    fn beside_another(&mut self, settings: &Settings) -> Result<(), String> {
+        let machine = Machine::start(&build(0), settings, 0, self.now);
+        let health = machine.health().clone();
+        machine.die();
+        match health {
+            Health::Failed(why) if why.contains("is in use by another run") => {
+                self.note("in use: another run was refused");
+                Ok(())
+            }
+            other => Err(format!("beside another run it is {other:?}")),
+        }
     }
 
     /// A run that has hardly begun when its machine goes down.

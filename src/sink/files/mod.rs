@@ -66,6 +66,7 @@ pub(super) use self::table::own_columns;
 
 use self::open::Open;
 use self::options::{Bounds, Form};
+use crate::data::disk_hint;
 use crate::sink::{Closed, Opening, Pause, Sink, SinkError, SinkSpecError, SinkUri};
 use crate::time::Time;
 
@@ -79,7 +80,7 @@ const BYTES: u64 = 16 << 20;
 #[non_exhaustive]
 pub enum FilesError {
     /// The system does not do it.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {source}{}", path.display(), disk_hint(source))]
     System {
         /// What was to be done.
         doing: &'static str,

@@ -171,8 +171,11 @@ impl Open {
             });
             let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
             if let Err(error) = self.manifest.publish(upto, last_state, now, files) {
-                // They are not listed, and never will be.
-                paths.iter().for_each(|path| drop(self.place.remove(path)));
+                // Where somebody else has taken over they are not listed, and never will be. After any other error they may be:
+                // the entry can be there although it is not certain to last. The next run knows.
+                if matches!(error, FilesError::Fenced { ours, theirs, .. } if theirs > ours) {
+                    paths.iter().for_each(|path| drop(self.place.remove(path)));
+                }
                 return Err(error);
             }
             self.upto = self.upto.max(upto);

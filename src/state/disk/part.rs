@@ -97,7 +97,9 @@ pub(super) fn read_whole(storage: &dyn Storage, name: &str) -> Result<Vec<u8>, S
     let reason = match storage.read(name) {
         Ok(Some(bytes)) => return Ok(bytes),
         Ok(None) => "it is missing".to_owned(),
-        Err(StorageError::System { source, .. }) if is_of_the_disk(&*source) => source.to_string(),
+        Err(StorageError::System { source, .. }) if is_of_the_disk(&*source) => {
+            format!("the disk cannot read it: {source}")
+        }
         Err(error) => return Err(error.into()),
     };
     Err(file(storage, name, StateError::Unreadable { reason }))

@@ -8,7 +8,7 @@ use super::manifest::{Door, Line, Manifest, Name, Run};
 use super::part::{file, incarnation_of};
 use super::{Limits, Written};
 use crate::state::StateError;
-use crate::state::storage::{Storage, StorageError};
+use crate::state::storage::Storage;
 use crate::time::Epoch;
 
 /// Where starts claim their incarnations.
@@ -206,15 +206,9 @@ impl Manifests {
         // A number is used once, whatever comes of it.
         self.sequence += 1;
         let name = Name { incarnation: self.incarnation, sequence: self.sequence }.to_string();
-        let bytes = manifest.encode()?;
-        if let Err(error) = self.storage.create(&name, &bytes) {
-            // It may be there although it was not acknowledged, and nobody else writes that name.
-            let there = matches!(error, StorageError::System { .. })
-                && self.storage.read(&name).is_ok_and(|found| found.as_deref() == Some(&bytes));
-            if !there {
-                return Err(error.into());
-            }
-        }
+        // What fails may be there nevertheless. That it can be read does not say that it outlasts a crash, and what it
+        // replaces would be deleted: so it is for the next start to find out.
+        self.storage.create(&name, &manifest.encode()?)?;
         let files = manifest.files().map(str::to_owned).collect();
         self.kept.push_back((Kept { manifest: name, frontier }, files));
         self.frontier = Some(frontier);

@@ -448,6 +448,20 @@ fn who_was_taken_for_dead_is_fenced_out() {
     assert!(storage.read("manifests/00000001-00000002").unwrap().is_none(), "it is swept");
 }
 
+/// That it can be read does not say that it outlasts a crash.
+#[test]
+fn a_manifest_that_is_not_acknowledged_is_not_gone_on_from() {
+    let storage = Faulty::new(1);
+    let script = script();
+    let shared: Arc<dyn Storage> = Arc::new(storage.clone());
+    let (mut start, _) = Start::new(&shared, 1).unwrap();
+    storage.plan_at("create", "manifests/", 0, Fault::Unacknowledged);
+    let (step, gone, frontier, _) = &script[0];
+    let error = start.publish(step, *gone, *frontier).expect_err("nobody knows whether it lasts");
+    assert!(error.to_string().contains("cannot create `manifests/00000001-00000001`"), "{error}");
+    assert!(storage.names().iter().any(|name| name.starts_with("manifests/")), "it can be read");
+}
+
 #[test]
 fn what_makes_no_snapshot_is_refused() {
     let storage: Arc<dyn Storage> = Arc::new(Faulty::new(1));

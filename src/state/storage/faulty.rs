@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{Entry, Log, Storage, StorageError, check};
+use super::{Entry, Held, Log, Storage, StorageError, check};
 
 /// What happens to one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +14,7 @@ use super::{Entry, Log, Storage, StorageError, check};
 pub enum Fault {
     /// It is not done, and says so.
     Fails,
-    /// It is done, and says that it is not.
+    /// It is done, and says that it is not; the next [`Faulty::crash`] may undo it, as after a sync that failed.
     Unacknowledged,
     /// An append to a log is done in part, and says that it is not done. Nothing else can be torn: it fails.
     Torn,
@@ -87,6 +87,9 @@ struct Inner {
     never_synced: Option<String>,
     /// What was deleted, as it was then.
     deleted: BTreeMap<String, File>,
+    /// Who holds it, and the how-manyth that is.
+    held: Option<(u64, String)>,
+    holders: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +115,8 @@ impl Faulty {
             crashes: 0,
             never_synced: None,
             deleted: BTreeMap::new(),
+            held: None,
+            holders: 0,
         })))
     }
 
@@ -180,6 +185,7 @@ impl Faulty {
         let mut inner = self.lock();
         inner.dead = false;
         inner.crashes += 1;
+        inner.held = None;
         let Inner { files, random, .. } = &mut *inner;
         files.retain(|_, file| file.synced.is_some());
         for file in files.values_mut() {
@@ -234,6 +240,8 @@ enum Turn {
     Tear,
     /// Do it, without that it lasts.
     Unsynced,
+    /// Do it, and it may last.
+    Perhaps,
 }
 
 impl Inner {
@@ -274,11 +282,18 @@ impl Inner {
         match fault {
             Fault::Fails => (Turn::Skip, Err(Inner::error(doing, name, "it was made to fail"))),
             Fault::DiesBefore => (Turn::Skip, Err(Inner::error(doing, name, "the machine went down"))),
-            Fault::Unacknowledged => (Turn::Do, Err(Inner::error(doing, name, "it was not acknowledged"))),
+            Fault::Unacknowledged => {
+                (Turn::Perhaps, Err(Inner::error(doing, name, "it was not acknowledged")))
+            }
             Fault::DiesAfter => (Turn::Do, Err(Inner::error(doing, name, "the machine went down"))),
             Fault::Torn => (Turn::Tear, Err(Inner::error(doing, name, "it was torn"))),
             Fault::Unsynced => (Turn::Unsynced, Ok(())),
         }
+    }
+
+    /// Whether what is done in this turn outlasts a crash.
+    fn lasts(&mut self, turn: Turn) -> bool {
+        turn == Turn::Do || turn == Turn::Perhaps && self.random.next_u32().is_multiple_of(2)
     }
 
     fn used(&self) -> u64 {
@@ -288,7 +303,7 @@ impl Inner {
     fn create(&mut self, name: &str, bytes: &[u8], is_log: bool) -> Result<(), StorageError> {
         check(Faulty::URI, name)?;
         let (turn, said) = self.turn("create", name);
-        if matches!(turn, Turn::Do | Turn::Unsynced) {
+        if matches!(turn, Turn::Do | Turn::Unsynced | Turn::Perhaps) {
             if self.files.contains_key(name) {
                 return Err(StorageError::Exists { uri: Faulty::URI.to_owned(), name: name.to_owned() });
             }
@@ -296,7 +311,7 @@ impl Inner {
                 return Err(Inner::error("create", name, "no space is left"));
             }
             let never = self.never_synced.as_ref().is_some_and(|prefix| name.starts_with(prefix));
-            let synced = (turn == Turn::Do && !never).then_some(bytes.len());
+            let synced = (self.lasts(turn) && !never).then_some(bytes.len());
             self.files.insert(name.to_owned(), File { bytes: bytes.to_vec(), synced, is_log });
         }
         said
@@ -340,7 +355,7 @@ impl Storage for Faulty {
         check(Faulty::URI, name)?;
         let mut inner = self.lock();
         let (turn, said) = inner.turn("delete", name);
-        if matches!(turn, Turn::Do | Turn::Unsynced)
+        if matches!(turn, Turn::Do | Turn::Unsynced | Turn::Perhaps)
             && let Some((name, file)) = inner.files.remove_entry(name)
         {
             inner.deleted.insert(name, file);
@@ -363,11 +378,42 @@ impl Storage for Faulty {
         check(Faulty::URI, name)?;
         let mut inner = self.lock();
         let (turn, said) = inner.turn("sync", name);
+        let lasts = inner.lasts(turn);
         match inner.files.get_mut(name) {
-            Some(file) if turn == Turn::Do => file.synced = Some(file.bytes.len()),
+            Some(file) if lasts => file.synced = Some(file.bytes.len()),
             _ => {}
         }
         said
+    }
+
+    fn hold(&self, holder: &str, take_over: bool) -> Result<Option<Held>, StorageError> {
+        let mut inner = self.lock();
+        if let Some((_, other)) = inner.held.as_ref().filter(|_| !take_over) {
+            return Err(StorageError::Held { uri: Faulty::URI.to_owned(), holder: other.clone() });
+        }
+        inner.holders += 1;
+        let number = inner.holders;
+        inner.held = Some((number, holder.to_owned()));
+        Ok(Some(Held::by(FaultyLock { storage: self.clone(), number })))
+    }
+
+    fn holder(&self) -> Result<Option<String>, StorageError> {
+        Ok(self.lock().held.as_ref().map(|(_, holder)| holder.clone()))
+    }
+}
+
+/// What a run has that holds a storage in memory.
+struct FaultyLock {
+    storage: Faulty,
+    number: u64,
+}
+
+impl Drop for FaultyLock {
+    fn drop(&mut self) {
+        let mut inner = self.storage.lock();
+        if inner.held.as_ref().is_some_and(|(number, _)| *number == self.number) {
+            inner.held = None;
+        }
     }
 }
 
@@ -402,7 +448,7 @@ impl Log for FaultyLog {
     fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.run("append to", |inner, name, turn| {
             let count = match turn {
-                Turn::Do | Turn::Unsynced => bytes.len(),
+                Turn::Do | Turn::Unsynced | Turn::Perhaps => bytes.len(),
                 Turn::Tear => (inner.random.next_u64() % (bytes.len() as u64 + 1)) as usize,
                 Turn::Skip => 0,
             };
@@ -418,8 +464,9 @@ impl Log for FaultyLog {
 
     fn sync(&mut self) -> Result<(), StorageError> {
         self.run("sync", |inner, name, turn| {
+            let lasts = inner.lasts(turn);
             match inner.files.get_mut(name) {
-                Some(file) if turn == Turn::Do => file.synced = Some(file.bytes.len()),
+                Some(file) if lasts => file.synced = Some(file.bytes.len()),
                 _ => {}
             }
             Ok(())

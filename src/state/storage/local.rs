@@ -3,7 +3,7 @@
 //! Bytes are written under a name of their own in `.temporary`, synced, and moved to their name, which must be free;
 //! then the directory is synced. So a name is there with all of its bytes, or it is not. Whoever writes a temporary
 //! file holds a lock on it: one that can be locked is left over from a process that is dead, and is removed by the
-//! next start.
+//! next start. `.lock` is what a run holds ([`hold`]).
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -15,10 +15,14 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::{Entry, Log, Storage, StorageError, check};
+use super::hold::{self, Attempt};
+use super::{Entry, Held, Log, Storage, StorageError, check};
 
 /// Where temporary files are; no name begins with a dot.
 const TEMPORARY: &str = ".temporary";
+
+/// What a run holds that uses the directory.
+const LOCK: &str = ".lock";
 
 /// A directory of files.
 ///
@@ -279,6 +283,23 @@ impl Storage for Local {
             Err(error) if is_missing(&error) => Ok(()),
             synced => synced.map_err(|error| self.error("sync", name, error)),
         }
+    }
+
+    fn hold(&self, holder: &str, take_over: bool) -> Result<Option<Held>, StorageError> {
+        let own = take_over.then_some(|| self.temporary());
+        let attempt = hold::hold(&self.root.join(LOCK), holder, own);
+        match attempt.map_err(|error| self.error("lock", LOCK, error))? {
+            Attempt::Held(file) => Ok(Some(Held::by(file))),
+            Attempt::Taken(holder) => Err(StorageError::Held { uri: self.uri.clone(), holder }),
+            Attempt::NoLocks(error) => {
+                log::debug!("{} cannot be locked: {error}", self.uri);
+                Ok(None)
+            }
+        }
+    }
+
+    fn holder(&self) -> Result<Option<String>, StorageError> {
+        hold::holder(&self.root.join(LOCK)).map_err(|error| self.error("read", LOCK, error))
     }
 }
 

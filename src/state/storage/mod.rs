@@ -10,10 +10,12 @@
 //! This module knows no door, no epoch and no clock.
 
 mod faulty;
+mod hold;
 mod local;
 #[cfg(feature = "object-store")]
 mod object;
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ pub use faulty::{Fault, Faulty, Happened};
 pub use local::Local;
 #[cfg(feature = "object-store")]
 pub use object::Objects;
+
+use crate::data::disk_hint;
 
 /// A place for named bytes. Handles are shared by threads.
 pub trait Storage: fmt::Debug + Send + Sync {
@@ -101,6 +105,40 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn for_duckdb(&self) -> Option<String> {
         None
     }
+
+    /// Holds all of it for a run, of which `holder` says in a line who that is: until what is returned is dropped, or the process
+    /// has died. It keeps nobody from writing who does not ask. `take_over` passes over a run that holds it: from then on it is this
+    /// one that does. `None` where nothing can be held, as there are no locks.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Held`] when another run holds it.
+    fn hold(&self, holder: &str, take_over: bool) -> Result<Option<Held>, StorageError> {
+        let _ = (holder, take_over);
+        Ok(None)
+    }
+
+    /// Who holds it, as that run has said; `None` if none does, as far as can be told.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be read.
+    fn holder(&self) -> Result<Option<String>, StorageError> {
+        Ok(None)
+    }
+}
+
+/// A [`Storage`] that is held for a run, until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl Held {
+    /// For as long as `lock` lives.
+    pub fn by(lock: impl Any + Send + Sync) -> Self {
+        Held { _lock: Box::new(lock) }
+    }
 }
 
 /// The end of a log, to which one writer appends.
@@ -179,8 +217,16 @@ pub enum StorageError {
         /// What can be done.
         hint: &'static str,
     },
+    /// A run holds it.
+    #[error("the state in {uri} is in use{}", if holder.is_empty() { String::new() } else { format!(" by {holder}") })]
+    Held {
+        /// The storage.
+        uri: String,
+        /// Who that is, if it has said so.
+        holder: String,
+    },
     /// The directory, the server or the network does not do it. Whether it is done nevertheless is not certain.
-    #[error("cannot {doing} `{name}` in {uri}: {source}")]
+    #[error("cannot {doing} {}{uri}: {source}{}", in_it(name), disk_hint(&**source))]
     System {
         /// The storage.
         uri: String,
@@ -191,6 +237,11 @@ pub enum StorageError {
         /// Why it was not.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// Where messages name something in a storage; empty if it is about all of it.
+fn in_it(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!("`{name}` in ") }
 }
 
 impl StorageError {

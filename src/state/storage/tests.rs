@@ -81,6 +81,42 @@ fn hostile_names_are_refused() {
 }
 
 #[test]
+fn one_run_holds_it() {
+    each(|storage| {
+        assert_eq!(storage.holder().unwrap(), None);
+        let held = storage.hold("one", false).unwrap().expect("it has locks");
+        assert_eq!(storage.holder().unwrap().as_deref(), Some("one"));
+        let refused = storage.hold("two", false);
+        assert!(matches!(&refused, Err(StorageError::Held { holder, .. }) if holder == "one"), "{refused:?}");
+        drop(held);
+        assert_eq!(storage.holder().unwrap(), None);
+        // What it held when it died does not last, and it is no name.
+        let first = storage.hold("three, after it", false).unwrap().expect("it is free");
+        let second = storage.hold("four", true).unwrap().expect("it takes over");
+        assert_eq!(storage.holder().unwrap().as_deref(), Some("four"));
+        drop(first);
+        assert!(
+            matches!(storage.hold("five", false), Err(StorageError::Held { holder, .. }) if holder == "four")
+        );
+        drop(second);
+        storage.hold("six", true).unwrap().expect("there is nobody to take it from");
+        assert_eq!(storage.list("").unwrap(), []);
+    });
+}
+
+#[test]
+fn of_many_at_once_one_holds_it() {
+    each(|storage| {
+        let held = std::thread::scope(|scope| {
+            let all: Vec<_> =
+                (0..8).map(|number| scope.spawn(move || storage.hold(&number.to_string(), false))).collect();
+            all.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(held.iter().filter(|held| held.is_ok()).count(), 1, "{held:?}");
+    });
+}
+
+#[test]
 fn a_log_is_what_was_appended() {
     each(|storage| {
         assert_eq!(storage.read_log("journal/1").unwrap(), None);

@@ -329,6 +329,8 @@ impl Open {
     fn settle(&mut self) -> Result<(), String> {
         if self.transactional {
             self.note()?;
+            // For as long as that takes: what a commit waits for has an end, and then it would be an error.
+            self.flush()?;
             if self.within_transaction {
                 retried(|| self.producer.commit_transaction(ANSWER)).map_err(|error| text(&error))?;
                 self.within_transaction = false;

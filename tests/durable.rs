@@ -239,6 +239,78 @@ fn what_came_by_a_pipe_is_counted_once_and_what_was_shown_is_not_lost() {
     }
 }
 
+/// What was read shortly before a kill is in no snapshot: it is found again by what the journal remembers of it.
+#[test]
+fn what_was_compressed_before_there_was_a_snapshot_is_found_again() {
+    let place = Place::new();
+    let (log, state, out) = (place.path("a.log"), place.text("state"), place.path("out"));
+    let pattern = format!("file:{}?follow", place.text("a.log*"));
+    let args = |sink: &str, more: &[&str]| {
+        let args = ["run", "access-log", "--source", &pattern, "--state", &state, "--tick", "5ms"];
+        let args = [&args[..], &["--snapshot-every", "1h", "--sink", sink], more].concat();
+        strings(&args)
+    };
+    // It is empty as it is found: what it begins with says nothing.
+    let mut file = File::create(&log).unwrap();
+    let sink = format!("jsonl:{}?mode=update", out.display());
+    let running = Running::start(command().args(args(&sink, &[])).stdout(Stdio::null()));
+    let has_shown = |text: &str| {
+        let begun = std::fs::read_to_string(&out).unwrap_or_default();
+        begun.contains(text)
+    };
+    while !has_shown("\"lines\":0") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (some, others) = place.lines.split_at(700);
+    file.write_all(&some.concat()).unwrap();
+    while !has_shown("\"lines\":700") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(running);
+    let aside = place.path("a.log.1");
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::write(&log, others.concat()).unwrap();
+    let status = std::process::Command::new("gzip").arg(&aside).status().unwrap();
+    assert!(status.success() && !aside.exists());
+    let last = args("jsonl:-?at=end", &["--trigger", "once", "-w", "2"]);
+    let answer = run(&last.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+    let oracle = run(&["run", "access-log", &place.whole(), "--sink", "jsonl:-?at=end"]).exits(0);
+    assert_eq!(views(answer.text()), views(oracle.text()));
+}
+
+/// A compressed file is read to its end at once, and may have another name when it has to be read again.
+#[test]
+fn what_has_ended_before_there_was_a_snapshot_is_found_under_its_new_name() {
+    let place = Place::new();
+    let (log, state, out) = (place.path("a.log"), place.text("state"), place.path("out"));
+    let pattern = format!("file:{}?follow", place.text("a.log*"));
+    let (some, others) = place.lines.split_at(700);
+    std::fs::write(place.path("a.log.1"), some.concat()).unwrap();
+    let status = std::process::Command::new("gzip").arg(place.path("a.log.1")).status().unwrap();
+    assert!(status.success());
+    std::fs::write(&log, others.concat()).unwrap();
+    let args = ["run", "access-log", "--source", &pattern, "--state", &state, "--tick", "5ms"];
+    let args = [&args[..], &["--snapshot-every", "1h", "--sink"]].concat();
+    let sink = format!("jsonl:{}?mode=update", out.display());
+    let running = Running::start(command().args(&args).arg(&sink).stdout(Stdio::null()));
+    while !std::fs::read_to_string(&out).unwrap_or_default().contains("\"lines\":2000") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // It is at its end a moment later.
+    let mut file = OpenOptions::new().append(true).open(&log).unwrap();
+    file.write_all(&place.lines[0]).unwrap();
+    while !std::fs::read_to_string(&out).unwrap().contains("\"lines\":2001") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(running);
+    std::fs::rename(place.path("a.log.1.gz"), place.path("a.log.2.gz")).unwrap();
+    std::fs::rename(&log, place.path("a.log.1")).unwrap();
+    let answer = run(&[&args[..], &["jsonl:-?at=end", "--trigger", "once"]].concat()).exits(0);
+    std::fs::write(place.path("whole.log"), [&place.lines.concat()[..], &place.lines[0]].concat()).unwrap();
+    let oracle = run(&["run", "access-log", &place.text("whole.log"), "--sink", "jsonl:-?at=end"]).exits(0);
+    assert_eq!(views(answer.text()), views(oracle.text()));
+}
+
 #[test]
 fn two_processes_and_one_take_turns() {
     let (place, mut draws) = (Place::new(), Draws::new(7));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use thalweg::ledger::{Conductor, Ended, LedgerOptions, Message, Moment, Opened, Reached};
+use thalweg::ledger::{Afterwards, Conductor, Ended, LedgerOptions, Message, Moment, Opened, Reached};
 use thalweg::source::{Memory, OnDataLoss, Source};
 use thalweg::time::{Time, TimeOptions};
 
@@ -93,6 +93,26 @@ fn a_source_that_is_full_is_read_at_once_and_until_the_tick_is_over() {
     // What was cut short goes on at once: its tick is over.
     end(&mut conductor, &second, false, false);
     assert_eq!(opened(&mut conductor, at(102), 2).len(), 1);
+}
+
+/// Messages of a topic may take longer to come again than a tick lasts.
+#[test]
+fn what_is_read_again_has_all_that_it_had_however_long_that_takes() {
+    let sources = [live()];
+    let mut earlier = Conductor::new(pace(1, 1000), &sources).unwrap();
+    let first = opened(&mut earlier, at(0), 0).remove(0);
+    end(&mut earlier, &first, true, false);
+    earlier.turn(at(0), 0, false);
+    let mut later = Conductor::without_partitions(pace(1, 1000), &sources);
+    later.replay(earlier.take_sealed(), Afterwards::GoOn);
+    let again = opened(&mut later, at(0), 0).remove(0);
+    assert!(again.exact && again.limits[0].upto == 1000, "{again:?}");
+    assert_eq!(later.turn(at(10_000), 0, true), []);
+    end(&mut later, &again, true, false);
+    // And then it goes on with what there is.
+    later.receive(Message::Ready { full: false });
+    let next = opened(&mut later, at(10_000), 1).remove(0);
+    assert!(!next.exact && next.limits[0].from == 1000, "{next:?}");
 }
 
 #[test]

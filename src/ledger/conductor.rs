@@ -822,6 +822,8 @@ impl Conductor {
         opened.exact = true;
         opened.ended.clone_from(&record.ended);
         if let Some(open) = self.open.back_mut() {
+            // It is over when it has what it had, however long that takes: also the last one, behind which live sources go on.
+            open.closing = true;
             open.before = Some(record);
         }
         opened

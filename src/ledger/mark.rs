@@ -55,6 +55,9 @@ pub fn read_before(mark: Option<&Mark>, records: &[EpochRecord], sources: usize)
                 before.offset = now.upto;
             }
             before.ended |= record.ended.contains(&before.id);
+            if let Some((_, memory)) = record.memories.iter().find(|(id, _)| *id == before.id) {
+                before.memory = Some(memory.clone());
+            }
         }
     }
     read

@@ -201,6 +201,10 @@ pub struct EpochRecord {
     /// Whether the input was at its end, and nothing was read.
     #[serde(default)]
     pub end: bool,
+    /// What sources want to know in a later run of partitions of which this is the first that was read
+    /// ([`Source::memory`](crate::source::Source::memory)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memories: Vec<(PartitionId, String)>,
 }
 
 /// The version that is written.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::compressed::{CompressedReader, Decoder};
-use super::follow::{Before, Mark, Relation};
+use super::follow::{Before, Mark, Relation, siblings};
 use super::glob::expand_all;
 use super::shared::SharedReader;
 use super::{Access, Found, ReadBefore, ReadOptions, Reader, Share, Source, SourceError, Wake};
@@ -179,15 +179,37 @@ impl FoundFile {
         self.kind == FileKind::Plain && !self.unmeasured && !self.in_order
     }
 
-    /// Opens what was found: neither what has been put in its place since, nor what has been cut short.
+    /// Opens what was found, also if it was renamed since: neither what has been put in its place, nor what has been cut short.
     pub(super) fn open(&self) -> Result<File, SourceError> {
-        let error = |source| SourceError::Open { path: self.path.clone(), source };
-        let file = File::open(&self.path).map_err(error)?;
+        let here = self.open_at(&self.path);
+        match here {
+            Ok(Some(file)) => return Ok(file),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(SourceError::Open { path: self.path.clone(), source });
+            }
+            _ => {}
+        }
+        let is_file =
+            |path: &PathBuf| path.metadata().is_ok_and(|it| it.is_file() && it.len() >= self.length);
+        // What begins with nothing is told from nothing.
+        let others = siblings(&self.path).filter(|path| self.length > 0 && is_file(path));
+        match others.filter_map(|path| self.open_at(&path).ok().flatten()).next() {
+            Some(file) => Ok(file),
+            None => Err(match here {
+                Err(source) => SourceError::Open { path: self.path.clone(), source },
+                Ok(_) => SourceError::Differs { path: self.path.clone() },
+            }),
+        }
+    }
+
+    /// Opens the file at `path`, if it is what was found.
+    fn open_at(&self, path: &Path) -> io::Result<Option<File>> {
+        let file = File::open(path)?;
         let mut head = vec![0; self.length.min(Self::HEAD) as usize];
         match file.read_exact_at(&mut head, 0) {
-            Ok(()) if digest(&head) == self.head => Ok(file),
-            Err(source) if source.kind() != io::ErrorKind::UnexpectedEof => Err(error(source)),
-            _ => Err(SourceError::Differs { path: self.path.clone() }),
+            Ok(()) => Ok(Some(file).filter(|_| digest(&head) == self.head)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -339,7 +361,7 @@ impl Source for FileSource {
 
     fn memory(&self, read: &ReadBefore) -> Option<String> {
         let file = FoundFile::of(&read.found).ok()?;
-        let mark = Mark::look(&file.path, Before::file(&read.found)?, read.offset, read.ended).ok()??;
+        let mark = Mark::look(&file.path, Before::file(&read.found)?, read).ok()??;
         serde_json::to_string(&mark).ok()
     }
 

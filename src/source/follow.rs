@@ -17,6 +17,7 @@ pub(crate) use self::before::{Before, Relation};
 use self::known::Known;
 pub(crate) use self::mark::{Fingerprint, Mark, Marks, Place as FollowedFile, begins_at};
 use self::tail::Tail;
+pub(super) use self::tail::siblings;
 pub(super) use self::watch::Notices;
 use self::watch::Watch;
 use super::compressed::CompressedReader;
@@ -26,6 +27,11 @@ use super::{Finder, Found, ReadBefore, ReadOptions, Reader, Share, Source, Sourc
 
 /// Bytes of a file's beginning that tell it from others.
 const HEAD: usize = 1024;
+
+/// So often it is looked again for what an earlier run has read, where files were renamed meanwhile, ...
+const AGAIN: usize = 20;
+/// ... after so long.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Where following begins in files that are there as the run begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -239,15 +245,28 @@ impl Source for FollowSource {
     }
 
     fn memory(&self, read: &ReadBefore) -> Option<String> {
-        let FollowedFile { path, device, inode, .. } = FollowedFile::of(&read.found).ok()?;
-        let mark = Mark::look(&path, (device, inode), read.offset, read.ended).ok()??;
+        let (path, key) = match read.found.read_detail().ok()? {
+            Detail::Growing(Growing { path, device, inode, .. }) => (path, (device, inode)),
+            // What has its name now may be another one.
+            Detail::Whole(FoundFile { path, .. }) => (path, Before::file(&read.found)?),
+        };
+        let mark = Mark::look(&path, key, read).ok()??;
         serde_json::to_string(&mark).ok()
     }
 
     fn find(&self) -> Result<Vec<Found>, SourceError> {
         let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut known = Known::going_on(before);
+        let mut known = Known::going_on(before.clone());
         let mut found = self.scan(&mut known, true)?;
+        // Logs are being put aside. What an earlier run has read is looked for once only, so it has to be found now.
+        for _ in 0..AGAIN {
+            if before.is_none() || !known.has_missed() {
+                break;
+            }
+            std::thread::sleep(MOMENT);
+            known = Known::going_on(before.clone());
+            found = self.scan(&mut known, true)?;
+        }
         // Older than those that have their names now.
         found.splice(..0, known.left());
         if found.is_empty() {

@@ -115,8 +115,8 @@ pub trait Source: std::fmt::Debug + Send + Sync {
         let _ = partitions;
     }
 
-    /// What it wants to know, in a later run, of a partition that has been read so far: [`go_on`](Source::go_on) has it again. It may read a
-    /// few blocks of it. `None`, as provided, where the identity says all, or when it cannot be had any more.
+    /// What it wants to know, in a later run, of a partition that has been read so far, and of which it may remember something from
+    /// before: [`go_on`](Source::go_on) has it again. It may read a few blocks of it. `None`, as provided, where the identity says all, or when it cannot be had any more.
     fn memory(&self, read: &ReadBefore) -> Option<String> {
         let _ = read;
         None

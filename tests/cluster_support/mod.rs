@@ -166,6 +166,12 @@ impl Process {
         self.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
+    /// Writes to its standard input; whether anybody reads it.
+    #[allow(dead_code, reason = "not all who write expect that nobody may be there")]
+    pub fn try_say(&mut self, text: &str) -> bool {
+        self.stdin.as_mut().unwrap().write_all(text.as_bytes()).is_ok()
+    }
+
     /// Closes its standard input.
     pub fn hang_up(&mut self) {
         self.stdin = None;

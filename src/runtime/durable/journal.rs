@@ -9,12 +9,14 @@ use crate::ledger::{EpochRecord, Journal, JournalError};
 use crate::runtime::RunError;
 #[cfg(test)]
 use crate::runtime::simulation::{Bug, is_planted};
+use crate::source::{ReadBefore, Source};
 use crate::state::StateError;
 
 /// What the thread is to do.
 #[derive(Debug)]
 enum Order {
-    Seal(EpochRecord),
+    /// Epochs, with partitions that were read for the first time, each by the number of its source.
+    Seal(EpochRecord, Vec<(u32, ReadBefore)>),
     /// Nothing before this epoch is wanted any more.
     Cut(u64),
 }
@@ -29,15 +31,19 @@ pub(in crate::runtime) struct JournalThread {
     given: u64,
 }
 
+/// What is to be remembered of a partition is asked for in so many epochs: a file may be renamed as it is looked for.
+const ATTEMPTS: u32 = 3;
+
 /// Epochs that may be sealed and not durable before no more are opened.
 const BEHIND: u64 = 64;
 
 impl JournalThread {
     /// Takes `journal`, whose next epoch is `first`. `before_sync` is called before records are appended: what belongs to
-    /// their epochs has to be durable before them.
+    /// their epochs has to be durable before them. `sources` are asked what they want to know later of partitions that have been read.
     pub(in crate::runtime) fn start(
         journal: Journal,
         first: u64,
+        sources: Vec<Arc<dyn Source>>,
         before_sync: impl FnMut() -> Result<(), JournalError> + Send + 'static,
     ) -> Result<Self, RunError> {
         let durable = Arc::new(AtomicU64::new(first));
@@ -46,17 +52,18 @@ impl JournalThread {
             theirs.store(upto, Ordering::Release);
             worker.unpark();
         };
-        let writing = Writing { journal, before_sync, told, sealed: Vec::new(), cut: None };
+        let begun = Vec::new();
+        let writing = Writing { journal, sources, begun, before_sync, told, sealed: Vec::new(), cut: None };
         // How much may wait is for `has_room`.
         let errand = Errand::start("journal", usize::MAX, writing);
         let errand = errand.map_err(|source| RunError::System { what: "start a thread", source })?;
         Ok(JournalThread { errand, durable, given: first })
     }
 
-    /// The epoch of `record` is sealed.
-    pub(in crate::runtime) fn seal(&mut self, record: EpochRecord) {
+    /// The epoch of `record` is sealed; `begun` are partitions that were read for the first time, each by the number of its source.
+    pub(in crate::runtime) fn seal(&mut self, record: EpochRecord, begun: Vec<(u32, ReadBefore)>) {
         self.given = record.epoch + 1;
-        self.errand.tell(Order::Seal(record));
+        self.errand.tell(Order::Seal(record, begun));
     }
 
     /// No epoch before `before` is wanted any more.
@@ -93,6 +100,9 @@ impl JournalThread {
 /// The journal, and what belongs to it.
 struct Writing<B, T> {
     journal: Journal,
+    sources: Vec<Arc<dyn Source>>,
+    /// Partitions of which nothing is remembered yet, by source, and how often it is asked for that.
+    begun: Vec<(u32, u32, ReadBefore)>,
     before_sync: B,
     told: T,
     /// Records that are to be appended.
@@ -110,7 +120,19 @@ where
 
     fn perform(&mut self, order: Order) -> Result<(), JournalError> {
         match order {
-            Order::Seal(record) => self.sealed.push(record),
+            Order::Seal(mut record, begun) => {
+                // Before the first snapshot that has it, a file may have been renamed, and compressed: the run that comes then has to find it.
+                self.begun.extend(begun.into_iter().map(|(source, read)| (ATTEMPTS, source, read)));
+                self.begun.retain_mut(|(left, source, read)| {
+                    let source = self.sources.get(*source as usize);
+                    let memory = source.and_then(|source| source.memory(read));
+                    *left -= 1;
+                    let again = memory.is_none() && *left > 0;
+                    record.memories.extend(memory.map(|memory| (read.id, memory)));
+                    again
+                });
+                self.sealed.push(record);
+            }
             Order::Cut(before) => self.cut = Some(before),
         }
         Ok(())

@@ -189,7 +189,8 @@ impl About {
                 let (offset, ended) = (read.offset, read.ended);
                 let old = before.remove(&read.found.identity);
                 let is_known = old.as_ref().is_some_and(|old| (old.offset, old.ended) == (offset, ended));
-                let new = if is_known { None } else { source.memory(read) };
+                let memory = old.as_ref().map(|memory| memory.text.clone());
+                let new = if is_known { None } else { source.memory(&ReadBefore { memory, ..read.clone() }) };
                 let new = new.map(|text| Memory { offset, ended, text }).or(old);
                 if let Some(memory) = new {
                     self.memories.insert(read.found.identity.clone(), memory);

@@ -1,6 +1,6 @@
 //! What the loop of a worker has to do where a run is durable.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use super::DurableError;
 use super::journal::JournalThread;
 use super::publisher::Publisher;
 use super::start::{RunProgress, SinkProgress, Start};
-use crate::ledger::{Conductor, EpochRecord, Mark, Message, Spool};
+use crate::ledger::{Conductor, EpochRecord, Mark, Message, Read, Spool};
 use crate::runtime::ingest::Ingest;
 use crate::runtime::{RunError, clock};
 use crate::sink::{self, Outputs, SinkStatus};
-use crate::source::{Found, Source};
+use crate::source::{Found, Partition, PartitionId, ReadBefore, Source};
 use crate::state::disk::Written;
 use crate::state::storage::Held;
 use crate::state::{Keep, Queue, Snapshot, StateError, Writer};
@@ -132,11 +132,13 @@ impl DurableJob {
         let begun = start.begin(conductor, found, committed)?;
         let spool = self.spool();
         let sync = move || spool.as_ref().map_or(Ok(()), |spool| Ok(spool.sync()?));
-        let journal = JournalThread::start(begun.journal, begun.next, sync)?;
+        let journal = JournalThread::start(begun.journal, begun.next, self.sources.clone(), sync)?;
+        let not_remembered = start.not_remembered();
         let publisher = Publisher::start(&start, self.sources.clone(), self.processes)?;
         let (every, marked) = (start.settings.every, start.first());
         run.lead = Some(Lead {
             journal,
+            not_remembered,
             publisher,
             every,
             last: clock::now(),
@@ -153,6 +155,8 @@ impl DurableJob {
 #[derive(Debug)]
 struct Lead {
     journal: JournalThread,
+    /// Partitions of which nothing has been read, or nothing that sources remember.
+    not_remembered: HashMap<PartitionId, Partition>,
     publisher: Publisher,
     /// How long after a snapshot the next is made.
     every: Duration,
@@ -335,8 +339,17 @@ impl Lead {
     fn seal(&mut self, sealed: Vec<EpochRecord>) {
         // What was read again is in the journal.
         let given = self.journal.given();
-        let new = sealed.into_iter().filter(|record| record.epoch >= given);
-        new.for_each(|record| self.journal.seal(record));
+        for record in sealed.into_iter().filter(|record| record.epoch >= given) {
+            let new = record.new.iter().map(|partition| (partition.id, partition.clone()));
+            self.not_remembered.extend(new);
+            let begun = |read: &Read| {
+                let Partition { id, source, found } = self.not_remembered.remove(&read.partition)?;
+                let ended = record.ended.contains(&id);
+                Some((source, ReadBefore { id, found, offset: read.upto, ended, memory: None }))
+            };
+            let begun = record.reads.iter().filter_map(begun).collect();
+            self.journal.seal(record, begun);
+        }
     }
 
     fn expect(&mut self, mark: Mark) {

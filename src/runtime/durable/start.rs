@@ -20,7 +20,7 @@ use crate::ledger::{
 #[cfg(test)]
 use crate::runtime::simulation::{Bug, is_planted};
 use crate::runtime::{Exit, Settings, clock};
-use crate::source::{Found, ReadBefore};
+use crate::source::{Found, Partition, PartitionId, ReadBefore};
 use crate::state::disk::{
     Limits, Loaded, Manifest, Manifests, Newest, PartWriter, Written, load, load_newest,
 };
@@ -314,7 +314,15 @@ impl Start {
         };
         start.read = read_before(start.mark.as_ref(), &records, settings.sources.len());
         for read in start.read.iter_mut().flatten() {
-            read.memory = start.memories.get(&read.found.identity).map(|memory| memory.text.clone());
+            let identity = &read.found.identity;
+            match &read.memory {
+                // What the journal has is newer.
+                Some(text) => {
+                    let memory = Memory { offset: read.offset, ended: read.ended, text: text.clone() };
+                    start.memories.insert(identity.clone(), memory);
+                }
+                None => read.memory = start.memories.get(identity).map(|memory| memory.text.clone()),
+            }
         }
         start.line = line;
         Ok(start)
@@ -469,6 +477,18 @@ impl Start {
             line,
             held: None,
         })
+    }
+
+    /// What was found before of which sources remember nothing yet.
+    pub(super) fn not_remembered(&self) -> HashMap<PartitionId, Partition> {
+        let partition = |source: u32, read: &ReadBefore| {
+            (read.id, Partition { id: read.id, source, found: read.found.clone() })
+        };
+        let none = |read: &&ReadBefore| read.memory.is_none() && !read.ended;
+        let of = |(source, read): (u32, &Vec<ReadBefore>)| -> Vec<_> {
+            read.iter().filter(none).map(|read| partition(source, read)).collect()
+        };
+        (0..).zip(&self.read).flat_map(of).collect()
     }
 
     /// The incarnation that it has taken.

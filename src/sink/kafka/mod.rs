@@ -372,6 +372,8 @@ impl Open {
     fn settle(&mut self, patience: &Patience) -> Result<(), String> {
         if self.transactional {
             self.note()?;
+            // For as long as that takes: what a commit waits for has an end, and then it would be an error.
+            self.flush(patience)?;
             if self.within_transaction {
                 retried(patience, |answer| self.producer.commit_transaction(answer))?;
                 self.within_transaction = false;

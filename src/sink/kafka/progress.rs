@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::Options;
 use super::{WAIT, text};
+use crate::source::kafka::Says;
 
 /// So many of the newest messages are looked through before all are.
 const NEWEST: i64 = 1000;
@@ -33,7 +34,9 @@ pub(super) struct Progress {
 
 /// What was noted last under the key of `progress`, if anything was.
 pub(super) fn newest(options: &Options, progress: &Progress) -> Result<Option<Noted>, String> {
-    let consumer: BaseConsumer = options.consumer().create().map_err(|error| error.to_string())?;
+    // The producer says what is wrong with options and brokers; and that a partition has an end is nothing to be said.
+    let says = Says::new(&options.brokers, true);
+    let consumer = options.consumer().create_with_context(says).map_err(|error| error.to_string())?;
     let found = read(&consumer, progress, options.wait).map_err(|error| {
         format!("how far the sink had come cannot be read from topic `{}`: {}", progress.topic, text(&error))
     })?;
@@ -43,7 +46,7 @@ pub(super) fn newest(options: &Options, progress: &Progress) -> Result<Option<No
     })
 }
 
-fn read(consumer: &BaseConsumer, progress: &Progress, wait: Duration) -> KafkaResult<Option<Vec<u8>>> {
+fn read(consumer: &BaseConsumer<Says>, progress: &Progress, wait: Duration) -> KafkaResult<Option<Vec<u8>>> {
     let (low, high) = match consumer.fetch_watermarks(&progress.topic, 0, wait) {
         Err(error) if is_missing(&error) => return Ok(None),
         other => other?,
@@ -59,7 +62,12 @@ fn read(consumer: &BaseConsumer, progress: &Progress, wait: Duration) -> KafkaRe
 }
 
 /// The newest message with the key at or behind offset `from`.
-fn look(consumer: &BaseConsumer, progress: &Progress, from: i64, high: i64) -> KafkaResult<Option<Vec<u8>>> {
+fn look(
+    consumer: &BaseConsumer<Says>,
+    progress: &Progress,
+    from: i64,
+    high: i64,
+) -> KafkaResult<Option<Vec<u8>>> {
     let mut found = None;
     if from >= high {
         return Ok(found);

@@ -17,7 +17,7 @@ use crate::source::file::{FoundFile, digest};
 use crate::source::{Found, ReadBefore};
 
 /// The partitions of an earlier run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Before {
     /// Those that can be found again, in the order of the marks.
     read: Vec<ReadBefore>,

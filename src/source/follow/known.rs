@@ -28,6 +28,8 @@ pub(super) struct Known {
     before: Option<Before>,
     /// How many files were found, which tells apart those that are otherwise alike.
     count: u64,
+    /// Whether a file was gone, or was renamed, as it was to be looked at.
+    missed: bool,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,11 @@ impl Known {
         Known { before, ..Known::default() }
     }
 
+    /// Whether a file was gone, or was renamed, as it was to be looked at.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed
+    }
+
     /// Files that were being read before and that no pattern names any more.
     pub(super) fn left(&mut self) -> Vec<Found> {
         self.before.as_mut().map(Before::left).unwrap_or_default()
@@ -97,7 +104,7 @@ impl Known {
             match self.look(&path, spots, from) {
                 Ok(new) => found.extend(new),
                 // Gone again, or not to be read by us: that may change.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.missed = true,
                 Err(error) => {
                     if self.others.insert(path.clone()) {
                         log::warn!("cannot open {}: {error}", shown(&path));
@@ -118,13 +125,15 @@ impl Known {
     }
 
     fn remember(&mut self, head: Vec<u8>, identity: &str, spots: &Spots) {
-        if head.is_empty() {
+        let spot = spots.get(identity);
+        // It may have been read since it was looked at, when it was empty.
+        if head.is_empty() && spot.as_ref().is_none_or(|spot| spot.offset == 0) {
             return;
         }
         if self.past.len() == PAST {
             self.past.pop_front();
         }
-        self.past.push_back(Past { head, spot: spots.get(identity) });
+        self.past.push_back(Past { head, spot });
     }
 
     /// Looks at the file at `path`; returns it if it is new.
@@ -202,7 +211,8 @@ impl Known {
                     // Where it began to be read once, nothing is passed over now.
                     let is_over = read.ended
                         && (kind_of(&File::open(path)?)? != FileKind::Plain || length <= read.offset);
-                    if is_over {
+                    // Where something was read of it, that may have to be read again, from where it is now.
+                    if is_over && read.offset == 0 {
                         return Ok(None);
                     }
                     return found(path, key, file, FollowFrom::Beginning).map(Some);
@@ -230,7 +240,11 @@ impl Known {
         let others = others.map(|(_, it)| (&it.head, it.identity.as_str(), None));
         let past = self.past.iter().map(|it| (&it.head, "", it.spot.as_ref()));
         let mut state = State::Read;
-        for (head, identity, spot) in others.chain(past).filter(|(head, ..)| alike(head)) {
+        let all = others.filter(|(head, ..)| alike(head)).chain(past.filter(|(head, ..)| {
+            // Of one that was empty when it was looked at it is known what was read of it.
+            head.is_empty() || alike(head)
+        }));
+        for (head, identity, spot) in all {
             let Some(spot) = spot.cloned().or_else(|| spots.get(identity)) else { continue };
             // Of one of which nothing has been read yet, what it begins with is all that is known.
             if spot.offset == 0 && !file.head.starts_with(head) {
@@ -238,8 +252,9 @@ impl Known {
             }
             match has(path, &spot)? {
                 Has::It => return Ok(State::Copy),
-                Has::NotYet => state = State::Open(0),
-                Has::Other => {}
+                // What any file begins with says nothing.
+                Has::NotYet if !head.is_empty() => state = State::Open(0),
+                Has::NotYet | Has::Other => {}
             }
         }
         Ok(state)

@@ -19,7 +19,7 @@ use super::tail::siblings;
 use super::{Detail, Growing, HEAD};
 use crate::source::compressed::Decoder;
 use crate::source::file::{FileKind, FoundFile, digest};
-use crate::source::{Access, Found, SourceError};
+use crate::source::{Access, Found, ReadBefore, SourceError};
 
 /// Ends the identity of a file that no pattern names.
 const LEFT: &str = ":left";
@@ -125,12 +125,18 @@ impl Mark {
         Some(Mark { path, device, inode, offset, head, last, ended, left })
     }
 
-    /// The mark of the file `key`, which is at `path` or beside it under another name, read up to `offset`; `None` if it is not there any
-    /// more, or nothing of it has been read.
-    pub(crate) fn look(path: &Path, key: (u64, u64), offset: u64, ended: bool) -> io::Result<Option<Self>> {
+    /// The mark of the file `key`, which is at `path` or beside it under another name, as far as it has been `read`; `None` if it is not
+    /// there any more, or nothing of it has been read. Another file may have its inode by now: where there is an older mark, it has to
+    /// have what that says.
+    pub(crate) fn look(path: &Path, key: (u64, u64), read: &ReadBefore) -> io::Result<Option<Self>> {
+        let (offset, ended) = (read.offset, read.ended);
         let is_it = |path: &Path| path.metadata().is_ok_and(|it| (it.dev(), it.ino()) == key);
         let at = if is_it(path) { Some(path.to_owned()) } else { siblings(path).find(|other| is_it(other)) };
         let Some(at) = at.filter(|_| offset > 0) else { return Ok(None) };
+        let before = read.memory.as_deref().and_then(|text| serde_json::from_str::<Mark>(text).ok());
+        if before.map_or(Ok(false), |before| before.compare(&at).map(|it| matches!(it, Content::Other)))? {
+            return Ok(None);
+        }
         let mut head = vec![0; offset.min(HEAD as u64) as usize];
         let mut last = vec![0; offset.min(LAST as u64) as usize];
         let begin = offset - last.len() as u64;
@@ -250,7 +256,7 @@ impl Place {
 }
 
 /// Where files are read on: the marks of an earlier process.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Marks {
     marks: Vec<Mark>,
     /// Which of them a file was found for.

@@ -298,7 +298,7 @@ fn copy_of(path: &Path, head: &[u8], spot: &Spot, offset: u64) -> Option<(PathBu
 }
 
 /// What is in the directory of `path`.
-pub(super) fn siblings(path: &Path) -> impl Iterator<Item = PathBuf> {
+pub(in crate::source) fn siblings(path: &Path) -> impl Iterator<Item = PathBuf> {
     let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
 }

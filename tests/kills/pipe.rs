@@ -52,7 +52,7 @@ fn what_came_by_a_pipe_and_was_shown_in_a_table_stays_there_once() {
             outages += 1;
             doze(&mut rounds.draws, 200);
             live.say(&format!("r{round}away\n"));
-        } else if round % 3 == 0 {
+        } else if round % 3 == 1 {
             rounds.wait(&mut live, &|| seen_in(&postgres));
         }
         rounds.kill(live, &|| if away { 0 } else { seen_in(&postgres) });

@@ -99,7 +99,7 @@ impl Rounds {
             live.processes[0].signal("TERM");
             self.stopped += 1;
             doze(&mut self.draws, 40);
-        } else if live.processes.len() > 1 && is_at_work && number % 3 > 0 {
+        } else if live.processes.len() > 1 && is_at_work && !number.is_multiple_of(3) {
             // One of two: the other has nobody to go on with.
             let victim = self.draws.below(2);
             drop(live.processes.swap_remove(victim));

@@ -16,7 +16,7 @@ use crate::state::StateError;
 #[derive(Debug)]
 enum Order {
     /// Epochs, with partitions that were read for the first time, each by the number of its source.
-    Seal(EpochRecord, Vec<(u32, ReadBefore)>),
+    Seal(Box<EpochRecord>, Vec<(u32, ReadBefore)>),
     /// Nothing before this epoch is wanted any more.
     Cut(u64),
 }
@@ -63,7 +63,7 @@ impl JournalThread {
     /// The epoch of `record` is sealed; `begun` are partitions that were read for the first time, each by the number of its source.
     pub(in crate::runtime) fn seal(&mut self, record: EpochRecord, begun: Vec<(u32, ReadBefore)>) {
         self.given = record.epoch + 1;
-        self.errand.tell(Order::Seal(record, begun));
+        self.errand.tell(Order::Seal(Box::new(record), begun));
     }
 
     /// No epoch before `before` is wanted any more.
@@ -131,7 +131,7 @@ where
                     record.memories.extend(memory.map(|memory| (read.id, memory)));
                     again
                 });
-                self.sealed.push(record);
+                self.sealed.push(*record);
             }
             Order::Cut(before) => self.cut = Some(before),
         }

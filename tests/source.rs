@@ -15,8 +15,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use thalweg::ledger::{Conductor, Ended, LedgerOptions, Message, Moment, Opened, Reached};
 use thalweg::source::{
-    Access, FileKind, FileSource, Found as FoundPartition, Oversize, Partition, Pipe, Pool, ReadOptions,
-    Reader, Share, Source, SourceError, Step, Wake,
+    Access, FileKind, FileSource, Found as FoundPartition, OnDataLoss, Oversize, Partition, Pipe, Pool,
+    ReadOptions, Reader, Share, Source, SourceError, Step, Wake,
 };
 use thalweg::time::{Time, TimeOptions};
 
@@ -155,6 +155,7 @@ fn read_cut(source: &Arc<dyn Source>, cut: Cut, peers: usize) -> Result<(Lines, 
         event_time: false,
         horizon: Duration::ZERO,
         digest: false,
+        on_data_loss: OnDataLoss::Fail,
         once: false,
         incarnation: 0,
     };
@@ -394,6 +395,7 @@ fn sources_are_side_by_side_and_share_an_epoch() {
         event_time: false,
         horizon: Duration::ZERO,
         digest: false,
+        on_data_loss: OnDataLoss::Fail,
         once: false,
         incarnation: 0,
     };
@@ -540,6 +542,7 @@ fn patterns_name_files_once_and_in_order() {
         event_time: false,
         horizon: Duration::ZERO,
         digest: false,
+        on_data_loss: OnDataLoss::Fail,
         once: false,
         incarnation: 0,
     };

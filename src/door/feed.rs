@@ -11,6 +11,7 @@ use timely::dataflow::operators::Input;
 use timely::dataflow::{InputHandle, Scope};
 
 use super::{Event, Lines};
+use crate::ledger::digest_sum;
 use crate::source::{Chunk, PartitionId, Progress};
 use crate::time::{Epoch, EventTime, TimeOptions, TimeRange};
 
@@ -48,7 +49,7 @@ impl Observations {
     pub(super) fn add(&mut self, partition: PartitionId, lines: u64, digest: u64, times: TimeRange) {
         let observed = self.partitions.entry(partition).or_default();
         observed.lines += lines;
-        observed.digest = observed.digest.wrapping_add(digest);
+        observed.digest = digest_sum(observed.digest, digest);
         if !times.is_nothing() {
             observed.times.include(times.oldest);
             observed.times.include(times.newest);

@@ -21,7 +21,7 @@ use crate::time::{Clock, EventTime, MOST, Millis, TimeRange, Watermark, millis};
 use crate::door::fault::{FatalLine, FaultProbe};
 use crate::door::feed::Observations;
 use crate::format::{Emit, Fields, Format, Scratch, WholeLines};
-use crate::ledger::{bytes_digest, line_digest};
+use crate::ledger::{bytes_digest, digest_sum, line_digest};
 use crate::source::{Chunk, PartitionId, Place, Progress};
 
 /// A record with the line that it was read from.
@@ -653,7 +653,7 @@ fn digest(chunk: &Chunk) -> u64 {
     if !chunk.is_numbered() {
         return bytes_digest(chunk.place.offset, chunk.bytes());
     }
-    chunk.lines().fold(0, |sum: u64, (offset, line)| sum.wrapping_add(line_digest(offset, line)))
+    chunk.lines().fold(0, |sum, (offset, line)| digest_sum(sum, line_digest(offset, line)))
 }
 
 /// Why a line is malformed, as far as its format tells: formats say that it is none of theirs, and not yet why.

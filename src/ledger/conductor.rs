@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cut::{Cursor, SourceCut, cut};
+use super::digest::digest_sum;
 use super::mark::Mark;
 use super::record::{Ended, EpochRecord, EventTimeState, Limit, Message, Opened, Reached, Read};
 use super::spool::Spool;
@@ -492,7 +493,7 @@ impl Conductor {
             reached.offset = reached.offset.max(one.offset);
             reached.lines += one.lines;
             reached.bytes += one.bytes;
-            reached.digest = reached.digest.wrapping_add(one.digest);
+            reached.digest = digest_sum(reached.digest, one.digest);
             if !one.times.is_nothing() {
                 reached.times.include(one.times.oldest);
                 reached.times.include(one.times.newest);

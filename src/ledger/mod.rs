@@ -40,4 +40,4 @@ pub use spool::{Spool, cut_spool, spooled};
 pub use status::{EpochTimes, PartitionStatus, SourceStatus, Status};
 pub use watermark::WatermarkState;
 
-pub(crate) use digest::{bytes_digest, line_digest};
+pub(crate) use digest::{bytes_digest, digest_sum, line_digest};

@@ -1,6 +1,6 @@
 //! Who makes snapshots of what the processes have written, beside the workers.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::errand::{Errand, Task};
@@ -52,6 +52,7 @@ impl Publisher {
             names: start.sources.clone(),
             sources,
             memories: start.memories.clone(),
+            awaited: start.from_journal.clone(),
             read: VecDeque::new(),
         };
         let told = move |oldest| {
@@ -130,6 +131,8 @@ struct About {
     sources: Vec<Arc<dyn Source>>,
     /// By identity, what sources remember of partitions.
     memories: HashMap<String, Memory>,
+    /// Those of which the journal remembers something, and that no snapshot of this run has come to yet: epochs are being read again.
+    awaited: HashSet<String>,
     /// What had been read at the frontiers of the snapshots that are kept.
     read: VecDeque<(Epoch, Vec<Vec<ReadBefore>>)>,
 }
@@ -188,6 +191,7 @@ impl About {
             for read in read {
                 let (offset, ended) = (read.offset, read.ended);
                 let old = before.remove(&read.found.identity);
+                self.awaited.remove(&read.found.identity);
                 let is_known = old.as_ref().is_some_and(|old| (old.offset, old.ended) == (offset, ended));
                 let memory = old.as_ref().map(|memory| memory.text.clone());
                 let new = if is_known { None } else { source.memory(&ReadBefore { memory, ..read.clone() }) };
@@ -197,5 +201,7 @@ impl About {
                 }
             }
         }
+        before.retain(|identity, _| self.awaited.contains(identity));
+        self.memories.extend(before);
     }
 }

@@ -6,7 +6,7 @@
 //! What was sealed after the snapshot is read twice: here, so that sources know what has been read, and once more when the sinks
 //! have been opened ([`Begun`]), because only then can nobody else add to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -241,6 +241,8 @@ pub(in crate::runtime) struct Start {
     read: Vec<Vec<ReadBefore>>,
     /// By identity, what sources remember of partitions.
     pub(super) memories: HashMap<String, Memory>,
+    /// Of which partitions the journal has that.
+    pub(super) from_journal: HashSet<String>,
     /// Which state it is: a number that was drawn as it began.
     state: u128,
     line: Starts,
@@ -283,6 +285,7 @@ impl Start {
             mark: None,
             read: Vec::new(),
             memories: HashMap::new(),
+            from_journal: HashSet::new(),
             state: 0,
             line: Starts::default(),
             held,
@@ -319,6 +322,7 @@ impl Start {
                 // What the journal has is newer.
                 Some(text) => {
                     let memory = Memory { offset: read.offset, ended: read.ended, text: text.clone() };
+                    start.from_journal.insert(identity.clone());
                     start.memories.insert(identity.clone(), memory);
                 }
                 None => read.memory = start.memories.get(identity).map(|memory| memory.text.clone()),
@@ -473,6 +477,7 @@ impl Start {
             mark,
             read,
             memories,
+            from_journal: HashSet::new(),
             state,
             line,
             held: None,

@@ -84,7 +84,11 @@ fn hostile_names_are_refused() {
 fn one_run_holds_it() {
     each(|storage| {
         assert_eq!(storage.holder().unwrap(), None);
-        let held = storage.hold("one", false).unwrap().expect("it has locks");
+        // An object store has no locks.
+        let Some(held) = storage.hold("one", false).unwrap() else {
+            assert!(!storage.uri().starts_with('/'), "{storage:?} has locks");
+            return;
+        };
         assert_eq!(storage.holder().unwrap().as_deref(), Some("one"));
         let refused = storage.hold("two", false);
         assert!(matches!(&refused, Err(StorageError::Held { holder, .. }) if holder == "one"), "{refused:?}");
@@ -112,6 +116,10 @@ fn of_many_at_once_one_holds_it() {
                 (0..8).map(|number| scope.spawn(move || storage.hold(&number.to_string(), false))).collect();
             all.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
+        if held.iter().all(|held| matches!(held, Ok(None))) {
+            assert!(!storage.uri().starts_with('/'), "{storage:?} has locks");
+            return;
+        }
         assert_eq!(held.iter().filter(|held| held.is_ok()).count(), 1, "{held:?}");
     });
 }

@@ -615,3 +615,27 @@ fn sinks_have_each_epoch_once() {
         assert_eq!(stored, expected);
     }
 }
+
+/// What sinks were shown of an end is not taken back: whoever goes on behind it is told.
+#[test]
+fn a_run_that_goes_on_behind_an_end_says_so() {
+    let place = Place::new();
+    let (whole, state, rows) = (place.whole(), place.text("state"), format!("jsonl:{}/", place.text("rows")));
+    for (dataflow, sink, says) in [
+        ("log-stats", rows.as_str(), true),
+        ("log-stats", "jsonl:-", false),
+        ("top-urls", rows.as_str(), false),
+    ] {
+        let state = format!("{state}-{dataflow}-{}", sink.len());
+        let sink = if dataflow == "access-log" {
+            format!("{}2/", sink.trim_end_matches('/'))
+        } else {
+            sink.to_owned()
+        };
+        let args = ["run", dataflow, &whole, "--state", &state, "--sink", &sink];
+        run(&args).exits(0);
+        let again = run(&args).exits(0);
+        let said = again.stderr.contains("the last run had come to the end of its input");
+        assert_eq!(said, says, "{dataflow} into {sink}: {}", again.stderr);
+    }
+}

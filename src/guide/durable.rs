@@ -91,7 +91,9 @@
 //! Where all input has an end, that closes windows and ends sessions, and sinks are shown what comes
 //! of it. It is an event of that run and no part of the state: a run that is given more goes on as
 //! if the one before had been stopped just before its end. What sinks were shown of the end (a window
-//! as final, a key as gone) stands in them until the same window or key changes again.
+//! as final, a key as gone) stands in them until the same window or key changes again; with
+//! `mode=changes` its rows are there twice then. The run that goes on says so. Logs that go on are
+//! better read by `--follow`, each night with `--trigger once`: that makes no end.
 //!
 //! # Once more
 //!

@@ -451,6 +451,11 @@ impl Conductor {
         self.open.front().map_or(self.next, |open| open.record.epoch)
     }
 
+    /// Whether there was an epoch that ends the input.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Whether the input is at its end, or the run was asked to stop, and all is sealed.
     pub fn has_finished(&self) -> bool {
         self.finished

@@ -205,7 +205,7 @@ impl DurableRun {
             lead.expect(mark);
         }
         let sealed = conductor.sealed_before();
-        lead.publisher.publish(outputs.committed(), || progress(sealed, outputs));
+        lead.publisher.publish(outputs.committed(), || progress(sealed, false, outputs));
         if lead.asked || lead.publisher.is_waiting() || conductor.has_finished() {
             return Ok(());
         }
@@ -308,7 +308,8 @@ impl DurableRun {
         if let Some(lead) = &mut self.lead {
             lead.publisher.check()?;
             let sealed = ingest.epochs();
-            lead.publisher.publish(u64::MAX, || progress(sealed, outputs));
+            let ended = ingest.conductor_quietly().is_some_and(|conductor| conductor.has_ended());
+            lead.publisher.publish(u64::MAX, || progress(sealed, ended, outputs));
             if !lead.publisher.is_waiting() && !std::mem::replace(&mut lead.over, true) {
                 lead.publisher.finish()?;
                 ingest.tell_all(&Message::Over);
@@ -318,10 +319,10 @@ impl DurableRun {
     }
 }
 
-/// How far a run is that has sealed the epochs before `sealed`, with its sinks.
-fn progress(sealed: u64, outputs: &Outputs) -> RunProgress {
+/// How far a run is that has sealed the epochs before `sealed`, with its sinks; `ended` says whether its input has.
+fn progress(sealed: u64, ended: bool, outputs: &Outputs) -> RunProgress {
     let sink = |SinkStatus { uri, committed, .. }| SinkProgress { uri, committed };
-    RunProgress { sealed, sinks: outputs.status().into_iter().map(sink).collect() }
+    RunProgress { sealed, ended, sinks: outputs.status().into_iter().map(sink).collect() }
 }
 
 impl Lead {

@@ -167,6 +167,9 @@ pub struct RunProgress {
     pub sealed: u64,
     /// Its sinks.
     pub sinks: Vec<SinkProgress>,
+    /// Whether its input had come to an end, and sinks were shown what that makes of windows and keys.
+    #[serde(default)]
+    pub ended: bool,
 }
 
 /// How far a sink was when a snapshot was made.
@@ -335,7 +338,7 @@ impl Start {
     /// Looks whether the state is that of this dataflow.
     fn check(&mut self, payload: &str, snapshot: &Snapshot, outline: &Outline) -> Result<(), DurableError> {
         let uri = || self.storage.uri().to_owned();
-        let Payload { dataflow, sources, mark, memories, .. } =
+        let Payload { dataflow, sources, mark, memories, progress, .. } =
             serde_json::from_str(payload).map_err(unreadable)?;
         if dataflow != self.dataflow {
             return Err(DurableError::Dataflow { uri: uri(), was: dataflow, is: self.dataflow.clone() });
@@ -361,6 +364,18 @@ impl Start {
         }
         if !dropped.is_empty() {
             log::warn!("the dataflow has no more {}: their state is dropped", dropped.join(", "));
+        }
+        let is_kept = |sink: &SinkProgress| !sink.uri.starts_with("console:") && !sink.uri.contains(":-");
+        let kept: Vec<_> = progress.sinks.iter().filter(|sink| is_kept(sink)).collect();
+        if progress.ended && !kept.is_empty() && self.settings.again.is_none() {
+            let kept: Vec<_> = kept.iter().map(|sink| sink.uri.as_str()).collect();
+            log::warn!(
+                "the last run had come to the end of its input, and has shown that to {}: windows as final, keys as gone. This run \
+                 goes on before that end, and does not take it back: rows of these windows and keys are there twice, or as they \
+                 were, until they change again\n  hint: logs that go on are read by --follow, with --trigger once each night: that \
+                 makes no end; --reset and empty sinks begin anew",
+                kept.join(", ")
+            );
         }
         (self.mark, self.memories) = (Some(mark), memories);
         Ok(())

@@ -20,7 +20,7 @@ const BLOCK: u64 = WORDS as u64 * 8;
 /// What digests are counted by: a prime.
 const PRIME: u64 = (1 << 61) - 1;
 
-/// A number that looks like any other, for each `n`: the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+/// A number that looks like any other, for each `n`, and is 0 for the largest: the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
 const fn mixed(n: u64) -> u64 {
     let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,7 +33,7 @@ const WEIGHTS: [u64; WORDS] = {
     let mut weights = [0; WORDS];
     let mut place = 0;
     while place < WORDS {
-        weights[place] = mixed(u64::MAX - place as u64) >> 8;
+        weights[place] = mixed(u64::MAX - 1 - place as u64) >> 8;
         place += 1;
     }
     weights
@@ -116,6 +116,11 @@ mod tests {
             times(times(word, WEIGHTS[(at % BLOCK / 8) as usize]), mixed(at / BLOCK) >> 4)
         };
         (offset..).zip(bytes).map(one).fold(0, digest_sum)
+    }
+
+    #[test]
+    fn every_place_has_a_weight() {
+        assert!(WEIGHTS.iter().all(|weight| *weight != 0));
     }
 
     proptest! {

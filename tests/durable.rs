@@ -624,7 +624,7 @@ fn a_run_that_goes_on_behind_an_end_says_so() {
     for (dataflow, sink, says) in [
         ("log-stats", rows.as_str(), true),
         ("log-stats", "jsonl:-", false),
-        ("top-urls", rows.as_str(), false),
+        ("access-log", rows.as_str(), false),
     ] {
         let state = format!("{state}-{dataflow}-{}", sink.len());
         let sink = if dataflow == "access-log" {

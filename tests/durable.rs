@@ -510,7 +510,9 @@ fn epochs_are_shown_once_more_byte_for_byte() {
 fn what_a_state_has_can_be_looked_at() {
     let place = Place::new();
     let (whole, state) = (place.whole(), place.text("state"));
-    let args = ["run", "access-log", &whole, "--state", &state, "--sink", "jsonl:-?at=end"];
+    let rows_dir = format!("jsonl:{}/", place.text("rows"));
+    let args =
+        ["run", "access-log", &whole, "--state", &state, "--sink", "jsonl:-?at=end", "--sink", &rows_dir];
     let answer = run(&args).exits(0);
     let ls = run(&["state", "ls", &state]).exits(0);
     for text in [
@@ -519,6 +521,7 @@ fn what_a_state_has_can_be_looked_at() {
         "status_counts",
         "rows",
         "sink jsonl:-?at=end: as the newest was made, it had committed all that was sealed",
+        "rows/: as the newest was made, it had committed all that was sealed",
     ] {
         assert!(ls.text().contains(text), "{text} in\n{}", ls.text());
     }

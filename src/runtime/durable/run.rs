@@ -309,7 +309,12 @@ impl DurableRun {
             lead.publisher.check()?;
             let sealed = ingest.epochs();
             let ended = ingest.conductor_quietly().is_some_and(|conductor| conductor.has_ended());
-            lead.publisher.publish(u64::MAX, || progress(sealed, ended, outputs));
+            lead.publisher.publish(u64::MAX, || {
+                let mut progress = progress(sealed, ended, outputs);
+                // They have all been finished.
+                progress.sinks.iter_mut().for_each(|sink| sink.committed = sealed);
+                progress
+            });
             if !lead.publisher.is_waiting() && !std::mem::replace(&mut lead.over, true) {
                 lead.publisher.finish()?;
                 ingest.tell_all(&Message::Over);

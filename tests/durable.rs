@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use support::{Draws, Ended, Running, command, free_ports, rows, run};
+use support::{Draws, Ended, Running, command, counted_once, free_ports, rows, run, views, words};
 use tempfile::TempDir;
 
 /// The end of a name of a test, so that its seed is its own.
@@ -101,20 +101,6 @@ fn a_file_is_counted_as_if_nothing_had_been_killed() {
     }
 }
 
-/// What each line of `jsonl` output says, without the number of the epoch.
-fn views(jsonl: &str) -> Vec<serde_json::Value> {
-    let line = |line: &str| {
-        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-        value.as_object_mut().unwrap().remove("epoch");
-        value
-    };
-    let mut all: Vec<_> = jsonl.lines().map(line).collect();
-    // What was refused or read is that of a run, and not of the state; and rows that are alike stand in any order.
-    all.retain(|value| value["view"] != "input");
-    all.sort_by_key(ToString::to_string);
-    all
-}
-
 #[test]
 fn files_that_grow_and_are_rotated_are_counted_as_if_nothing_had_been_killed() {
     let (place, mut draws) = (Place::new(), Draws::new(5));
@@ -182,12 +168,6 @@ fn what_came_by_a_pipe_is_counted_once_and_what_was_shown_is_not_lost() {
         args.extend(strings(more));
         args
     };
-    let words = |output: &[u8]| -> Vec<(String, i64)> {
-        let word = |row: &serde_json::Value| {
-            (row["word"].as_str().unwrap().to_owned(), row["count"].as_i64().unwrap())
-        };
-        rows(output, "words").iter().map(word).collect()
-    };
     let mut shown = BTreeSet::new();
     let rounds = 15;
     for round in 0..rounds {
@@ -221,13 +201,7 @@ fn what_came_by_a_pipe_is_counted_once_and_what_was_shown_is_not_lost() {
     }
     let last = args("jsonl:-?mode=complete&at=end", 2, &[]);
     let answer = run(&last.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
-    let all = words(&answer.stdout);
-    let twice: Vec<_> = all.iter().filter(|(_, count)| *count != 1).collect();
-    assert!(twice.is_empty(), "counted more than once: {twice:?}");
-    let counted: BTreeSet<_> = all.into_iter().map(|(word, _)| word).collect();
-    let lost: Vec<_> = shown.difference(&counted).collect();
-    assert!(lost.is_empty(), "shown, and then lost: {lost:?}");
-    assert!(!shown.is_empty());
+    let counted = counted_once(&answer.stdout, &shown);
     // Of each run, what was counted is what was written first.
     for round in 0..rounds {
         let of: Vec<_> = counted.iter().filter(|word| word.starts_with(&format!("r{round}b"))).collect();

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use line::Line;
 use services::moto::Moto;
-use support::{Draws, Ended, Running, command, free_ports, rows};
+use support::{Draws, Ended, Running, command, counted_once, free_ports, rows, views, words};
 use tempfile::TempDir;
 
 const BUCKET: &str = Moto::BUCKET;
@@ -103,20 +103,6 @@ fn life(draws: &mut Draws) -> Duration {
     Duration::from_millis(draws.below(1500) as u64)
 }
 
-/// What each line of `jsonl` output says, without the number of the epoch.
-fn views(jsonl: &str) -> Vec<serde_json::Value> {
-    let line = |line: &str| {
-        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-        value.as_object_mut().unwrap().remove("epoch");
-        value
-    };
-    let mut all: Vec<_> = jsonl.lines().map(line).collect();
-    // What was refused or read is that of a run, and not of the state; and rows that are alike stand in any order.
-    all.retain(|value| value["view"] != "input");
-    all.sort_by_key(ToString::to_string);
-    all
-}
-
 /// Runs that are killed, on lines that lose answers or do not.
 #[test]
 fn a_file_is_counted_as_if_nothing_had_been_killed() {
@@ -153,12 +139,6 @@ fn what_came_by_a_pipe_is_counted_once_and_what_was_shown_is_not_lost() {
         args.extend(strings(&["--sink", out, "--snapshot-every", "100ms", "-w", &workers.to_string()]));
         args
     };
-    let words = |output: &[u8]| -> Vec<(String, i64)> {
-        let word = |row: &serde_json::Value| {
-            (row["word"].as_str().unwrap().to_owned(), row["count"].as_i64().unwrap())
-        };
-        rows(output, "words").iter().map(word).collect()
-    };
     let mut shown = BTreeSet::new();
     for round in 0..6 {
         let out = place.dir.path().join(format!("out{round}"));
@@ -187,12 +167,7 @@ fn what_came_by_a_pipe_is_counted_once_and_what_was_shown_is_not_lost() {
         shown.extend(words(&written).into_iter().map(|(word, _)| word));
     }
     let answer = run(&args("jsonl:-?mode=complete&at=end", 2)).exits(0);
-    let all = words(&answer.stdout);
-    let twice: Vec<_> = all.iter().filter(|(_, count)| *count != 1).collect();
-    assert!(twice.is_empty(), "counted more than once: {twice:?}");
-    let counted: BTreeSet<_> = all.into_iter().map(|(word, _)| word).collect();
-    let lost: Vec<_> = shown.difference(&counted).collect();
-    assert!(lost.is_empty() && !shown.is_empty(), "shown, and then lost: {lost:?}");
+    counted_once(&answer.stdout, &shown);
 }
 
 #[test]

@@ -118,9 +118,9 @@ fn ls(uri: &str, storage: &Arc<dyn Storage>, starts: &Starts) -> Result<(), Fail
             }
         }
     }
-    for sink in stored.iter().flat_map(|stored| &stored.progress.sinks) {
-        let sealed = stored.as_ref().map_or(0, |stored| stored.progress.sealed);
-        let lag = match sealed.saturating_sub(sink.committed) {
+    let progress = stored.map(|stored| stored.progress).unwrap_or_default();
+    for sink in &progress.sinks {
+        let lag = match progress.sealed.saturating_sub(sink.committed) {
             0 => "had committed all that was sealed".to_owned(),
             epochs => format!("was {} epochs behind", grouped(epochs)),
         };

@@ -11,7 +11,7 @@ use parquet::record::Field;
 use tempfile::TempDir;
 
 use crate::disk::{CHANGES, Call, Fate, Fault, Reason, run_suffering};
-use crate::support::{Ended, command, rows, run};
+use crate::support::{Ended, command, rows, run, views};
 
 /// Lines of the log that is read, and of what was there of it before.
 const LINES: usize = 700;
@@ -179,20 +179,6 @@ impl Case<'_> {
         assert_eq!(count(&state.join(".temporary")), 0, "after {after}");
         fs::remove_dir_all(&self.path).unwrap();
     }
-}
-
-/// What each line of `jsonl` output says, without the number of the epoch.
-fn views(jsonl: &str) -> Vec<serde_json::Value> {
-    let line = |line: &str| {
-        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-        value.as_object_mut().unwrap().remove("epoch");
-        value
-    };
-    let mut all: Vec<_> = jsonl.lines().map(line).collect();
-    // What became of the lines of a run is that of the run; and rows that are alike stand in any order.
-    all.retain(|value| value["view"] != "input");
-    all.sort_by_key(ToString::to_string);
-    all
 }
 
 fn count(directory: &Path) -> usize {

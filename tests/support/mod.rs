@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -325,4 +326,39 @@ impl Draws {
             items.swap(at, self.below(at + 1));
         }
     }
+}
+
+/// What each line of `jsonl` output says, without the number of the epoch.
+pub fn views(jsonl: &str) -> Vec<serde_json::Value> {
+    let line = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        value.as_object_mut().expect("an object").remove("epoch");
+        value
+    };
+    let mut all: Vec<_> = jsonl.lines().map(line).collect();
+    // What was refused or read is that of a run, and not of the state; and rows that are alike stand in any order.
+    all.retain(|value| value["view"] != "input");
+    all.sort_by_key(ToString::to_string);
+    all
+}
+
+/// The words that `jsonl` output of `word-count` shows, each as often as it does, with their counts.
+pub fn words(output: &[u8]) -> Vec<(String, i64)> {
+    let word = |row: &serde_json::Value| {
+        let word = row["word"].as_str().expect("a word").to_owned();
+        (word, row["count"].as_i64().expect("its count"))
+    };
+    rows(output, "words").iter().map(word).collect()
+}
+
+/// The words that `answer` has counted: each once, and among them all that had been `shown`, of which there are some.
+#[track_caller]
+pub fn counted_once(answer: &[u8], shown: &BTreeSet<String>) -> BTreeSet<String> {
+    let all = words(answer);
+    let twice: Vec<_> = all.iter().filter(|(_, count)| *count != 1).collect();
+    assert!(twice.is_empty(), "counted more than once: {twice:?}");
+    let counted: BTreeSet<_> = all.into_iter().map(|(word, _)| word).collect();
+    let lost: Vec<_> = shown.difference(&counted).collect();
+    assert!(lost.is_empty() && !shown.is_empty(), "shown, and then lost: {lost:?}");
+    counted
 }

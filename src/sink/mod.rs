@@ -25,6 +25,8 @@ mod jsonl;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod outputs;
+#[cfg(any(feature = "kafka", feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod patience;
 mod registry;
 mod rows;
 mod shows;

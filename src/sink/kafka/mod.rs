@@ -59,6 +59,7 @@ use self::options::Options;
 use self::progress::{Progress, newest};
 use crate::data::Value;
 use crate::sink::jsonl::{self, Columns};
+use crate::sink::patience::{Patience, Waiting};
 use crate::sink::rows::shown;
 use crate::sink::{Closed, Ending, Mode, Opening, Pause, Sink, SinkError, SinkSpecError, SinkUri};
 use crate::source::kafka::Says;
@@ -73,36 +74,17 @@ const SOON: Duration = Duration::from_secs(5);
 /// Epochs that share a note of progress, at most.
 const EPOCHS: u64 = 1000;
 
-/// For how long brokers that cannot be reached are waited for.
-#[derive(Clone, Debug)]
-struct Patience {
-    /// At the end of the run.
-    most: Duration,
-    /// Whether it is as if that had come.
-    is_end: bool,
-    ending: Ending,
-}
-
-impl Patience {
-    /// The same, as if the run were at its end.
-    fn at_end(&self) -> Self {
-        Patience { is_end: true, ..self.clone() }
+/// Brokers have been waited for for so much longer: an error if that was enough.
+fn wait(waiting: &mut Waiting, wait: Duration) -> Result<(), String> {
+    waiting.add(wait);
+    if !waiting.is_over() {
+        return Ok(());
     }
-
-    /// `wait` more of what was `waited`; an error if there was enough.
-    fn wait(&self, waited: &mut Duration, wait: Duration) -> Result<(), String> {
-        if self.is_end || self.ending.is_near() {
-            *waited += wait;
-        }
-        if *waited < self.most {
-            return Ok(());
-        }
-        Err(format!(
-            "brokers have not taken what was sent to them within {}\n  hint: are they up, and is it them? With --state, the same \
-             command started again sends what is missing",
-            humantime::format_duration(self.most)
-        ))
-    }
+    Err(format!(
+        "brokers have not taken what was sent to them within {}\n  hint: are they up, and is it them? With --state, the same \
+         command started again sends what is missing",
+        humantime::format_duration(waiting.most())
+    ))
 }
 
 /// Writes views as messages: see [the module](self).
@@ -126,7 +108,9 @@ struct Open {
     topics: Vec<String>,
     /// Whether a topic is for one view.
     apart: bool,
-    patience: Patience,
+    /// How long brokers that are away are waited for as the run begins and ends, and whether it is to end.
+    wait: Duration,
+    ending: Ending,
     mode: Mode,
     transactional: bool,
     within_transaction: bool,
@@ -201,10 +185,10 @@ impl Kafka {
         let says = Says::new(&self.options.brokers, false);
         let producer = self.options.producer(Deliveries { says, failure: Arc::clone(&failure) })?;
         let transactional = self.options.transactional.is_some();
-        let patience = Patience { most: self.options.wait, is_end: false, ending: opening.ending.clone() };
         if transactional {
             // From here on, what an earlier producer with this id sends is refused.
-            retried(&patience.at_end(), |answer| producer.init_transactions(answer))?;
+            let waiting = Patience::Wait.waiting(self.options.wait, &opening.ending);
+            retried(waiting, |answer| producer.init_transactions(answer))?;
         }
         // A run without durable state goes on from nothing.
         let durable = opening.state.is_some() || opening.incarnation > 0;
@@ -225,7 +209,8 @@ impl Kafka {
             failure,
             topics,
             apart: self.options.is_apart(),
-            patience,
+            wait: self.options.wait,
+            ending: opening.ending.clone(),
             mode,
             transactional,
             within_transaction: false,
@@ -242,7 +227,7 @@ impl Sink for Kafka {
         let (mut open, committed) =
             self.connect(opening).map_err(|reason| SinkError::own(&self.uri, reason))?;
         // The next run learns of this one, whether it has come to anything or not.
-        let claimed = open.settle(&open.patience.at_end());
+        let claimed = open.settle(Patience::Wait);
         self.open = Some(open);
         claimed.map_err(|reason| SinkError::own(&self.uri, reason))?;
         Ok(committed)
@@ -262,7 +247,7 @@ impl Sink for Kafka {
             open.behind += 1;
             open.progress.iter_mut().for_each(|progress| progress.noted.epoch = Some(epoch));
             open.producer.poll(Duration::ZERO);
-            if open.behind >= EPOCHS { open.settle(&open.patience.clone()) } else { Ok(()) }
+            if open.behind >= EPOCHS { open.settle(Patience::Endless) } else { Ok(()) }
         })
     }
 
@@ -271,15 +256,16 @@ impl Sink for Kafka {
     }
 
     fn settle(&mut self, pause: Pause) -> Result<(), SinkError> {
-        self.with(|open| {
-            let patience = if pause == Pause::Over { open.patience.at_end() } else { open.patience.clone() };
-            // In the middle of an epoch, it would be a transaction of its own.
-            if open.behind > 0 && !open.within { open.settle(&patience) } else { Ok(()) }
-        })
+        let patience = match pause {
+            Pause::Empty | Pause::Lull => Patience::Endless,
+            Pause::Over => Patience::Wait,
+        };
+        // In the middle of an epoch, it would be a transaction of its own.
+        self.with(|open| if open.behind > 0 && !open.within { open.settle(patience) } else { Ok(()) })
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        self.with(|open| open.settle(&open.patience.at_end()))
+        self.with(|open| open.settle(Patience::Wait))
     }
 }
 
@@ -356,7 +342,7 @@ impl Open {
         self.begin()?;
         let mut record = BaseRecord::<[u8], [u8]>::to(&self.topics[at]).key(key);
         record.payload = value;
-        send(&self.producer, record, &self.patience)
+        send(&self.producer, record, self.waiting(Patience::Endless))
     }
 
     /// Begins a transaction, if there are such and none has begun.
@@ -368,14 +354,18 @@ impl Open {
         Ok(())
     }
 
+    fn waiting(&self, patience: Patience) -> Waiting {
+        patience.waiting(self.wait, &self.ending)
+    }
+
     /// Returns when all that was sent has arrived, and how far it goes is noted.
-    fn settle(&mut self, patience: &Patience) -> Result<(), String> {
+    fn settle(&mut self, patience: Patience) -> Result<(), String> {
         if self.transactional {
             self.note()?;
             // For as long as that takes: what a commit waits for has an end, and then it would be an error.
             self.flush(patience)?;
             if self.within_transaction {
-                retried(patience, |answer| self.producer.commit_transaction(answer))?;
+                retried(self.waiting(patience), |answer| self.producer.commit_transaction(answer))?;
                 self.within_transaction = false;
             }
             self.failed()?;
@@ -396,18 +386,22 @@ impl Open {
         let Some(progress) = &self.progress else { return Ok(()) };
         let value = serde_json::to_vec(&progress.noted).map_err(|error| error.to_string())?;
         let record = BaseRecord::<[u8], [u8]>::to(&progress.topic).partition(0);
-        send(&self.producer, record.key(progress.key.as_bytes()).payload(&value), &self.patience)
+        send(
+            &self.producer,
+            record.key(progress.key.as_bytes()).payload(&value),
+            self.waiting(Patience::Endless),
+        )
     }
 
     /// Waits until everything has arrived.
-    fn flush(&self, patience: &Patience) -> Result<(), String> {
-        let (mut waited, mut left) = (Duration::ZERO, i32::MAX);
+    fn flush(&self, patience: Patience) -> Result<(), String> {
+        let (mut waiting, mut left) = (self.waiting(patience), i32::MAX);
         while self.producer.in_flight_count() > 0 {
             self.failed()?;
             // What it could not do in this time it goes on with.
             let now_left = self.producer.in_flight_count();
             if self.producer.flush(WAIT).is_err() && now_left >= left {
-                patience.wait(&mut waited, WAIT)?;
+                wait(&mut waiting, WAIT)?;
             }
             left = now_left;
         }
@@ -434,16 +428,16 @@ impl Open {
 fn send(
     producer: &BaseProducer<Deliveries>,
     record: BaseRecord<'_, [u8], [u8]>,
-    patience: &Patience,
+    mut waiting: Waiting,
 ) -> Result<(), String> {
-    let (mut next, mut waited) = (record, Duration::ZERO);
+    let mut next = record;
     loop {
         match producer.send(next) {
             Ok(()) => return Ok(()),
             Err((error, record)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                 next = record;
                 producer.poll(WAIT);
-                patience.wait(&mut waited, WAIT)?;
+                wait(&mut waiting, WAIT)?;
             }
             Err((error, _)) => return Err(text(&error)),
         }
@@ -451,10 +445,9 @@ fn send(
 }
 
 /// Does `what`, which is told how long it may take, until it is no use to try it again.
-fn retried(patience: &Patience, what: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), String> {
+fn retried(mut waiting: Waiting, what: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), String> {
     // What it could not do in this time it goes on with.
-    let answer = patience.most.min(SOON);
-    let mut waited = Duration::ZERO;
+    let answer = waiting.most().clamp(WAIT, SOON);
     loop {
         let timed_out = match what(answer) {
             Err(KafkaError::Transaction(error)) if error.is_retriable() => {
@@ -466,7 +459,7 @@ fn retried(patience: &Patience, what: impl Fn(Duration) -> Result<(), KafkaError
         };
         // It may have said so at once.
         std::thread::sleep(WAIT);
-        patience.wait(&mut waited, if timed_out { answer } else { WAIT })?;
+        wait(&mut waiting, if timed_out { answer } else { WAIT })?;
     }
 }
 

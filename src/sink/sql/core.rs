@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::sink::patience::Patience;
 use crate::sink::sql::SqlError;
 use crate::sink::sql::cell::hex;
 use crate::sink::sql::database::{Database, Op};
@@ -50,15 +51,6 @@ pub(super) struct Sql {
     behind: u64,
 }
 
-/// How long attempts go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// For ever.
-    Endless,
-    /// For about as long as the URI says.
-    Wait,
-}
-
 impl Sql {
     pub(super) fn new(uri: &str, options: Options, database: Box<dyn Database>) -> Self {
         let run = Run { state: String::new(), incarnation: 0, holder: String::new(), first: 0 };
@@ -83,7 +75,8 @@ impl Sql {
         patience: Patience,
         mut attempt: impl FnMut(&mut Self) -> Result<T, Trouble>,
     ) -> Result<T, SinkError> {
-        let (mut backoff, mut waited) = (Backoff::new(), Duration::ZERO);
+        let mut waiting = patience.waiting(self.options.wait, &self.ending);
+        let mut backoff = Backoff::new();
         let (mut failures, mut last) = (0u32, String::new());
         loop {
             let reason = match attempt(self) {
@@ -101,8 +94,7 @@ impl Sql {
                     }
                 }
             };
-            let is_near = patience == Patience::Wait || self.ending.is_near();
-            if is_near && waited >= self.options.wait {
+            if waiting.is_over() {
                 return Err(self.error(SqlError::Unreachable { reason }));
             }
             // A connection may have been idle for too long; what fails again is worth a warning, and each reason only one.
@@ -116,16 +108,11 @@ impl Sql {
             last = if level == log::Level::Warn { reason } else { last };
             let mut wait = backoff.next();
             // It may be long, and what is waited for at the end counts from then on.
-            while wait > Duration::ZERO {
+            while wait > Duration::ZERO && !waiting.is_over() {
                 let part = wait.min(Duration::from_millis(100));
                 std::thread::sleep(part);
+                waiting.add(part);
                 wait -= part;
-                if patience == Patience::Wait || self.ending.is_near() {
-                    waited += part;
-                }
-                if waited >= self.options.wait {
-                    break;
-                }
             }
         }
     }

@@ -573,7 +573,13 @@ impl Start {
             });
         }
         sync_journal(&*self.storage).map_err(StateError::from)?;
-        Starts::begin(&*self.storage, self.incarnation, next)?;
+        match Starts::begin(&*self.storage, self.incarnation, next) {
+            // A start has this number, too: where two that claim one name at once are both told that it is theirs.
+            Err(StateError::Storage(StorageError::Exists { .. })) => {
+                return Err(DurableError::Fenced { uri: self.storage.uri().to_owned() });
+            }
+            begun => begun?,
+        }
         if !records.is_empty() {
             log::info!("reading {} epochs again, as they were sealed", records.len());
         }
